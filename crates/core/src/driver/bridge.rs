@@ -1,0 +1,154 @@
+//! Bridge networks: a bridge of the host, a pair of interfaces per endpoint, routing and translation by the
+//! host. `docs/security.md` says in words what may pass; this is where the words become elements.
+
+use super::Activation;
+use crate::endpoint::{Endpoint, Wire};
+use crate::mac::Mac;
+use crate::name::IfName;
+use crate::network::{Bridge, Network, Pool};
+use crate::owner::Owner;
+use crate::plan::{Guard, Key, Member, State, Value};
+use crate::port::Publish;
+use crate::subnet::Family;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// What must exist for a bridge network.
+pub fn network(network: &Network, bridge: &Bridge, activation: &Activation) -> State {
+    let owner = Owner::Network(network.name.clone());
+    let device = &bridge.device;
+    let mac = activation.mac;
+    let mut state = activation.essence(&network.name);
+    let mut put = |key, value| state.insert(key, &owner, value);
+    members(bridge).into_iter().for_each(|member| put(Key::Member(member), Value::Present));
+    bridge_addresses(bridge, mac)
+        .into_iter()
+        .for_each(|net| put(Key::BridgeAddress(device.clone(), net), Value::Present));
+    state
+}
+
+/// The bridge's hardware address: that of its first gateway, so that it stays the same when the bridge is
+/// made anew.
+pub(super) fn bridge_mac(network: &Network, bridge: &Bridge) -> Mac {
+    let first = bridge.pools.first().map_or(IpAddr::from([0, 0, 0, 0]), |pool| pool.gateway);
+    Mac::derived(network.mac_number(), first)
+}
+
+fn bridge_addresses(bridge: &Bridge, mac: Mac) -> Vec<IpNet> {
+    let mut nets: Vec<_> = bridge.pools.iter().map(Pool::gateway_net).collect();
+    if bridge.has(Family::V6) {
+        nets.push(link_local(mac));
+    }
+    nets
+}
+
+fn link_local(mac: Mac) -> IpNet {
+    IpNet::new_assert(mac.link_local().into(), 64)
+}
+
+/// The network's places in the rule set.
+fn members(bridge: &Bridge) -> Vec<Member> {
+    let device = || bridge.device.clone();
+    let mut members = vec![Member::Bridge(device()), Member::Pair(device(), device())];
+    members.extend(bridge.internal.then(|| Member::Internal(device())));
+    members.extend((bridge.internal && !bridge.host_access).then(|| Member::Closed(device())));
+    members.extend((!bridge.isolate && !bridge.internal).then(|| Member::Friend(device())));
+    members.extend(bridge.pools.iter().flat_map(|pool| subnet_members(bridge, pool)));
+    members
+}
+
+fn subnet_members(bridge: &Bridge, pool: &Pool) -> Vec<Member> {
+    let subnet = pool.subnet;
+    let translated = bridge.masquerade && !bridge.internal;
+    let mut members = vec![Member::Subnet(subnet), Member::Own(subnet, bridge.device.clone())];
+    members.extend(translated.then_some(Member::Masquerade(subnet)));
+    members.extend((translated || bridge.internal).then_some(Member::Hidden(subnet)));
+    members.extend((!bridge.isolate && !bridge.internal).then_some(Member::FriendSubnet(subnet)));
+    members
+}
+
+/// What must exist for an endpoint of a bridge network.
+pub fn endpoint(bridge: &Bridge, activation: &Activation, (endpoint, wire): (&Endpoint, &Wire)) -> State {
+    let owner = endpoint.owner();
+    let mut state = State::default();
+    let mut put = |(key, value)| state.insert(key, &owner, value);
+    if wire.guard {
+        guards(wire).into_iter().for_each(|guard| put((Key::Guard(guard), Value::Present)));
+    }
+    host_side(bridge, activation, (endpoint, wire)).into_iter().for_each(&mut put);
+    sandbox_side(endpoint, wire).into_iter().for_each(&mut put);
+    put((Key::HostUp(wire.host_if.clone()), Value::Present));
+    published(&wire.publish).into_iter().for_each(&mut put);
+    state
+}
+
+/// What the port may send: its hardware address, its addresses, and those declared besides.
+fn guards(wire: &Wire) -> Vec<Guard> {
+    let port = || wire.host_if.clone();
+    let own = wire.addresses.iter().map(IpNet::addr);
+    let mut guards = vec![Guard::Port(port()), Guard::Mac(port(), wire.mac)];
+    guards.extend(own.chain(wire.allow.iter().copied()).flat_map(|ip| address_guards(&port(), wire.mac, ip)));
+    if wire.address(Family::V6).is_some() {
+        guards.push(Guard::Ip6(port(), wire.mac.link_local()));
+    }
+    guards
+}
+
+fn address_guards(port: &IfName, mac: Mac, ip: IpAddr) -> Vec<Guard> {
+    match ip {
+        IpAddr::V4(ip) => vec![Guard::Arp(port.clone(), mac, ip), Guard::Ip4(port.clone(), ip)],
+        IpAddr::V6(ip) => vec![Guard::Ip6(port.clone(), ip)],
+    }
+}
+
+fn host_side(
+    bridge: &Bridge,
+    activation: &Activation,
+    (endpoint, wire): (&Endpoint, &Wire),
+) -> Vec<(Key, Value)> {
+    let (host_if, device) = (&wire.host_if, &bridge.device);
+    let veth = Value::Veth {
+        sandbox: endpoint.sandbox().clone(),
+        peer: endpoint.id.ifname.clone(),
+        mac: wire.mac,
+        mtu: wire.mtu,
+        bridge: Some(device.clone()),
+    };
+    let port = Value::Port { fixed: true, isolated: !bridge.icc, hairpin: activation.hairpin };
+    let mut objects = vec![
+        (Key::Veth(host_if.clone()), veth),
+        (Key::Port(host_if.clone()), port),
+        (Key::Fdb(host_if.clone(), wire.mac), Value::Present),
+    ];
+    let neighbour = |net: &IpNet| (Key::Neighbour(device.clone(), net.addr()), Value::Mac(wire.mac));
+    objects.extend(wire.addresses.iter().map(neighbour));
+    objects
+}
+
+fn sandbox_side(endpoint: &Endpoint, wire: &Wire) -> Vec<(Key, Value)> {
+    let (sandbox, ifname) = (endpoint.sandbox(), &endpoint.id.ifname);
+    let mut objects = vec![
+        (Key::SandboxLoopback(sandbox.clone()), Value::Present),
+        (Key::SandboxUp(sandbox.clone(), ifname.clone()), Value::Present),
+    ];
+    let local = wire.address(Family::V6).map(|_| link_local(wire.mac));
+    let address = |net: IpNet| (Key::SandboxAddress(sandbox.clone(), ifname.clone(), net), Value::Present);
+    objects.extend(wire.addresses.iter().copied().chain(local).map(address));
+    objects.extend(wire.gateways.iter().map(|via| {
+        (
+            Key::Route(sandbox.clone(), Family::of(*via).default_route()),
+            Value::Route { dev: ifname.clone(), via: *via },
+        )
+    }));
+    objects
+}
+
+/// The published ports, and again those that clients of the loopback address may use.
+fn published(publish: &[Publish]) -> Vec<(Key, Value)> {
+    let pieces: Vec<_> = publish.iter().flat_map(|p| p.pieces()).collect();
+    let translated = pieces.iter().filter(|p| !p.listen.host.ip().is_loopback());
+    let translated = translated.map(|p| (Key::Publish(p.listen), Value::Backend(p.backend)));
+    let local = pieces.iter().filter(|p| p.listen.host.covers_loopback());
+    let local = local.map(|p| (Key::Loopback(p.listen), Value::Backend(p.backend)));
+    translated.chain(local).collect()
+}

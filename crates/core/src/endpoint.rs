@@ -1,0 +1,123 @@
+//! Endpoints: one interface of one sandbox on one network.
+
+use crate::mac::Mac;
+use crate::name::{IfName, NetworkName, SandboxName};
+use crate::owner::{EndpointId, Owner, fnv};
+use crate::port::Publish;
+use crate::subnet::Family;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// A network namespace: the path it was opened at and what it was then. The path may be used again by
+/// another namespace; the device and the inode may not while ours lives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Netns {
+    /// The path.
+    pub path: String,
+    /// The device number of the namespace file system.
+    pub dev: u64,
+    /// The inode number: the identity of the namespace.
+    pub ino: u64,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Which endpoint.
+    pub id: EndpointId,
+    /// The sandbox's namespace; none on the host's own network.
+    pub netns: Option<Netns>,
+    /// The wire, where the network has one (`host` and `none` have not).
+    pub wire: Option<Wire>,
+    /// When it was attached, in seconds since 1970 (UTC).
+    pub attached: u64,
+}
+
+/// The pair of interfaces that joins a sandbox to a network, and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wire {
+    /// The host's end.
+    pub host_if: IfName,
+    /// The hardware address of the sandbox's end.
+    pub mac: Mac,
+    /// The sandbox's addresses with their prefix lengths, at most one of each family.
+    pub addresses: Vec<IpNet>,
+    /// The MTU in bytes.
+    pub mtu: u32,
+    /// The gateways that the default routes go to; empty where another endpoint has them.
+    pub gateways: Vec<IpAddr>,
+    /// The published ports.
+    pub publish: Vec<Publish>,
+    /// Whether the port may send only what belongs to it.
+    pub guard: bool,
+    /// Addresses the port may send from besides its own.
+    pub allow: Vec<IpAddr>,
+}
+
+impl Endpoint {
+    /// Whose the endpoint's objects are.
+    pub fn owner(&self) -> Owner {
+        Owner::Endpoint(self.id.clone())
+    }
+
+    /// The network's name.
+    pub fn network(&self) -> &NetworkName {
+        &self.id.network
+    }
+
+    /// The sandbox's name.
+    pub fn sandbox(&self) -> &SandboxName {
+        &self.id.sandbox
+    }
+
+    /// The published ports.
+    pub fn publish(&self) -> &[Publish] {
+        self.wire.as_ref().map_or(&[], |wire| &wire.publish)
+    }
+
+    /// The addresses, with their prefix lengths.
+    pub fn addresses(&self) -> &[IpNet] {
+        self.wire.as_ref().map_or(&[], |wire| &wire.addresses)
+    }
+}
+
+impl Wire {
+    /// The address of a family.
+    pub fn address(&self, family: Family) -> Option<IpAddr> {
+        self.addresses.iter().map(IpNet::addr).find(|ip| Family::of(*ip) == family)
+    }
+}
+
+/// The name of the host's end: `q-`, up to five characters of the sandbox's name, and seven digits of a
+/// hash. `attempt` gives another one should a name be taken.
+pub fn host_if(sandbox: &SandboxName, ifname: &IfName, attempt: u64) -> IfName {
+    let hint: String = sandbox.as_str().chars().filter(char::is_ascii_alphanumeric).take(5).collect();
+    let hash = fnv(&format!("{sandbox}@{ifname}"), attempt);
+    let name = format!("q-{hint}-{}", base32(hash, 7));
+    IfName::new(&name).expect("2 + 5 + 1 + 7 alphanumeric characters are an interface name")
+}
+
+/// The low bits of `value` as `digits` characters of base 32.
+fn base32(value: u64, digits: u32) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    (0..digits).map(|i| char::from(ALPHABET[(value >> (5 * i)) as usize & 31])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_ends_are_named_after_their_sandbox() {
+        let (web, eth0) = ("web".parse().unwrap(), "eth0".parse().unwrap());
+        let name = host_if(&web, &eth0, 0);
+        assert!(name.as_str().starts_with("q-web-"), "{name}");
+        assert_ne!(name, host_if(&web, &eth0, 1));
+        assert_ne!(name, host_if(&web, &"eth1".parse().unwrap(), 0));
+        let long = host_if(&"a-very-long-name".parse().unwrap(), &eth0, 0);
+        assert_eq!(long.as_str().len(), 15);
+    }
+}

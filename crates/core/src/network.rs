@@ -1,0 +1,264 @@
+//! Networks: what an administrator creates once and endpoints are attached to.
+
+use crate::name::{IfName, NetworkId, NetworkName};
+use crate::owner::fnv;
+use crate::refusal::Refusal;
+use crate::subnet::{Family, Subnet, number};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The smallest MTU a network may have: what IPv4 guarantees (RFC 791); IPv6 needs 1280 (RFC 8200).
+pub const MTU_MIN: u32 = 68;
+/// The smallest MTU of a network with IPv6 (RFC 8200 section 5).
+pub const MTU_MIN_V6: u32 = 1280;
+/// The largest MTU a veth takes (`ETH_MAX_MTU`, `linux/if_ether.h`).
+pub const MTU_MAX: u32 = 65535;
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// The id: random, never used again.
+    pub id: NetworkId,
+    /// The name: unique on a host.
+    pub name: NetworkName,
+    /// What kind of network, with that kind's settings.
+    pub driver: Driver,
+    /// The user's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When it was created, in seconds since 1970 (UTC).
+    pub created: u64,
+}
+
+/// The kinds of network. Closed: a new kind makes the compiler list every place that must know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+pub enum Driver {
+    /// A bridge of the host, with network address translation to the outside.
+    Bridge(Bridge),
+    /// The host's own network.
+    Host,
+    /// Only a loopback interface.
+    None,
+}
+
+impl Driver {
+    /// `bridge`, `host` or `none`; Docker says `null` for the last.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Driver::Bridge(_) => "bridge",
+            Driver::Host => "host",
+            Driver::None => "null",
+        }
+    }
+}
+
+/// The settings of a bridge network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bridge {
+    /// The bridge device.
+    pub device: IfName,
+    /// The pools, at most one of each family.
+    pub pools: Vec<Pool>,
+    /// The MTU in bytes, or none for that of the default route's device.
+    pub mtu: Option<u32>,
+    /// Nothing in or out except members (and the host, see `host_access`).
+    pub internal: bool,
+    /// Whether members of an internal network reach the host. Members of other networks always do.
+    pub host_access: bool,
+    /// Whether members reach one another.
+    pub icc: bool,
+    /// Whether other networks are kept out.
+    pub isolate: bool,
+    /// Whether packets to the outside carry the host's address.
+    pub masquerade: bool,
+    /// Whether each port may send only what belongs to it.
+    pub guard: bool,
+    /// Where `-p` without an address publishes, or none for the settings' default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish_address: Option<IpAddr>,
+}
+
+impl Network {
+    /// The bridge settings, where this is a bridge network.
+    pub fn bridge(&self) -> Option<&Bridge> {
+        match &self.driver {
+            Driver::Bridge(bridge) => Some(bridge),
+            Driver::Host | Driver::None => None,
+        }
+    }
+
+    /// The number that the hardware addresses of this network carry.
+    pub fn mac_number(&self) -> u16 {
+        fnv(self.id.as_str(), 0) as u16
+    }
+}
+
+impl Bridge {
+    /// The pool of a family.
+    pub fn pool(&self, family: Family) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.family() == family)
+    }
+
+    /// Whether the network has addresses of the family.
+    pub fn has(&self, family: Family) -> bool {
+        self.pool(family).is_some()
+    }
+
+    /// Refuses settings that contradict one another.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let families: Vec<_> = self.pools.iter().map(|p| p.subnet.family()).collect();
+        if families.is_empty() {
+            return Err(Refusal::invalid("a bridge network needs a subnet"));
+        }
+        if families.len() != families.iter().collect::<std::collections::BTreeSet<_>>().len() {
+            return Err(Refusal::invalid("a bridge network takes one subnet of each family")
+                .fix("create a second network"));
+        }
+        if let Some(mtu) = self.mtu {
+            check_mtu(mtu, self.has(Family::V6))?;
+        }
+        self.pools.iter().try_for_each(Pool::check)
+    }
+}
+
+/// Refuses an MTU that the network could not have.
+pub fn check_mtu(mtu: u32, v6: bool) -> Result<(), Refusal> {
+    let least = if v6 { MTU_MIN_V6 } else { MTU_MIN };
+    if (least..=MTU_MAX).contains(&mtu) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!("`{mtu}` is not an MTU of this network"))
+        .why(format!("{least} to {MTU_MAX} bytes")))
+}
+
+/// A subnet to take addresses from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// The subnet.
+    pub subnet: Subnet,
+    /// The gateway: the bridge's own address.
+    pub gateway: IpAddr,
+    /// Where addresses are taken from when none is asked for; the whole subnet where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Subnet>,
+    /// Addresses that are never given out, by name (`--aux-address`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aux: BTreeMap<String, IpAddr>,
+}
+
+impl Pool {
+    /// A pool whose gateway is the first address of the subnet that a host may have.
+    pub fn new(subnet: Subnet) -> Self {
+        let gateway = subnet.family().address(subnet.host_range().0);
+        Self { subnet, gateway, range: None, aux: BTreeMap::new() }
+    }
+
+    /// The gateway as the bridge carries it.
+    pub fn gateway_net(&self) -> IpNet {
+        self.subnet.with_host(self.gateway)
+    }
+
+    /// The first and the last address that is given out unasked, as numbers.
+    pub fn automatic(&self) -> (u128, u128) {
+        let (first, last) = self.subnet.host_range();
+        let Some(range) = self.range else { return (first, last) };
+        (first.max(number(range.first())), last.min(number(range.last())))
+    }
+
+    /// Whether `ip` is the pool's own: the gateway or an auxiliary address.
+    pub fn reserved(&self, ip: IpAddr) -> bool {
+        ip == self.gateway || self.aux.values().any(|aux| *aux == ip)
+    }
+
+    /// Refuses a pool whose parts do not lie in it, or that has no address to give.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let subnet = self.subnet;
+        check_subnet(subnet)?;
+        let outside = |what: &str, ip: IpAddr| {
+            Refusal::invalid(format!("{what} `{ip}` is not an address for a host in {subnet}"))
+        };
+        if !subnet.usable(self.gateway) {
+            return Err(outside("the gateway", self.gateway));
+        }
+        if let Some(range) = self.range.filter(|range| !subnet.covers(range.net())) {
+            return Err(Refusal::invalid(format!("the range {range} does not lie in {subnet}")));
+        }
+        match self.aux.iter().find(|(_, ip)| !subnet.usable(**ip)) {
+            Some((name, ip)) => {
+                Err(outside(&format!("the auxiliary address {}", crate::name::quoted(name)), *ip))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Refuses subnets that no container network can be: too small, or not unicast.
+fn check_subnet(subnet: Subnet) -> Result<(), Refusal> {
+    if subnet.family().bits() - subnet.prefix_len() < 2 {
+        return Err(Refusal::invalid(format!("{subnet} is too small"))
+            .why("a gateway and a container need a /30 or, in IPv6, a /126"));
+    }
+    if subnet.prefix_len() < 8 {
+        return Err(Refusal::invalid(format!("{subnet} is too large")).why("a network is a /8 or smaller"));
+    }
+    let first = subnet.first();
+    let link_local = matches!(first, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let reserved = matches!(first, IpAddr::V4(ip) if ip.octets()[0] >= 240 || ip.octets()[0] == 0);
+    if first.is_multicast() || first.is_loopback() || link_local || reserved {
+        return Err(Refusal::invalid(format!("{subnet} cannot be a container network"))
+            .why("multicast, loopback, link-local and reserved addresses are not for hosts"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(subnet: &str, gateway: &str) -> Pool {
+        Pool { gateway: gateway.parse().unwrap(), ..Pool::new(subnet.parse().unwrap()) }
+    }
+
+    #[test]
+    fn the_gateway_is_the_first_address() {
+        assert_eq!(Pool::new("172.17.0.0/16".parse().unwrap()).gateway.to_string(), "172.17.0.1");
+        assert_eq!(Pool::new("fd00::/64".parse().unwrap()).gateway.to_string(), "fd00::1");
+    }
+
+    #[test]
+    fn parts_must_lie_in_the_subnet() {
+        assert!(pool("10.1.0.0/24", "10.1.0.254").check().is_ok());
+        for gateway in ["10.1.0.0", "10.1.0.255", "10.2.0.1", "fd00::1"] {
+            assert!(pool("10.1.0.0/24", gateway).check().is_err(), "{gateway}");
+        }
+        let mut ranged = pool("10.1.0.0/24", "10.1.0.1");
+        ranged.range = Some("10.2.0.0/25".parse().unwrap());
+        assert!(ranged.check().is_err());
+        let mut aux = pool("10.1.0.0/24", "10.1.0.1");
+        aux.aux.insert("printer".into(), "10.1.0.255".parse().unwrap());
+        assert!(aux.check().is_err());
+    }
+
+    #[test]
+    fn some_subnets_are_never_networks() {
+        for bad in [
+            "224.0.0.0/24",
+            "127.0.0.0/16",
+            "240.0.0.0/24",
+            "0.0.0.0/8",
+            "10.0.0.0/31",
+            "10.0.0.0/7",
+            "ff00::/64",
+            "fe80::/64",
+            "fd00::/127",
+        ] {
+            assert!(Pool::new(bad.parse().unwrap()).check().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What can exist. The order of the variants is the order of dependency: a plan adds from the top and
+//! deletes from the bottom.
+
+use crate::mac::Mac;
+use crate::name::{IfName, SandboxName};
+use crate::port::Listen;
+use crate::subnet::{Family, Subnet};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// One object of the kernel that qiao may make or change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Key {
+    /// A setting of the host's network namespace.
+    Sysctl(Sysctl),
+    /// The constant rule set: the tables `inet qiao` and `bridge qiao`.
+    Ruleset,
+    /// A network's place in the rule set.
+    Member(Member),
+    /// A bridge device.
+    Bridge(IfName),
+    /// An address of a bridge.
+    BridgeAddress(IfName, IpNet),
+    /// A bridge that is up.
+    BridgeUp(IfName),
+    /// What a port may send.
+    Guard(Guard),
+    /// A pair of interfaces, by the name of the host's end.
+    Veth(IfName),
+    /// The settings of a bridge port.
+    Port(IfName),
+    /// The forwarding entry of a port's hardware address.
+    Fdb(IfName, Mac),
+    /// The host's neighbour entry for a container, on its bridge.
+    Neighbour(IfName, IpAddr),
+    /// A sandbox's loopback interface that is up.
+    SandboxLoopback(SandboxName),
+    /// An address of a sandbox's interface.
+    SandboxAddress(SandboxName, IfName, IpNet),
+    /// A sandbox's interface that is up.
+    SandboxUp(SandboxName, IfName),
+    /// A route of a sandbox, by its destination.
+    Route(SandboxName, IpNet),
+    /// A host end that is up: the last thing before packets pass.
+    HostUp(IfName),
+    /// A published port.
+    Publish(Listen),
+    /// A published port for clients of 127.0.0.1 or ::1 on the host.
+    Loopback(Listen),
+}
+
+/// A setting of the host's network namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sysctl {
+    /// `net.ipv4.ip_forward`.
+    Forward4,
+    /// `net.ipv6.conf.all.forwarding`.
+    Forward6,
+    /// `net.ipv6.conf.IFNAME.accept_ra`: 2 keeps router advertisements although the host forwards.
+    AcceptRa(IfName),
+}
+
+impl Sysctl {
+    /// The forwarding switch of a family.
+    pub fn forward(family: Family) -> Self {
+        match family {
+            Family::V4 => Sysctl::Forward4,
+            Family::V6 => Sysctl::Forward6,
+        }
+    }
+
+    /// The path below `/proc/sys`.
+    pub fn path(&self) -> String {
+        match self {
+            Sysctl::Forward4 => "net/ipv4/ip_forward".into(),
+            Sysctl::Forward6 => "net/ipv6/conf/all/forwarding".into(),
+            Sysctl::AcceptRa(link) => format!("net/ipv6/conf/{link}/accept_ra"),
+        }
+    }
+}
+
+impl fmt::Display for Sysctl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sysctl::Forward4 => f.write_str("net.ipv4.ip_forward"),
+            Sysctl::Forward6 => f.write_str("net.ipv6.conf.all.forwarding"),
+            // sysctl(8) takes the dots of an interface name as slashes.
+            Sysctl::AcceptRa(link) => {
+                write!(f, "net.ipv6.conf.{}.accept_ra", link.as_str().replace('.', "/"))
+            }
+        }
+    }
+}
+
+/// A network's place in the rule set: which of its sets the network's bridge or subnet is in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Member {
+    /// A bridge of ours.
+    Bridge(IfName),
+    /// A subnet of ours.
+    Subnet(Subnet),
+    /// A subnet that is reached by its own bridge.
+    Own(Subnet, IfName),
+    /// A subnet that nobody outside reaches directly.
+    Hidden(Subnet),
+    /// Two bridges that are one network (the same one twice).
+    Pair(IfName, IfName),
+    /// A subnet whose packets carry the host's address outside.
+    Masquerade(Subnet),
+    /// A bridge that nothing passes in or out of.
+    Internal(IfName),
+    /// A bridge whose members do not reach the host.
+    Closed(IfName),
+    /// A bridge that is not isolated from others like it.
+    Friend(IfName),
+    /// The subnet of such a bridge.
+    FriendSubnet(Subnet),
+    /// A family that the host forwards only because we switched forwarding on: other traffic stays out.
+    NoTransit(Family),
+}
+
+/// What a port may send: one element of the guard's sets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guard {
+    /// The port is guarded.
+    Port(IfName),
+    /// Frames from this hardware address.
+    Mac(IfName, Mac),
+    /// ARP that says this address is at this hardware address.
+    Arp(IfName, Mac, Ipv4Addr),
+    /// IPv4 from this address.
+    Ip4(IfName, Ipv4Addr),
+    /// IPv6 from this address, and neighbour advertisements for it.
+    Ip6(IfName, Ipv6Addr),
+}
+
+impl Guard {
+    /// The port.
+    pub fn port(&self) -> &IfName {
+        match self {
+            Guard::Port(port)
+            | Guard::Mac(port, _)
+            | Guard::Arp(port, ..)
+            | Guard::Ip4(port, _)
+            | Guard::Ip6(port, _) => port,
+        }
+    }
+}
+
+/// A table of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// `inet qiao`: what is routed.
+    Inet,
+    /// `bridge qiao`: what ports send.
+    Bridge,
+}
+
+impl Table {
+    /// The family as nft writes it.
+    pub fn family(self) -> &'static str {
+        match self {
+            Table::Inet => "inet",
+            Table::Bridge => "bridge",
+        }
+    }
+}
+
+/// A set or map of the rule set: its table and its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Set {
+    /// The table.
+    pub table: Table,
+    /// The name.
+    pub name: &'static str,
+}
+
+impl Key {
+    /// The set that the object is an element of, if it is one.
+    pub fn set(&self) -> Option<Set> {
+        match self {
+            Key::Member(member) => Some(inet(member_set(member))),
+            Key::Guard(guard) => Some(Set { table: Table::Bridge, name: guard_set(guard) }),
+            Key::Publish(listen) => Some(inet(publish_map(listen))),
+            _ => None,
+        }
+    }
+
+    /// The sandbox whose namespace the object is in; none for the host's.
+    pub fn sandbox(&self) -> Option<&SandboxName> {
+        match self {
+            Key::SandboxLoopback(s)
+            | Key::SandboxAddress(s, ..)
+            | Key::SandboxUp(s, _)
+            | Key::Route(s, _) => Some(s),
+            _ => None,
+        }
+    }
+}
+
+fn inet(name: &'static str) -> Set {
+    Set { table: Table::Inet, name }
+}
+
+fn by_family(family: Family, v4: &'static str, v6: &'static str) -> &'static str {
+    match family {
+        Family::V4 => v4,
+        Family::V6 => v6,
+    }
+}
+
+fn member_set(member: &Member) -> &'static str {
+    match member {
+        Member::Bridge(_) => "bridges",
+        Member::Pair(..) => "pairs",
+        Member::Internal(_) => "internal",
+        Member::Closed(_) => "closed",
+        Member::Friend(_) => "friends",
+        Member::NoTransit(_) => "no_transit",
+        Member::Subnet(net) => by_family(net.family(), "subnets4", "subnets6"),
+        Member::Own(net, _) => by_family(net.family(), "own4", "own6"),
+        Member::Hidden(net) => by_family(net.family(), "hidden4", "hidden6"),
+        Member::Masquerade(net) => by_family(net.family(), "masquerade4", "masquerade6"),
+        Member::FriendSubnet(net) => by_family(net.family(), "friends4", "friends6"),
+    }
+}
+
+fn guard_set(guard: &Guard) -> &'static str {
+    match guard {
+        Guard::Port(_) => "ports",
+        Guard::Mac(..) => "macs",
+        Guard::Arp(..) => "arps",
+        Guard::Ip4(..) => "ip4s",
+        Guard::Ip6(..) => "ip6s",
+    }
+}
+
+fn publish_map(listen: &Listen) -> &'static str {
+    let family = listen.host.family();
+    let any = matches!(listen.host, crate::port::HostAddr::Any(_));
+    match (any, listen.ports.count() > 1) {
+        (false, false) => by_family(family, "publish4", "publish6"),
+        (true, false) => by_family(family, "publish_any4", "publish_any6"),
+        (false, true) => by_family(family, "ranges4", "ranges6"),
+        (true, true) => by_family(family, "ranges_any4", "ranges_any6"),
+    }
+}

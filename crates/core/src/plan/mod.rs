@@ -1,0 +1,19 @@
+//! What is to be done: the difference between what exists and what must exist, as reversible operations.
+//!
+//! ```text
+//!            desired                observed
+//!        ┌─────────────┬─────────────┬─────────────┐
+//!        │ Add         │ Set if they │ Del         │
+//!        │             │ differ      │             │
+//!        └─────────────┴─────────────┴─────────────┘
+//! ```
+
+mod diff;
+mod key;
+mod op;
+mod state;
+
+pub use diff::{diff, diff_all};
+pub use key::{Guard, Key, Member, Set, Sysctl, Table};
+pub use op::{Op, Plan};
+pub use state::{Found, Object, Observed, Ownership, State, Value};

@@ -1,0 +1,203 @@
+//! What must exist and what does exist.
+
+use super::{Guard, Key};
+use crate::mac::Mac;
+use crate::name::{IfName, SandboxName};
+use crate::owner::{EndpointId, Owner};
+use crate::port::Backend;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// How an object is: what can differ while its key stays the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Value {
+    /// It is there, and there is no more to say.
+    Present,
+    /// A number: of a sysctl.
+    Number(u32),
+    /// The rule set, by its digest (see [`crate::render::ruleset`]).
+    Ruleset(u32),
+    /// A bridge.
+    Bridge {
+        /// The hardware address: constant, so that neighbours' caches stay right.
+        mac: Mac,
+        /// The MTU in bytes.
+        mtu: u32,
+    },
+    /// A pair of interfaces.
+    Veth {
+        /// The sandbox that has the other end.
+        sandbox: SandboxName,
+        /// The name of the other end.
+        peer: IfName,
+        /// The hardware address of the other end.
+        mac: Mac,
+        /// The MTU in bytes.
+        mtu: u32,
+        /// The bridge that the host's end is a port of; none where somebody took it off.
+        bridge: Option<IfName>,
+    },
+    /// A bridge port.
+    Port {
+        /// The port takes no addresses from what it receives, and gets no frames for unknown ones. So it is
+        /// on every port of ours; seen otherwise, somebody changed it.
+        fixed: bool,
+        /// Frames do not pass to other isolated ports.
+        isolated: bool,
+        /// Frames may go out where they came in.
+        hairpin: bool,
+    },
+    /// A neighbour's hardware address.
+    Mac(Mac),
+    /// A route.
+    Route {
+        /// The interface.
+        dev: IfName,
+        /// The gateway.
+        via: IpAddr,
+    },
+    /// Where a published port goes.
+    Backend(Backend),
+}
+
+/// An object that must exist: whose it is and how it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object {
+    /// Whose.
+    pub owner: Owner,
+    /// How.
+    pub value: Value,
+}
+
+/// What must exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State(BTreeMap<Key, Object>);
+
+impl State {
+    /// Puts an object in.
+    pub fn insert(&mut self, key: Key, owner: &Owner, value: Value) {
+        self.0.insert(key, Object { owner: owner.clone(), value });
+    }
+
+    /// Puts everything of `other` in.
+    pub fn extend(&mut self, other: State) {
+        self.0.extend(other.0);
+    }
+
+    /// The object with this key.
+    pub fn get(&self, key: &Key) -> Option<&Object> {
+        self.0.get(key)
+    }
+
+    /// Takes an object out.
+    pub fn remove(&mut self, key: &Key) -> Option<Object> {
+        self.0.remove(key)
+    }
+
+    /// All objects, in the order of dependency.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, &Object)> {
+        self.0.iter()
+    }
+
+    /// All keys, in the order of dependency.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &Key> {
+        self.0.keys()
+    }
+
+    /// How many objects.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing must exist.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// An object that was seen. One that bears no mark of ours is somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Whose, as far as its mark tells.
+    pub owner: Ownership,
+    /// How.
+    pub value: Value,
+}
+
+/// What an object's mark says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The mark of this owner.
+    Marked(Owner),
+    /// A mark of ours that cannot be read back (see [`Owner::parse`]), or an object that can bear none and
+    /// is judged by where it is.
+    Ours,
+    /// No mark of ours.
+    Foreign,
+}
+
+/// What was seen of the keys that were asked about; a key that is missing does not exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed(BTreeMap<Key, Found>);
+
+impl Observed {
+    /// Puts an object in.
+    pub fn insert(&mut self, key: Key, owner: Ownership, value: Value) {
+        self.0.insert(key, Found { owner, value });
+    }
+
+    /// The object with this key.
+    pub fn get(&self, key: &Key) -> Option<&Found> {
+        self.0.get(key)
+    }
+
+    /// Takes an object out.
+    pub fn remove(&mut self, key: &Key) -> Option<Found> {
+        self.0.remove(key)
+    }
+
+    /// All objects, in the order of dependency.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, &Found)> {
+        self.0.iter()
+    }
+
+    /// Keeps only what bears the mark of an endpoint that `keep` says yes to, and the neighbour entries of
+    /// the addresses that its guard names, since those bear no endpoint's mark.
+    pub fn keep_endpoints(&mut self, keep: impl Fn(&EndpointId) -> bool) {
+        let all = std::mem::take(&mut self.0);
+        let (kept, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            all.into_iter().partition(|(_, found)| match &found.owner {
+                Ownership::Marked(Owner::Endpoint(id)) => keep(id),
+                _ => false,
+            });
+        let addresses: BTreeSet<IpAddr> = kept.keys().filter_map(guarded_address).collect();
+        let neighbours = rest.into_iter().filter(|(key, found)| match key {
+            Key::Neighbour(_, ip) => found.owner != Ownership::Foreign && addresses.contains(ip),
+            _ => false,
+        });
+        self.0 = kept;
+        self.0.extend(neighbours);
+    }
+
+    /// Puts everything of `other` in.
+    pub fn extend(&mut self, other: Observed) {
+        self.0.extend(other.0);
+    }
+}
+
+/// The address that a guard's element lets a port send from.
+fn guarded_address(key: &Key) -> Option<IpAddr> {
+    match key {
+        Key::Guard(Guard::Ip4(_, ip)) => Some((*ip).into()),
+        Key::Guard(Guard::Ip6(_, ip)) => Some((*ip).into()),
+        _ => None,
+    }
+}
+
+impl FromIterator<(Key, Object)> for State {
+    fn from_iter<I: IntoIterator<Item = (Key, Object)>>(iter: I) -> Self {
+        Self(iter.into_iter().collect())
+    }
+}

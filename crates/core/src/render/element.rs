@@ -1,0 +1,61 @@
+//! Elements of the rule set's sets and maps, as nft writes them.
+
+use crate::plan::{Guard, Key, Member, Object, Value};
+use crate::port::{HostAddr, Listen};
+use crate::subnet::Family;
+
+/// The element without its braces: `tcp . 8080 comment "…" : 172.30.0.2 . 80`. None for what is no element.
+pub fn element(key: &Key, object: &Object) -> Option<String> {
+    let text = match key {
+        Key::Member(member) => member_element(member),
+        Key::Guard(guard) => guard_element(guard),
+        Key::Publish(listen) => listen_element(*listen),
+        _ => return None,
+    };
+    let comment = object.owner.mark();
+    Some(format!("{text} comment \"{comment}\"{}", value_element(key, &object.value)))
+}
+
+fn member_element(member: &Member) -> String {
+    match member {
+        Member::Bridge(link) | Member::Internal(link) | Member::Closed(link) | Member::Friend(link) => {
+            format!("\"{link}\"")
+        }
+        Member::Pair(a, b) => format!("\"{a}\" . \"{b}\""),
+        Member::Own(net, link) => format!("{net} . \"{link}\""),
+        Member::Subnet(net) | Member::Hidden(net) | Member::Masquerade(net) | Member::FriendSubnet(net) => {
+            net.to_string()
+        }
+        Member::NoTransit(Family::V4) => "ipv4".into(),
+        Member::NoTransit(Family::V6) => "ipv6".into(),
+    }
+}
+
+fn guard_element(guard: &Guard) -> String {
+    match guard {
+        Guard::Port(port) => format!("\"{port}\""),
+        Guard::Mac(port, mac) => format!("\"{port}\" . {mac}"),
+        Guard::Arp(port, mac, ip) => format!("\"{port}\" . {mac} . {ip}"),
+        Guard::Ip4(port, ip) => format!("\"{port}\" . {ip}"),
+        Guard::Ip6(port, ip) => format!("\"{port}\" . {ip}"),
+    }
+}
+
+fn listen_element(listen: Listen) -> String {
+    let Listen { protocol, host, ports } = listen;
+    match host {
+        HostAddr::Any(_) => format!("{protocol} . {ports}"),
+        HostAddr::One(ip) => format!("{protocol} . {ip} . {ports}"),
+    }
+}
+
+fn value_element(key: &Key, value: &Value) -> String {
+    match (key, value) {
+        (Key::Member(Member::NoTransit(_)), _) => " : drop".into(),
+        (Key::Publish(listen), Value::Backend(backend)) if listen.ports.count() > 1 => {
+            format!(" : {}", backend.ip)
+        }
+        (_, Value::Backend(backend)) => format!(" : {} . {}", backend.ip, backend.port),
+        _ => String::new(),
+    }
+}

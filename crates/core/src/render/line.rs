@@ -1,0 +1,109 @@
+//! One line an operation: the form of `--dry-run`, of the log, and of the golden plans.
+
+use crate::name::IfName;
+use crate::plan::{Guard, Key, Member, Op, Plan, Value};
+use std::fmt::Write as _;
+
+/// The plan, one line an operation, in order.
+pub fn plan(plan: &Plan) -> String {
+    plan.ops().iter().fold(String::new(), |mut text, op| {
+        let _ = writeln!(text, "{}", line(op));
+        text
+    })
+}
+
+/// One operation: its sign, its kind, what it is about, and whose it is.
+pub fn line(op: &Op) -> String {
+    let (kind, what) = words(op.key());
+    let (sign, how) = match op {
+        Op::Add { object, .. } => ('+', value(&object.value)),
+        Op::Del { object, .. } => ('-', value(&object.value)),
+        Op::Set { from, to, .. } => ('~', format!("{} -> {}", value(from), value(to))),
+    };
+    let about = format!("{what} {how}");
+    format!("{sign} {kind:<9} {:<58} {}", about.trim_end(), op.owner())
+}
+
+/// The object in words: `bridge br-blue`, `published port 0.0.0.0:8080/tcp`.
+pub fn noun(key: &Key) -> String {
+    let (kind, what) = words(key);
+    format!("{kind} `{what}`")
+}
+
+/// The kind of an object, and which one of its kind.
+fn words(key: &Key) -> (&'static str, String) {
+    match key {
+        Key::Sysctl(sysctl) => ("sysctl", sysctl.to_string()),
+        Key::Ruleset => ("ruleset", "qiao".into()),
+        Key::Member(member) => ("member", member_words(member)),
+        Key::Bridge(device) => ("bridge", device.to_string()),
+        Key::BridgeAddress(device, net) => ("address", format!("{net} on {device}")),
+        Key::BridgeUp(link) | Key::HostUp(link) => ("up", link.to_string()),
+        Key::Guard(guard) => ("guard", guard_words(guard)),
+        Key::Veth(host_if) => ("veth", host_if.to_string()),
+        Key::Port(host_if) => ("port", host_if.to_string()),
+        Key::Fdb(host_if, mac) => ("fdb", format!("{mac} at {host_if}")),
+        Key::Neighbour(device, ip) => ("neighbour", format!("{ip} on {device}")),
+        Key::SandboxLoopback(sandbox) => ("up", format!("lo in {sandbox}")),
+        Key::SandboxAddress(sandbox, link, net) => ("address", format!("{net} on {}", inside(sandbox, link))),
+        Key::SandboxUp(sandbox, link) => ("up", inside(sandbox, link)),
+        Key::Route(sandbox, net) => ("route", format!("{net} in {sandbox}")),
+        Key::Publish(listen) => ("publish", listen.to_string()),
+        Key::Loopback(listen) => ("loopback", listen.to_string()),
+    }
+}
+
+fn inside(sandbox: &crate::name::SandboxName, link: &IfName) -> String {
+    format!("{link} in {sandbox}")
+}
+
+fn member_words(member: &Member) -> String {
+    match member {
+        Member::Bridge(device) => format!("{device} is a bridge of ours"),
+        Member::Subnet(net) => format!("{net} is a subnet of ours"),
+        Member::Own(net, device) => format!("{net} is reached by {device}"),
+        Member::Hidden(net) => format!("{net} is not reached from outside"),
+        Member::Pair(a, b) if a == b => format!("{a} reaches itself"),
+        Member::Pair(a, b) => format!("{a} reaches {b}"),
+        Member::Masquerade(net) => format!("{net} goes out as the host"),
+        Member::Internal(device) => format!("{device} is internal"),
+        Member::Closed(device) => format!("{device} does not reach the host"),
+        Member::Friend(device) => format!("{device} reaches other friends"),
+        Member::FriendSubnet(net) => format!("{net} is reached by friends"),
+        Member::NoTransit(family) => format!("no transit of {family:?} traffic"),
+    }
+}
+
+fn guard_words(guard: &Guard) -> String {
+    match guard {
+        Guard::Port(port) => format!("{port} is guarded"),
+        Guard::Mac(port, mac) => format!("{port} sends from {mac}"),
+        Guard::Arp(port, mac, ip) => format!("{port} says {ip} is at {mac}"),
+        Guard::Ip4(port, ip) => format!("{port} sends from {ip}"),
+        Guard::Ip6(port, ip) => format!("{port} sends from {ip}"),
+    }
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Present => String::new(),
+        Value::Number(number) => number.to_string(),
+        Value::Ruleset(digest) => format!("{digest:08x}"),
+        Value::Bridge { mac, mtu } => format!("{mac} mtu {mtu}"),
+        Value::Veth { sandbox, peer, mac, mtu, bridge } => {
+            let on = bridge.as_ref().map_or("no bridge", |bridge| bridge.as_str());
+            format!("{peer} in {sandbox} {mac} mtu {mtu} on {on}")
+        }
+        Value::Port { fixed, isolated, hairpin } => {
+            let learning = if *fixed { "" } else { "learning on " };
+            format!("{learning}isolated {} hairpin {}", on_off(*isolated), on_off(*hairpin))
+        }
+        Value::Mac(mac) => format!("is at {mac}"),
+        Value::Route { dev, via } => format!("via {via} dev {dev}"),
+        Value::Backend(backend) => format!("to {backend}"),
+    }
+}
+
+fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}

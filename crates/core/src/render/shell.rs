@@ -1,0 +1,172 @@
+//! Plans as the `ip`, `nft`, `bridge` and `sysctl` commands that do the same.
+
+use super::element::element;
+use crate::mac::Mac;
+use crate::name::{IfName, SandboxName};
+use crate::owner::Owner;
+use crate::plan::{Key, Object, Op, Plan, Value};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The paths of the sandboxes' namespaces.
+pub type Paths = BTreeMap<SandboxName, String>;
+
+/// The commands that do what the plan does, one a line.
+pub fn shell(plan: &Plan, paths: &Paths) -> Vec<String> {
+    plan.ops().iter().flat_map(|op| shell_op(op, paths)).collect()
+}
+
+/// The commands that do what one operation does.
+pub fn shell_op(op: &Op, paths: &Paths) -> Vec<String> {
+    let commands = match op {
+        Op::Add { key, object } => add(key, object, paths),
+        Op::Del { key, object } => del(key, object),
+        Op::Set { key, owner, from, to } => {
+            let object = |value: &Value| Object { owner: owner.clone(), value: value.clone() };
+            set(key, (&object(from), &object(to)), paths)
+        }
+    };
+    match op.key().sandbox() {
+        Some(sandbox) => commands.into_iter().map(|c| format!("{}{c}", enter(sandbox, paths))).collect(),
+        None => commands,
+    }
+}
+
+/// What runs a command in a sandbox's namespace.
+fn enter(sandbox: &SandboxName, paths: &Paths) -> String {
+    format!("nsenter --net={} ", path(sandbox, paths))
+}
+
+fn path(sandbox: &SandboxName, paths: &Paths) -> String {
+    paths.get(sandbox).cloned().unwrap_or_else(|| format!("/run/netns/{sandbox}"))
+}
+
+fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
+    match (key, &object.value) {
+        (Key::Sysctl(sysctl), Value::Number(number)) => vec![format!("sysctl -w {sysctl}={number}")],
+        (Key::Ruleset, _) => vec!["qiao info --ruleset | nft -f -".into()],
+        (Key::Bridge(device), Value::Bridge { mac, mtu }) => bridge(device, (*mac, *mtu), &object.owner),
+        (Key::BridgeAddress(device, net) | Key::SandboxAddress(_, device, net), _) => {
+            vec![address("add", device, *net)]
+        }
+        (Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link), _) => {
+            vec![format!("ip link set {link} up")]
+        }
+        (Key::SandboxLoopback(_), _) => vec!["ip link set lo up".into()],
+        (Key::Veth(host_if), Value::Veth { .. }) => veth(host_if, object, paths),
+        (Key::Port(host_if), Value::Port { isolated, hairpin, .. }) => {
+            vec![port(host_if, *isolated, *hairpin)]
+        }
+        (Key::Fdb(host_if, mac), _) => vec![format!("bridge fdb add {mac} dev {host_if} master static")],
+        (Key::Neighbour(device, ip), Value::Mac(mac)) => vec![neighbour(device, *ip, *mac)],
+        (Key::Route(_, net), Value::Route { dev, via }) => {
+            vec![format!("ip route add {} via {via} dev {dev} proto 113", destination(*net))]
+        }
+        (Key::Loopback(listen), Value::Backend(backend)) => {
+            vec![format!("# clients of the loopback address: {listen} to {backend}")]
+        }
+        _ => element_command("add", key, object),
+    }
+}
+
+fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> {
+    match (key, &to.value) {
+        (Key::Veth(host_if), Value::Veth { mtu, bridge: Some(bridge), .. }) => {
+            vec![format!("ip link set {host_if} mtu {mtu} master {bridge}")]
+        }
+        (Key::Bridge(device), Value::Bridge { mac, mtu }) => {
+            vec![format!("ip link set {device} address {mac} mtu {mtu}")]
+        }
+        (Key::Neighbour(device, ip), Value::Mac(mac)) => vec![neighbour(device, *ip, *mac)],
+        (Key::Route(_, net), Value::Route { dev, via }) => {
+            vec![format!("ip route replace {} via {via} dev {dev} proto 113", destination(*net))]
+        }
+        _ if key.set().is_some() => {
+            [element_command("delete", key, from), element_command("add", key, to)].concat()
+        }
+        _ => add(key, to, paths),
+    }
+}
+
+fn del(key: &Key, object: &Object) -> Vec<String> {
+    match key {
+        Key::Sysctl(_) => Vec::new(),
+        Key::Ruleset => vec!["nft delete table inet qiao".into(), "nft delete table bridge qiao".into()],
+        Key::Bridge(link) | Key::Veth(link) => vec![format!("ip link del {link}")],
+        Key::BridgeAddress(device, net) | Key::SandboxAddress(_, device, net) => {
+            vec![address("del", device, *net)]
+        }
+        Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link) => {
+            vec![format!("ip link set {link} down")]
+        }
+        Key::SandboxLoopback(_) => vec!["ip link set lo down".into()],
+        Key::Port(_) => Vec::new(),
+        Key::Fdb(host_if, mac) => vec![format!("bridge fdb del {mac} dev {host_if} master")],
+        Key::Neighbour(device, ip) => vec![
+            format!("ip neigh del {ip} dev {device}"),
+            format!("conntrack -D -s {ip}"),
+            format!("conntrack -D -r {ip}"),
+        ],
+        Key::Route(_, net) => vec![format!("ip route del {}", destination(*net))],
+        Key::Loopback(listen) => vec![format!("# no more clients of the loopback address: {listen}")],
+        Key::Member(_) | Key::Guard(_) | Key::Publish(_) => element_command("delete", key, object),
+    }
+}
+
+fn element_command(verb: &str, key: &Key, object: &Object) -> Vec<String> {
+    let (Some(set), Some(text)) = (key.set(), element(key, object)) else { return Vec::new() };
+    vec![format!("nft {verb} element {} qiao {} '{{ {text} }}'", set.table.family(), set.name)]
+}
+
+fn bridge(device: &IfName, (mac, mtu): (Mac, u32), owner: &Owner) -> Vec<String> {
+    vec![
+        format!("ip link add {device} address {mac} mtu {mtu} type bridge mcast_snooping 0"),
+        format!("ip link set {device} addrgenmode none alias '{}'", owner.mark()),
+    ]
+}
+
+fn veth(host_if: &IfName, object: &Object, paths: &Paths) -> Vec<String> {
+    let Value::Veth { sandbox, peer, mac, mtu, bridge: Some(bridge) } = &object.value else {
+        return Vec::new();
+    };
+    let queues = "numtxqueues 1 numrxqueues 1";
+    let (host, netns) = (mac.host_end(), path(sandbox, paths));
+    vec![
+        format!(
+            "ip link add {host_if} address {host} mtu {mtu} {queues} type veth peer name {peer} address {mac} mtu {mtu} {queues} netns {netns}"
+        ),
+        format!("ip link set {host_if} addrgenmode none alias '{}'", object.owner.mark()),
+        format!("ip link set {host_if} master {bridge}"),
+    ]
+}
+
+fn port(host_if: &IfName, isolated: bool, hairpin: bool) -> String {
+    let word = |on| if on { "on" } else { "off" };
+    format!(
+        "bridge link set dev {host_if} learning off flood off isolated {} hairpin {}",
+        word(isolated),
+        word(hairpin)
+    )
+}
+
+fn neighbour(device: &IfName, ip: IpAddr, mac: Mac) -> String {
+    format!("ip neigh replace {ip} lladdr {mac} dev {device} nud permanent protocol 113")
+}
+
+fn address(verb: &str, device: &IfName, net: IpNet) -> String {
+    let how = match (verb, net) {
+        ("add", IpNet::V4(_)) => " brd +",
+        ("add", IpNet::V6(_)) => " nodad",
+        _ => "",
+    };
+    format!("ip addr {verb} {net} dev {device}{how}")
+}
+
+fn destination(net: IpNet) -> String {
+    match net {
+        IpNet::V4(net) if net.prefix_len() == 0 => "default".into(),
+        IpNet::V6(net) if net.prefix_len() == 0 => "::/0".into(),
+        net => net.to_string(),
+    }
+}

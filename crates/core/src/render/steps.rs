@@ -1,0 +1,82 @@
+//! A plan as the nine steps that every tutorial on container networks takes, and where ours differ.
+
+use super::shell::{Paths, shell_op};
+use crate::plan::{Key, Op, Plan};
+
+/// One step: its number, what it does, why, and the commands of a plan that belong to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// 0 is what the host needs before the first step, 1 to 9 are the tutorial's.
+    pub number: usize,
+    /// What it does.
+    pub title: &'static str,
+    /// Why, and where the order differs from a tutorial's.
+    pub why: &'static str,
+    /// The commands.
+    pub commands: Vec<String>,
+}
+
+/// The steps' titles and reasons.
+pub const STEPS: [(&str, &str); 10] = [
+    (
+        "prepare the host",
+        "forwarding lets the host route; the rule set is constant, containers are elements of its sets",
+    ),
+    (
+        "create the bridge",
+        "a switch in software; its hardware address is fixed so that it never changes with its ports",
+    ),
+    (
+        "give the bridge its address",
+        "the containers' gateway; the route to the subnet comes with it, no step of its own is needed",
+    ),
+    ("bring the bridge up", "from here on the host reaches the subnet"),
+    (
+        "make a pair of interfaces",
+        "a cable with two ends; one message does steps 4 and 6, since moving an end later takes 15 to 20 ms",
+    ),
+    (
+        "one end on the bridge",
+        "a port that learns nothing: what belongs to it is written down, and it may send nothing else",
+    ),
+    ("the other end into the container", "it was made there in step 4, under its final name"),
+    ("up, with its address", "inside the container's namespace, in one batch"),
+    ("the way out", "everything else goes to the gateway"),
+    (
+        "let packets pass and publish",
+        "the host's end comes up last, when everything that guards it stands; then the ports are published",
+    ),
+];
+
+/// The plan's commands, sorted into the steps. A step without commands was done before, by another one.
+pub fn steps(plan: &Plan, paths: &Paths) -> Vec<Step> {
+    let mut steps: Vec<Step> = STEPS
+        .iter()
+        .enumerate()
+        .map(|(number, (title, why))| Step { number, title, why, commands: Vec::new() })
+        .collect();
+    for op in plan.ops() {
+        let mut commands = shell_op(op, paths);
+        if matches!((op, op.key()), (Op::Add { .. }, Key::Veth(_))) && commands.len() > 2 {
+            let master = commands.split_off(2);
+            steps[5].commands.extend(master);
+        }
+        steps[step_of(op.key())].commands.extend(commands);
+    }
+    steps
+}
+
+/// The step that an object belongs to.
+fn step_of(key: &Key) -> usize {
+    match key {
+        Key::Sysctl(_) | Key::Ruleset | Key::Member(_) => 0,
+        Key::Bridge(_) => 1,
+        Key::BridgeAddress(..) => 2,
+        Key::BridgeUp(_) => 3,
+        Key::Veth(_) => 4,
+        Key::Guard(_) | Key::Port(_) | Key::Fdb(..) | Key::Neighbour(..) => 5,
+        Key::SandboxLoopback(_) | Key::SandboxAddress(..) | Key::SandboxUp(..) => 7,
+        Key::Route(..) => 8,
+        Key::HostUp(_) | Key::Publish(_) | Key::Loopback(_) => 9,
+    }
+}

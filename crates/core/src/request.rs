@@ -1,0 +1,134 @@
+//! What can be asked of the engine. Every front door's wire format becomes one of these.
+
+use crate::mac::Mac;
+use crate::name::{IfName, NetworkName, SandboxName};
+use crate::port::PublishSpec;
+use crate::subnet::Subnet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Attach a sandbox to a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// The sandbox.
+    pub sandbox: SandboxName,
+    /// The path of its network namespace, or none to use the one it is already attached with.
+    pub netns: Option<String>,
+    /// The network, or none for the default one.
+    pub network: Option<NetworkName>,
+    /// The interface inside the sandbox, or none for the first free `eth…`.
+    pub ifname: Option<IfName>,
+    /// What is wished for.
+    pub wish: Wish,
+    /// The ports to publish.
+    pub publish: Vec<PublishSpec>,
+    /// Whether the port is guarded, or none for the network's setting.
+    pub guard: Option<bool>,
+    /// Addresses the port may send from besides its own.
+    pub allow: Vec<IpAddr>,
+}
+
+/// Addresses that are asked for rather than given out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// The IPv4 address.
+    pub ip: Option<Ipv4Addr>,
+    /// The IPv6 address.
+    pub ip6: Option<Ipv6Addr>,
+    /// The hardware address.
+    pub mac: Option<Mac>,
+}
+
+impl Attach {
+    /// A request that leaves everything to the engine.
+    pub fn new(sandbox: SandboxName) -> Self {
+        Self {
+            sandbox,
+            netns: None,
+            network: None,
+            ifname: None,
+            wish: Wish::default(),
+            publish: Vec::new(),
+            guard: None,
+            allow: Vec::new(),
+        }
+    }
+}
+
+/// Detach a sandbox from one network, or from all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detach {
+    /// The sandbox.
+    pub sandbox: SandboxName,
+    /// The network, or none for all of them.
+    pub network: Option<NetworkName>,
+    /// The interface, where a sandbox could have two on one network.
+    pub ifname: Option<IfName>,
+}
+
+/// Create a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateNetwork {
+    /// The name.
+    pub name: NetworkName,
+    /// The subnets, at most one of each family; what is missing is chosen.
+    pub subnets: Vec<Subnet>,
+    /// The gateways of the subnets.
+    pub gateways: Vec<IpAddr>,
+    /// Where addresses are taken from.
+    pub ranges: Vec<Subnet>,
+    /// Addresses that are never given out.
+    pub aux: BTreeMap<String, IpAddr>,
+    /// Whether the network has IPv4; none for yes.
+    pub ipv4: Option<bool>,
+    /// Whether the network has IPv6; none for the settings' default.
+    pub ipv6: Option<bool>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The driver's settings.
+    pub options: BridgeOptions,
+    /// Create it although something of the host is in the way.
+    pub force: bool,
+}
+
+impl CreateNetwork {
+    /// A request that leaves everything to the engine.
+    pub fn new(name: NetworkName) -> Self {
+        Self {
+            name,
+            subnets: Vec::new(),
+            gateways: Vec::new(),
+            ranges: Vec::new(),
+            aux: BTreeMap::new(),
+            ipv4: None,
+            ipv6: None,
+            labels: BTreeMap::new(),
+            options: BridgeOptions::default(),
+            force: false,
+        }
+    }
+}
+
+/// The settings of a bridge network that a request may carry; none of a setting leaves its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeOptions {
+    /// The bridge device's name.
+    pub device: Option<IfName>,
+    /// The MTU in bytes.
+    pub mtu: Option<u32>,
+    /// Nothing in or out except members.
+    pub internal: bool,
+    /// Whether members of an internal network reach the host.
+    pub host_access: Option<bool>,
+    /// Whether members reach one another.
+    pub icc: Option<bool>,
+    /// Whether other networks are kept out.
+    pub isolate: Option<bool>,
+    /// Whether packets to the outside carry the host's address.
+    pub masquerade: Option<bool>,
+    /// Whether each port may send only what belongs to it.
+    pub guard: Option<bool>,
+    /// Where `-p` without an address publishes.
+    pub publish_address: Option<IpAddr>,
+}
