@@ -1,0 +1,237 @@
+//! A directory by its descriptor. Names are single components; no symbolic link is ever followed.
+
+use crate::error::StoreError;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
+use rustix::io::Errno;
+use std::mem::MaybeUninit;
+
+const DIR_MODE: Mode = Mode::RWXU;
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: String,
+}
+
+/// Whether a file must survive a loss of power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It may be lost with the boot.
+    Boot,
+    /// It is on the disk before the call returns.
+    Disk,
+}
+
+impl Dir {
+    /// Opens `path`, making it and what is above it where it is missing. It must belong to us alone.
+    pub fn open_root(path: &str) -> Result<Self, StoreError> {
+        match open_dir(rustix::fs::CWD, path) {
+            Err(Errno::NOENT) => make_all(path).map_err(StoreError::io(format!("create {path}")))?,
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                return Err(StoreError::Unsafe { path: path.into(), why: "is not a directory".into() });
+            }
+            _ => {}
+        }
+        let fd = open_dir(rustix::fs::CWD, path).map_err(StoreError::io(format!("open {path}")))?;
+        let dir = Self { fd, path: path.to_owned() };
+        dir.check_owner()?;
+        Ok(dir)
+    }
+
+    fn check_owner(&self) -> Result<(), StoreError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(StoreError::io(format!("stat {}", self.path)))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(StoreError::Unsafe {
+                path: self.path.clone(),
+                why: "belongs to another user".into(),
+            });
+        }
+        if stat.st_mode & 0o077 != 0 {
+            rustix::fs::fchmod(&self.fd, DIR_MODE)
+                .map_err(StoreError::io(format!("close {} to others", self.path)))?;
+        }
+        Ok(())
+    }
+
+    /// The path, for messages.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Opens a directory in this one; none where there is none.
+    pub fn sub(&self, name: &str) -> Result<Option<Dir>, StoreError> {
+        match open_dir(&self.fd, name) {
+            Ok(fd) => Ok(Some(Dir { fd, path: self.join(name) })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(StoreError::io(format!("open {}", self.join(name)))(error)),
+        }
+    }
+
+    /// Opens a directory in this one, making it where it is missing.
+    pub fn ensure(&self, name: &str) -> Result<Dir, StoreError> {
+        if let Some(dir) = self.sub(name)? {
+            return Ok(dir);
+        }
+        match rustix::fs::mkdirat(&self.fd, name, DIR_MODE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(StoreError::io(format!("create {}", self.join(name)))(error)),
+        }
+        let fd = open_dir(&self.fd, name).map_err(StoreError::io(format!("open {}", self.join(name))))?;
+        Ok(Dir { fd, path: self.join(name) })
+    }
+
+    /// Reads a file; none where there is none.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(StoreError::io(format!("open {}", self.join(name)))(error)),
+        };
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::fs::File::from(fd), &mut bytes)
+            .map_err(StoreError::io(format!("read {}", self.join(name))))?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes a file whole: under another name first, then renamed, so that nobody ever sees half of it.
+    pub fn write(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<(), StoreError> {
+        let temporary = format!(".{name}.tmp");
+        let done = self
+            .write_temporary(&temporary, bytes, durability)
+            .and_then(|()| self.rename_within(&temporary, name));
+        if done.is_err() {
+            let _ = rustix::fs::unlinkat(&self.fd, &*temporary, AtFlags::empty());
+        }
+        done.map_err(StoreError::io(format!("write {}", self.join(name))))?;
+        if durability == Durability::Disk { self.sync() } else { Ok(()) }
+    }
+
+    fn write_temporary(&self, name: &str, bytes: &[u8], durability: Durability) -> std::io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut file = std::fs::File::from(rustix::fs::openat(&self.fd, name, flags, FILE_MODE)?);
+        std::io::Write::write_all(&mut file, bytes)?;
+        if durability == Durability::Disk { file.sync_all() } else { Ok(()) }
+    }
+
+    fn rename_within(&self, from: &str, to: &str) -> std::io::Result<()> {
+        Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
+    }
+
+    /// Makes the directory itself survive a loss of power: the names in it.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        rustix::fs::fsync(&self.fd).map_err(StoreError::io(format!("sync {}", self.path)))
+    }
+
+    /// Moves a file into another directory.
+    pub fn rename(&self, from: &str, to: &Dir, name: &str) -> Result<(), StoreError> {
+        rustix::fs::renameat(&self.fd, from, &to.fd, name).map_err(StoreError::io(format!(
+            "move {} to {}",
+            self.join(from),
+            to.join(name)
+        )))
+    }
+
+    /// Removes a file or a claim; false where there is none.
+    pub fn remove(&self, name: &str) -> Result<bool, StoreError> {
+        self.unlink(name, AtFlags::empty())
+    }
+
+    /// Removes an empty directory; false where there is none or it is not empty.
+    pub fn remove_dir(&self, name: &str) -> Result<bool, StoreError> {
+        match self.unlink(name, AtFlags::REMOVEDIR) {
+            Err(StoreError::Io { source, .. })
+                if source.raw_os_error() == Some(Errno::NOTEMPTY.raw_os_error()) =>
+            {
+                Ok(false)
+            }
+            other => other,
+        }
+    }
+
+    fn unlink(&self, name: &str, flags: AtFlags) -> Result<bool, StoreError> {
+        match rustix::fs::unlinkat(&self.fd, name, flags) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(StoreError::io(format!("remove {}", self.join(name)))(error)),
+        }
+    }
+
+    /// Makes a claim; false where there is one already.
+    pub fn claim(&self, name: &str, owner: &str) -> Result<bool, StoreError> {
+        match rustix::fs::symlinkat(owner, &self.fd, name) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(StoreError::io(format!("write {}", self.join(name)))(error)),
+        }
+    }
+
+    /// Makes a claim over, whoever had it.
+    pub fn reclaim(&self, name: &str, owner: &str) -> Result<(), StoreError> {
+        let temporary = format!(".{name}.tmp");
+        self.remove(&temporary)?;
+        self.claim(&temporary, owner)?;
+        self.rename_within(&temporary, name).map_err(StoreError::io(format!("write {}", self.join(name))))
+    }
+
+    /// Who has a claim; none where nobody has.
+    pub fn claimant(&self, name: &str) -> Result<Option<String>, StoreError> {
+        match rustix::fs::readlinkat(&self.fd, name, Vec::new()) {
+            Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(error) => Err(StoreError::io(format!("read {}", self.join(name)))(error)),
+        }
+    }
+
+    /// The names in the directory, without those of unfinished files.
+    pub fn names(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.all_names()?.into_iter().filter(|name| !name.starts_with('.')).collect())
+    }
+
+    /// Removes the files that somebody began to write and never finished.
+    pub fn sweep(&self) -> Result<(), StoreError> {
+        for name in self.all_names()?.iter().filter(|name| name.starts_with('.') && name.ends_with(".tmp")) {
+            self.remove(name)?;
+        }
+        Ok(())
+    }
+
+    fn all_names(&self) -> Result<Vec<String>, StoreError> {
+        let fail = || format!("list {}", self.path);
+        let fd = open_dir(&self.fd, ".").map_err(StoreError::io(fail()))?;
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
+        let mut entries = RawDir::new(&fd, &mut buffer);
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(StoreError::io(fail()))?;
+            let name = entry.file_name().to_string_lossy();
+            if !matches!(&*name, "." | "..") {
+                names.push(name.into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn join(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+}
+
+fn open_dir(at: impl rustix::fd::AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(at, name, flags, Mode::empty())
+}
+
+fn make_all(path: &str) -> std::io::Result<()> {
+    let above = std::path::Path::new(path).parent().filter(|p| !p.as_os_str().is_empty());
+    if let Some(above) = above {
+        std::fs::create_dir_all(above)?;
+    }
+    match rustix::fs::mkdir(path, DIR_MODE) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

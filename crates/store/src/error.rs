@@ -1,0 +1,40 @@
+//! What goes wrong with files.
+
+use thiserror::Error;
+
+/// An error of the store.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A system call failed.
+    #[error("cannot {act}")]
+    Io {
+        /// What was being done.
+        act: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file was written by a newer qiao.
+    #[error("{file} is of version {version}, and this qiao reads version 1")]
+    Newer {
+        /// The file.
+        file: String,
+        /// Its version.
+        version: u64,
+    },
+    /// A directory of ours belongs to somebody else.
+    #[error("{path} {why}")]
+    Unsafe {
+        /// The directory.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// Makes an error of a failed system call.
+    pub fn io<E: Into<std::io::Error>>(act: impl Into<String>) -> impl FnOnce(E) -> Self {
+        move |source| StoreError::Io { act: act.into(), source: source.into() }
+    }
+}

@@ -1,0 +1,141 @@
+//! What has begun and not ended. The next command finds it and ends it, one way or the other.
+
+use crate::dir::{Dir, Durability};
+use crate::error::StoreError;
+use crate::record::{self, Read};
+use qiao_core::{Endpoint, Network, Plan};
+use serde::{Deserialize, Serialize};
+
+/// An endpoint's record: the endpoint, and the plan that made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// The plan, with the values it replaced.
+    pub plan: Plan,
+    /// Whether the plan brought the network into use too.
+    pub activates: bool,
+    /// Whether the network was made for it (the default network, at its first use).
+    pub creates: bool,
+}
+
+/// A network's record while it is created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Creation {
+    /// The network.
+    pub network: Network,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// A change that has begun and not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// An attachment: to be taken back.
+    Attach(Box<Journal>),
+    /// A detachment: to be finished.
+    Detach(Box<Journal>),
+    /// The creation of a network: to be taken back unless the network is on the disk.
+    Create(Box<Creation>),
+    /// The removal of a network: to be finished.
+    Remove(Box<Network>),
+}
+
+/// The files of changes that have begun.
+#[derive(Debug)]
+pub struct Changes(pub(crate) Dir);
+
+const ATTACH: &str = "attach";
+const DETACH: &str = "detach";
+const CREATE: &str = "create";
+const REMOVE: &str = "remove";
+
+impl Changes {
+    /// Everything that has begun, and the names of files that make no sense.
+    pub fn read(&self) -> Result<(Vec<Pending>, Vec<String>), StoreError> {
+        let (mut pending, mut bad) = (Vec::new(), Vec::new());
+        for name in self.0.names()? {
+            match self.read_one(&name)? {
+                Some(change) => pending.push(change),
+                None => bad.push(name),
+            }
+        }
+        Ok((pending, bad))
+    }
+
+    fn read_one(&self, name: &str) -> Result<Option<Pending>, StoreError> {
+        Ok(match name.split_once(':').map(|(kind, _)| kind) {
+            Some(ATTACH) => self.body(name)?.map(|j| Pending::Attach(Box::new(j))),
+            Some(DETACH) => self.body(name)?.map(|j| Pending::Detach(Box::new(j))),
+            Some(CREATE) => self.body(name)?.map(|c| Pending::Create(Box::new(c))),
+            Some(REMOVE) => self.body(name)?.map(|n| Pending::Remove(Box::new(n))),
+            _ => None,
+        })
+    }
+
+    fn body<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        Ok(match record::read(&self.0, name)? {
+            Read::Good(body) => Some(body),
+            Read::Absent | Read::Bad(_) => None,
+        })
+    }
+
+    /// An attachment begins.
+    pub fn attach(&self, journal: &Journal) -> Result<(), StoreError> {
+        record::write(&self.0, &file(ATTACH, &journal.endpoint.id.key()), journal, Durability::Boot)
+    }
+
+    /// An attachment has been carried out: from here on it is an endpoint.
+    pub fn attached(&self, endpoint: &Endpoint, endpoints: &Dir) -> Result<(), StoreError> {
+        let sandbox = endpoints.ensure(endpoint.sandbox().as_str())?;
+        self.0.rename(&file(ATTACH, &endpoint.id.key()), &sandbox, &endpoint_file(endpoint))
+    }
+
+    /// An attachment has been taken back.
+    pub fn not_attached(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        self.0.remove(&file(ATTACH, &endpoint.id.key())).map(|_| ())
+    }
+
+    /// A detachment begins. It needs no room: a full disk stops nobody from leaving.
+    pub fn detach(&self, endpoint: &Endpoint, endpoints: &Dir) -> Result<(), StoreError> {
+        let Some(sandbox) = endpoints.sub(endpoint.sandbox().as_str())? else { return Ok(()) };
+        sandbox.rename(&endpoint_file(endpoint), &self.0, &file(DETACH, &endpoint.id.key()))?;
+        endpoints.remove_dir(endpoint.sandbox().as_str()).map(|_| ())
+    }
+
+    /// A detachment has been carried out.
+    pub fn detached(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        self.0.remove(&file(DETACH, &endpoint.id.key())).map(|_| ())
+    }
+
+    /// The creation of a network begins.
+    pub fn create(&self, creation: &Creation) -> Result<(), StoreError> {
+        record::write(&self.0, &file(CREATE, creation.network.name.as_str()), creation, Durability::Boot)
+    }
+
+    /// A network has been created, or its creation taken back.
+    pub fn created(&self, network: &Network) -> Result<(), StoreError> {
+        self.0.remove(&file(CREATE, network.name.as_str())).map(|_| ())
+    }
+
+    /// The removal of a network begins.
+    pub fn remove(&self, network: &Network) -> Result<(), StoreError> {
+        record::write(&self.0, &file(REMOVE, network.name.as_str()), network, Durability::Boot)
+    }
+
+    /// A network has been removed.
+    pub fn removed(&self, network: &Network) -> Result<(), StoreError> {
+        self.0.remove(&file(REMOVE, network.name.as_str())).map(|_| ())
+    }
+}
+
+fn file(kind: &str, key: &str) -> String {
+    format!("{kind}:{key}.json")
+}
+
+/// The name of an endpoint's record in its sandbox's directory.
+pub fn endpoint_file(endpoint: &Endpoint) -> String {
+    format!("{}.json", endpoint.id.ifname)
+}

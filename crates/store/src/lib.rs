@@ -1,0 +1,41 @@
+//! What qiao remembers.
+//!
+//! ```text
+//! STATE (/var/lib/qiao)            survives a reboot; written, synced, renamed, synced
+//!   networks/NAME.json             the networks
+//! RUN (/run/qiao, tmpfs)           dies with the boot, as the containers do
+//!   lock                           one command at a time changes anything
+//!   boot                    -> id  another boot's files are discarded
+//!   generation              -> n   the firewall's generation after our last change
+//!   host.json                      settings of the host as they were before us
+//!   active.json                    networks that exist in the kernel
+//!   pending/KEY.json               changes that have begun and not ended
+//!   endpoints/SANDBOX/IF.json      endpoints
+//!   leases/NETWORK/ADDRESS  -> key who has which address
+//!   leases/NETWORK/last4    -> ip  where the next search starts
+//!   macs/NETWORK/MAC        -> key
+//!   ports/PROTO/PORT/IP     -> key
+//!   ranges/PROTO:A-B:IP     -> key
+//!   quarantine/                    files that made no sense
+//! ```
+//!
+//! A claim (`->`) is a symbolic link that leads nowhere: made in one step or not at all, never half written,
+//! and readable with `ls -l`. Nothing ever follows one. An attachment's journal *is* its record in `pending`;
+//! committing it is one rename into `endpoints`, and detaching begins with the rename back.
+#![forbid(unsafe_code)]
+
+mod claims;
+mod dir;
+mod error;
+mod journal;
+mod lock;
+mod record;
+mod runtime;
+mod store;
+
+pub use claims::{Binding, Claims, Holder, Leases};
+pub use dir::{Dir, Durability};
+pub use error::StoreError;
+pub use journal::{Changes, Creation, Journal, Pending};
+pub use runtime::Saved;
+pub use store::{Paths, Store, Txn};

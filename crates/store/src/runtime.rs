@@ -1,0 +1,109 @@
+//! What is known for as long as the host is up: which boot it is, which networks are in use, how the host
+//! was before us, and the firewall's generation after our last change.
+
+use crate::dir::{Dir, Durability};
+use crate::error::StoreError;
+use crate::record::{self, Read};
+use qiao_core::SandboxName;
+use qiao_core::driver::Active;
+use qiao_core::plan::Sysctl;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The host's settings as they were before we changed them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Saved {
+    /// Each setting and its value.
+    pub sysctls: Vec<(Sysctl, u32)>,
+}
+
+impl Saved {
+    /// The settings by name.
+    pub fn map(&self) -> BTreeMap<Sysctl, u32> {
+        self.sysctls.iter().cloned().collect()
+    }
+}
+
+const SAVED: &str = "host.json";
+const ACTIVE: &str = "active.json";
+const GENERATION: &str = "generation";
+const BOOT: &str = "boot";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// What a new boot discards.
+const OF_A_BOOT: [&str; 8] =
+    ["active", "pending", "endpoints", "leases", "macs", "ports", "ranges", "containers"];
+
+/// Discards what another boot left: its containers are gone, so their leases must be.
+pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
+    let now = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
+    let then = run.claimant(BOOT)?;
+    if then.as_deref() == Some(now.trim()) {
+        return Ok(());
+    }
+    if then.is_some() {
+        for name in OF_A_BOOT {
+            let path = format!("{}/{name}", run.path());
+            match std::fs::remove_dir_all(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::io(format!("remove {path}"))(e));
+                }
+                _ => {}
+            }
+        }
+        run.remove(SAVED)?;
+        run.remove(GENERATION)?;
+        run.remove(ACTIVE)?;
+    }
+    run.reclaim(BOOT, now.trim())
+}
+
+/// How the host was before us; nothing where no network is in use.
+pub fn saved(run: &Dir) -> Result<Saved, StoreError> {
+    Ok(match record::read(run, SAVED)? {
+        Read::Good(saved) => saved,
+        Read::Absent | Read::Bad(_) => Saved::default(),
+    })
+}
+
+/// Notes how the host was before us; an empty note removes it.
+pub fn save(run: &Dir, saved: &Saved) -> Result<(), StoreError> {
+    if saved.sysctls.is_empty() {
+        return run.remove(SAVED).map(|_| ());
+    }
+    record::write(run, SAVED, saved, Durability::Boot)
+}
+
+/// The firewall's generation after our last change; none if it is not known.
+pub fn generation(run: &Dir) -> Result<Option<u32>, StoreError> {
+    Ok(run.claimant(GENERATION)?.and_then(|text| text.parse().ok()))
+}
+
+/// Notes the firewall's generation. Losing it costs a look at the whole rule set, no more: so it may fail.
+pub fn set_generation(run: &Dir, generation: u32) {
+    let _ = run.reclaim(GENERATION, &generation.to_string());
+}
+
+/// The networks in use.
+pub fn active(run: &Dir) -> Result<Active, StoreError> {
+    Ok(match record::read(run, ACTIVE)? {
+        Read::Good(active) => active,
+        Read::Absent | Read::Bad(_) => Active::new(),
+    })
+}
+
+/// Notes which networks are in use; none removes the note.
+pub fn set_active(run: &Dir, active: &Active) -> Result<(), StoreError> {
+    if active.is_empty() {
+        return run.remove(ACTIVE).map(|_| ());
+    }
+    record::write(run, ACTIVE, active, Durability::Boot)
+}
+
+/// The directory of a sandbox's endpoints, if it has any.
+pub fn sandbox_dir(run: &Dir, sandbox: &SandboxName) -> Result<Option<Dir>, StoreError> {
+    match run.sub("endpoints")? {
+        Some(dir) => dir.sub(sandbox.as_str()),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,250 @@
+//! The store: reading at any time, changing under the lock.
+
+use crate::claims::Claims;
+use crate::dir::{Dir, Durability};
+use crate::error::StoreError;
+use crate::journal::{Changes, Journal, endpoint_file};
+use crate::lock::Lock;
+use crate::record::{self, Read};
+use crate::runtime::{self, Saved};
+use qiao_core::driver::Active;
+use qiao_core::{Endpoint, Network, NetworkName, SandboxName};
+use std::cell::RefCell;
+
+/// Where an engine keeps its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// What survives a reboot.
+    pub state: String,
+    /// What does not.
+    pub run: String,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self { state: "/var/lib/qiao".into(), run: "/run/qiao".into() }
+    }
+}
+
+/// The store of an engine.
+#[derive(Debug)]
+pub struct Store {
+    paths: Paths,
+    run: Dir,
+    notes: RefCell<Vec<String>>,
+}
+
+impl Store {
+    /// Opens the store, making its directories where they are missing.
+    pub fn open(paths: &Paths) -> Result<Self, StoreError> {
+        let run = Dir::open_root(&paths.run)?;
+        Ok(Self { paths: paths.clone(), run, notes: RefCell::default() })
+    }
+
+    /// Where the files are.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// The directory of what does not survive a reboot.
+    pub fn run(&self) -> &Dir {
+        &self.run
+    }
+
+    /// Waits for the lock: from here on nobody else changes anything.
+    pub fn begin(&self) -> Result<Txn<'_>, StoreError> {
+        let lock = Lock::take(&self.run)?;
+        runtime::check_boot(&self.run)?;
+        Ok(Txn { store: self, _lock: lock })
+    }
+
+    /// All networks that were created.
+    pub fn networks(&self) -> Result<Vec<Network>, StoreError> {
+        let Some(dir) = self.networks_dir()? else { return Ok(Vec::new()) };
+        let mut networks = Vec::new();
+        for file in dir.names()? {
+            networks.extend(self.good(&dir, &file)?);
+        }
+        networks.sort_by(|a: &Network, b| a.name.cmp(&b.name));
+        Ok(networks)
+    }
+
+    /// One network.
+    pub fn network(&self, name: &NetworkName) -> Result<Option<Network>, StoreError> {
+        match self.networks_dir()? {
+            Some(dir) => self.good(&dir, &format!("{name}.json")),
+            None => Ok(None),
+        }
+    }
+
+    /// The directory of the networks; none where none was ever created.
+    fn networks_dir(&self) -> Result<Option<Dir>, StoreError> {
+        if !std::path::Path::new(&self.paths.state).exists() {
+            return Ok(None);
+        }
+        Dir::open_root(&self.paths.state)?.sub("networks")
+    }
+
+    /// Reads a record, setting one aside that makes no sense.
+    fn good<T: serde::de::DeserializeOwned>(&self, dir: &Dir, file: &str) -> Result<Option<T>, StoreError> {
+        match record::read(dir, file)? {
+            Read::Absent => Ok(None),
+            Read::Good(body) => Ok(Some(body)),
+            Read::Bad(why) => self.quarantine(dir, file, &why).map(|()| None),
+        }
+    }
+
+    /// Sets a file aside that makes no sense, and notes it for the user.
+    pub fn quarantine(&self, dir: &Dir, file: &str, why: &str) -> Result<(), StoreError> {
+        let aside = self.run.ensure("quarantine")?;
+        let Some(bytes) = dir.read(file)? else { return Ok(()) };
+        aside.write(file, &bytes, Durability::Boot)?;
+        dir.remove(file)?;
+        let note = format!("{}/{file} makes no sense ({why}); it was moved to {}", dir.path(), aside.path());
+        self.notes.borrow_mut().push(note);
+        Ok(())
+    }
+
+    /// Takes what there is to tell the user.
+    pub fn take_notes(&self) -> Vec<String> {
+        self.notes.take()
+    }
+
+    /// One endpoint's record.
+    pub fn endpoint(&self, sandbox: &SandboxName, ifname: &str) -> Result<Option<Endpoint>, StoreError> {
+        let Some(dir) = runtime::sandbox_dir(&self.run, sandbox)? else { return Ok(None) };
+        Ok(self.good::<Journal>(&dir, &format!("{ifname}.json"))?.map(|journal| journal.endpoint))
+    }
+
+    /// The endpoints of a sandbox, by interface.
+    pub fn sandbox(&self, sandbox: &SandboxName) -> Result<Vec<Endpoint>, StoreError> {
+        let Some(dir) = runtime::sandbox_dir(&self.run, sandbox)? else { return Ok(Vec::new()) };
+        let mut endpoints = Vec::new();
+        for file in dir.names()? {
+            endpoints.extend(self.good::<Journal>(&dir, &file)?.map(|journal| journal.endpoint));
+        }
+        endpoints.sort_by(|a, b| a.id.ifname.cmp(&b.id.ifname));
+        Ok(endpoints)
+    }
+
+    /// All endpoints, by sandbox.
+    pub fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
+        let Some(dir) = self.run.sub("endpoints")? else { return Ok(Vec::new()) };
+        let mut names: Vec<_> =
+            dir.names()?.into_iter().filter_map(|name| SandboxName::new(&name).ok()).collect();
+        names.sort();
+        let mut endpoints = Vec::new();
+        for name in names {
+            endpoints.extend(self.sandbox(&name)?);
+        }
+        Ok(endpoints)
+    }
+
+    /// How many addresses of a network are given out, as a measure of its members.
+    pub fn claims(&self) -> Claims<'_> {
+        Claims(&self.run)
+    }
+
+    /// The networks in use, with how they were made.
+    pub fn active(&self) -> Result<Active, StoreError> {
+        runtime::active(&self.run)
+    }
+
+    /// How the host was before us.
+    pub fn saved(&self) -> Result<Saved, StoreError> {
+        runtime::saved(&self.run)
+    }
+
+    /// The firewall's generation after our last change.
+    pub fn generation(&self) -> Result<Option<u32>, StoreError> {
+        runtime::generation(&self.run)
+    }
+}
+
+/// A transaction: the store with the lock held.
+#[derive(Debug)]
+pub struct Txn<'a> {
+    store: &'a Store,
+    _lock: Lock,
+}
+
+impl std::ops::Deref for Txn<'_> {
+    type Target = Store;
+    fn deref(&self) -> &Store {
+        self.store
+    }
+}
+
+impl Txn<'_> {
+    /// The changes that have begun and not ended.
+    pub fn changes(&self) -> Result<Changes, StoreError> {
+        self.run.ensure("pending").map(Changes)
+    }
+
+    /// Sets a change aside that makes no sense.
+    pub fn drop_change(&self, file: &str) -> Result<(), StoreError> {
+        self.quarantine(&self.changes()?.0, file, "it cannot be read")
+    }
+
+    /// Removes the files that a killed command began to write.
+    pub fn sweep(&self) -> Result<(), StoreError> {
+        self.run.sweep()?;
+        match self.run.sub("pending")? {
+            Some(dir) => dir.sweep(),
+            None => Ok(()),
+        }
+    }
+
+    /// The directory of all endpoints.
+    pub fn endpoints_dir(&self) -> Result<Dir, StoreError> {
+        self.run.ensure("endpoints")
+    }
+
+    /// Writes an endpoint's record over.
+    pub fn update(&self, journal: &Journal) -> Result<(), StoreError> {
+        let dir = self.endpoints_dir()?.ensure(journal.endpoint.sandbox().as_str())?;
+        record::write(&dir, &endpoint_file(&journal.endpoint), journal, Durability::Boot)
+    }
+
+    /// Writes a network to the disk.
+    pub fn save_network(&self, network: &Network) -> Result<(), StoreError> {
+        let dir = Dir::open_root(&self.paths.state)?.ensure("networks")?;
+        record::write(&dir, &format!("{}.json", network.name), network, Durability::Disk)
+    }
+
+    /// Removes a network from the disk.
+    pub fn remove_network(&self, network: &Network) -> Result<(), StoreError> {
+        let Some(dir) = self.networks_dir()? else { return Ok(()) };
+        dir.remove(&format!("{}.json", network.name))?;
+        dir.sync()
+    }
+
+    /// Notes which networks are in use.
+    pub fn set_active(&self, active: &Active) -> Result<(), StoreError> {
+        runtime::set_active(&self.run, active)
+    }
+
+    /// Forgets what a network gave out.
+    pub fn forget_claims(&self, network: &NetworkName) -> Result<(), StoreError> {
+        for kind in ["leases", "macs"] {
+            let path = format!("{}/{kind}/{network}", self.run.path());
+            match std::fs::remove_dir_all(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::io(format!("remove {path}"))(e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes how the host was before us.
+    pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
+        runtime::save(&self.run, saved)
+    }
+
+    /// Notes the firewall's generation.
+    pub fn set_generation(&self, generation: u32) {
+        runtime::set_generation(&self.run, generation);
+    }
+}
