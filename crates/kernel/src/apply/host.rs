@@ -1,0 +1,179 @@
+//! The host's links, their ports and their neighbours.
+
+use super::failed;
+use crate::error::KernelError;
+use crate::kernel::{ApplyError, Places};
+use crate::linux::Linux;
+use crate::reap;
+use crate::rtnl::link::{NewBridge, NewVeth};
+use crate::rtnl::{Request, address, ask, link, neighbour};
+use crate::sysctl::has_ipv6;
+use qiao_core::IfName;
+use qiao_core::plan::{Key, Object, Op, Value};
+use rustix::fd::AsRawFd;
+
+/// Requests that wait to be sent, each with the operation it belongs to.
+struct Batch<'a> {
+    linux: &'a mut Linux,
+    waiting: Vec<(&'a Op, Request)>,
+}
+
+/// Carries out a group.
+pub fn apply(linux: &mut Linux, group: &[Op], places: &Places) -> Result<(), ApplyError> {
+    let mut batch = Batch { linux, waiting: Vec::new() };
+    for op in group {
+        batch.take(op, places).map_err(|e| failed(op, e))??;
+    }
+    batch.send()?;
+    for op in group {
+        // A success is reported when packets pass: the pending link event is run now, not when a worker has time.
+        if let Op::Add { key: Key::HostUp(name), .. } = op {
+            batch.linux.interfaces.force_link_event(name).map_err(|e| failed(op, e))?;
+        }
+    }
+    Ok(())
+}
+
+type Taken = Result<Result<(), ApplyError>, KernelError>;
+
+impl<'a> Batch<'a> {
+    fn push(&mut self, op: &'a Op, requests: impl IntoIterator<Item = Request>) {
+        self.waiting.extend(requests.into_iter().map(|request| (op, request)));
+    }
+
+    /// Sends what waits. Deleting what is gone already has succeeded.
+    fn send(&mut self) -> Result<(), ApplyError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some((first, _)) = waiting.first() else { return Ok(()) };
+        let requests: Vec<Request> = waiting.iter().map(|(_, request)| request.clone()).collect();
+        let answers = ask(&mut self.linux.rtnl, &requests).map_err(|e| failed(first, e))?;
+        for ((op, _), answer) in waiting.iter().zip(answers) {
+            match answer {
+                Err(error) if matches!(op, Op::Del { .. }) && error.is_absent() => {}
+                Err(error) => return Err(failed(op, error)),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The index of a link. What waits may make it, and goes first.
+    fn index(&mut self, name: &IfName) -> Result<Result<u32, ApplyError>, KernelError> {
+        if let Err(error) = self.send() {
+            return Ok(Err(error));
+        }
+        let absent = KernelError::Errno { errno: libc::ENODEV, text: None };
+        self.linux.interfaces.index(name)?.ok_or(absent).map(Ok)
+    }
+
+    fn take(&mut self, op: &'a Op, places: &Places) -> Taken {
+        match op {
+            Op::Add { key, object } => self.add(op, (key, object), places),
+            Op::Set { key, to, .. } => self.set(op, key, to),
+            Op::Del { key, .. } => self.del(op, key),
+        }
+    }
+
+    fn add(&mut self, op: &'a Op, (key, object): (&'a Key, &'a Object), places: &Places) -> Taken {
+        match (key, &object.value) {
+            (Key::Bridge(name), Value::Bridge { mac, mtu }) => {
+                self.push(
+                    op,
+                    [
+                        link::new_bridge(NewBridge { name, mac: *mac, mtu: *mtu }),
+                        link::mark(name, &object.owner.mark()),
+                    ],
+                );
+                self.push(op, has_ipv6().then(|| link::no_automatic_addresses(name)));
+            }
+            (Key::Veth(name), Value::Veth { .. }) => return self.veth(op, (name, object), places),
+            (Key::BridgeUp(name) | Key::HostUp(name), _) => self.push(op, [link::up(name, true)]),
+            _ => return self.set(op, key, &object.value),
+        }
+        Ok(Ok(()))
+    }
+
+    fn veth(&mut self, op: &'a Op, (host_if, object): (&'a IfName, &'a Object), places: &Places) -> Taken {
+        let Value::Veth { sandbox, peer, mac, mtu, bridge: Some(bridge) } = &object.value else {
+            return Ok(Ok(()));
+        };
+        let bridge = match self.index(bridge)? {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error)),
+        };
+        let gone =
+            KernelError::Errno { errno: libc::ENOENT, text: Some("the network namespace is gone".into()) };
+        let Some(place) = places.get(sandbox).map(|netns| self.linux.sandbox(netns)).transpose()?.flatten()
+        else {
+            return Err(gone);
+        };
+        let peer_index = place.free_index();
+        place.indices.insert(peer.to_string(), peer_index);
+        let netns = place.handle.as_raw_fd();
+        let new = NewVeth { host_if, peer, peer_index, netns, mac: *mac, mtu: *mtu, bridge };
+        self.push(op, [link::new_veth(new), link::mark(host_if, &object.owner.mark())]);
+        self.push(op, has_ipv6().then(|| link::no_automatic_addresses(host_if)));
+        Ok(Ok(()))
+    }
+
+    fn set(&mut self, op: &'a Op, key: &'a Key, value: &'a Value) -> Taken {
+        let index = |name, batch: &mut Self| batch.index(name);
+        let (name, make): (&IfName, Box<dyn Fn(u32) -> Request>) = match (key, value) {
+            (Key::Bridge(name), Value::Bridge { mac, mtu }) => {
+                self.push(op, [link::set_bridge(NewBridge { name, mac: *mac, mtu: *mtu })]);
+                return Ok(Ok(()));
+            }
+            (Key::Port(name), Value::Port { isolated, hairpin, .. }) => {
+                self.push(op, [link::port(name, *isolated, *hairpin)]);
+                return Ok(Ok(()));
+            }
+            (Key::Veth(name), Value::Veth { bridge: Some(bridge), mtu, .. }) => {
+                (bridge, Box::new(move |index| link::set_master(name, index, *mtu)))
+            }
+            (Key::BridgeAddress(name, net), _) => (name, Box::new(|index| address::add(index, *net))),
+            (Key::Fdb(name, mac), _) => (name, Box::new(|index| neighbour::set_port(index, *mac))),
+            (Key::Neighbour(name, ip), Value::Mac(mac)) => {
+                (name, Box::new(|index| neighbour::set(index, *ip, *mac)))
+            }
+            _ => return Ok(Ok(())),
+        };
+        match index(name, self)? {
+            Ok(index) => self.push(op, [make(index)]),
+            Err(error) => return Ok(Err(error)),
+        }
+        Ok(Ok(()))
+    }
+
+    fn del(&mut self, op: &'a Op, key: &'a Key) -> Taken {
+        let name = match key {
+            Key::BridgeUp(name) | Key::HostUp(name) => {
+                self.push(op, [link::up(name, false)]);
+                return Ok(Ok(()));
+            }
+            Key::Port(_) => return Ok(Ok(())),
+            Key::Bridge(name) | Key::Veth(name) => return self.del_link(op, name),
+            Key::BridgeAddress(name, _) | Key::Fdb(name, _) | Key::Neighbour(name, _) => name,
+            _ => return Ok(Ok(())),
+        };
+        let index = match self.index(name) {
+            Err(error) if error.is_absent() => return Ok(Ok(())),
+            Err(error) => return Err(error),
+            Ok(Err(error)) => return Ok(Err(error)),
+            Ok(Ok(index)) => index,
+        };
+        match key {
+            Key::BridgeAddress(_, net) => self.push(op, [address::delete(index, *net)]),
+            Key::Fdb(_, mac) => self.push(op, [neighbour::delete_port(index, *mac)]),
+            Key::Neighbour(_, ip) => self.push(op, [neighbour::delete(index, *ip)]),
+            _ => {}
+        }
+        Ok(Ok(()))
+    }
+
+    fn del_link(&mut self, op: &'a Op, name: &IfName) -> Taken {
+        if let Err(error) = self.send() {
+            return Ok(Err(error));
+        }
+        Ok(reap::delete(self.linux, name).map_err(|e| failed(op, e)))
+    }
+}

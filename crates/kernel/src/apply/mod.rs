@@ -1,0 +1,62 @@
+//! Doing what a plan says. Neighbouring operations on one part of the kernel go in one message; the operation
+//! stays what is explained, journalled and taken back.
+
+mod host;
+mod nft;
+mod sandbox;
+mod skip;
+
+use crate::error::KernelError;
+use crate::kernel::{ApplyError, Places};
+use crate::linux::Linux;
+use crate::sysctl;
+use qiao_core::SandboxName;
+use qiao_core::plan::{Key, Op, Plan, Value};
+
+/// Which part of the kernel an operation is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Sysctl,
+    Nft,
+    Host,
+    Sandbox(SandboxName),
+    Loopback,
+}
+
+fn part(op: &Op) -> Part {
+    let key = op.key();
+    match key {
+        Key::Sysctl(_) => Part::Sysctl,
+        Key::Ruleset => Part::Nft,
+        Key::Loopback(_) => Part::Loopback,
+        _ if key.set().is_some() => Part::Nft,
+        _ => key.sandbox().map_or(Part::Host, |sandbox| Part::Sandbox(sandbox.clone())),
+    }
+}
+
+/// Carries out a plan.
+pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), ApplyError> {
+    let ops = skip::needed(plan);
+    for group in ops.chunk_by(|a, b| part(a) == part(b)) {
+        let Some(first) = group.first() else { continue };
+        match part(first) {
+            Part::Sysctl => group.iter().try_for_each(|op| setting(op).map_err(|e| failed(op, e)))?,
+            Part::Nft => nft::apply(linux, group)?,
+            Part::Host => host::apply(linux, group, places)?,
+            Part::Sandbox(name) => sandbox::apply(linux, group, (&name, places))?,
+            Part::Loopback => crate::loopback::apply(linux, group)?,
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn failed(op: &Op, source: KernelError) -> ApplyError {
+    ApplyError { op: Box::new(op.clone()), source }
+}
+
+fn setting(op: &Op) -> Result<(), KernelError> {
+    match (op.key(), op.after().map(|object| object.value)) {
+        (Key::Sysctl(setting), Some(Value::Number(value))) => sysctl::write(setting, value),
+        _ => Ok(()),
+    }
+}

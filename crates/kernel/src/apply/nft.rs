@@ -1,0 +1,81 @@
+//! The firewall's part of a plan: one transaction.
+
+use super::failed;
+use crate::error::KernelError;
+use crate::kernel::ApplyError;
+use crate::linux::Linux;
+use crate::nft::{FAMILIES, TABLE, encode, ruleset};
+use qiao_core::plan::{Key, Object, Op};
+use qiao_nft::{Change, Element, SetRef, Table};
+
+/// Makes all of a group's changes or none of them. The kernel refuses if anybody else changed the rule set
+/// since it was looked at; the caller looks again then.
+pub fn apply(linux: &mut Linux, group: &[Op]) -> Result<(), ApplyError> {
+    let Some(first) = group.first() else { return Ok(()) };
+    let changes = changes(group)?;
+    let generation = match linux.seen {
+        Some(generation) => generation,
+        None => linux.nft.generation().map_err(|e| failed(first, e))?,
+    };
+    linux.nft.commit(&changes, Some(generation)).map_err(|e| failed(first, e))?;
+    let after = generation.checked_add(1).unwrap_or(1);
+    linux.seen = Some(after);
+    let makes = group
+        .iter()
+        .any(|op| matches!(op, Op::Add { key: Key::Ruleset, .. } | Op::Set { key: Key::Ruleset, .. }));
+    let unmakes = group.iter().any(|op| matches!(op, Op::Del { key: Key::Ruleset, .. }));
+    linux.trusted = match linux.trusted {
+        _ if unmakes => None,
+        _ if makes => Some(after),
+        trusted => trusted.filter(|t| *t == generation).map(|_| after),
+    };
+    Ok(())
+}
+
+fn changes(group: &[Op]) -> Result<Vec<Change>, ApplyError> {
+    let mut changes = Vec::new();
+    for op in group {
+        match op {
+            Op::Add { key: Key::Ruleset, .. } => changes.extend(ruleset()),
+            Op::Set { key: Key::Ruleset, .. } => changes.extend(emptied().chain(ruleset())),
+            Op::Del { key: Key::Ruleset, .. } => changes.extend(deleted()),
+            _ => element_changes(op, &mut changes).map_err(|e| failed(op, e))?,
+        }
+    }
+    Ok(changes)
+}
+
+/// Deletes our tables, whichever of them there are.
+fn emptied() -> impl Iterator<Item = Change> {
+    FAMILIES.into_iter().flat_map(|family| {
+        let table = Change::NewTable(Table::new(family, TABLE));
+        [table, Change::DelTable { family, name: TABLE.to_owned() }]
+    })
+}
+
+fn deleted() -> impl Iterator<Item = Change> {
+    FAMILIES.into_iter().map(|family| Change::DelTable { family, name: TABLE.to_owned() })
+}
+
+fn element_changes(op: &Op, changes: &mut Vec<Change>) -> Result<(), KernelError> {
+    let encoded = |object: Option<Object>| {
+        object.map(|object| encode(op.key(), &object)).transpose().map(Option::flatten)
+    };
+    if let Some((set, elements)) = encoded(op.before())? {
+        push(changes, (set, elements), false);
+    }
+    if let Some((set, elements)) = encoded(op.after())? {
+        push(changes, (set, elements), true);
+    }
+    Ok(())
+}
+
+/// Joins elements of one set into one message.
+fn push(changes: &mut Vec<Change>, (set, more): (SetRef, Vec<Element>), add: bool) {
+    match changes.last_mut() {
+        Some(Change::AddElements { set: last, elements }) if add && *last == set => elements.extend(more),
+        Some(Change::DelElements { set: last, elements }) if !add && *last == set => elements.extend(more),
+        _ if add => changes.push(Change::AddElements { set, elements: more }),
+        _ => changes.push(Change::DelElements { set, elements: more }),
+    }
+}

@@ -1,0 +1,77 @@
+//! A sandbox's side: one message into its namespace.
+
+use super::failed;
+use crate::error::KernelError;
+use crate::kernel::{ApplyError, Places};
+use crate::linux::Linux;
+use crate::rtnl::{Mode, Request, address, ask, link, route};
+use crate::sysctl::has_ipv6;
+use qiao_core::plan::{Key, Op, Value};
+use qiao_core::{IfName, SandboxName};
+use std::collections::BTreeMap;
+
+/// Carries out a group.
+pub fn apply(
+    linux: &mut Linux,
+    group: &[Op],
+    (name, places): (&SandboxName, &Places),
+) -> Result<(), ApplyError> {
+    let Some(first) = group.first() else { return Ok(()) };
+    let sandbox = places
+        .get(name)
+        .map(|netns| linux.sandbox(netns))
+        .transpose()
+        .map_err(|e| failed(first, e))?
+        .flatten();
+    let Some(sandbox) = sandbox else {
+        // What is in a namespace that is gone is gone with it.
+        let gone =
+            KernelError::Errno { errno: libc::ENOENT, text: Some("the network namespace is gone".into()) };
+        return group
+            .iter()
+            .find(|op| !matches!(op, Op::Del { .. }))
+            .map_or(Ok(()), |op| Err(failed(op, gone)));
+    };
+    let mut requests = Vec::new();
+    for op in group {
+        let made = requests_for(op, &sandbox.indices).map_err(|e| failed(op, e))?;
+        requests.extend(made.into_iter().map(|request| (op, request)));
+    }
+    let bare: Vec<Request> = requests.iter().map(|(_, request)| request.clone()).collect();
+    let answers = ask(&mut sandbox.rtnl, &bare).map_err(|e| failed(first, e))?;
+    for ((op, _), answer) in requests.iter().zip(answers) {
+        match answer {
+            Err(error) if matches!(op, Op::Del { .. }) && error.is_absent() => {}
+            Err(error) => return Err(failed(op, error)),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn requests_for(op: &Op, indices: &BTreeMap<String, u32>) -> Result<Vec<Request>, KernelError> {
+    let index = |link: &IfName| {
+        let absent = KernelError::Errno { errno: libc::ENODEV, text: None };
+        indices.get(link.as_str()).copied().ok_or(absent)
+    };
+    Ok(match (op.key(), op.after().map(|object| object.value)) {
+        (Key::SandboxLoopback(_), after) => {
+            let lo = IfName::new("lo")
+                .map_err(|_| KernelError::Malformed("no name for the loopback interface"))?;
+            vec![link::up(&lo, after.is_some())]
+        }
+        (Key::SandboxUp(_, link), Some(_)) => {
+            let quiet = has_ipv6().then(|| link::no_automatic_addresses(link));
+            quiet.into_iter().chain([link::up(link, true)]).collect()
+        }
+        (Key::SandboxUp(_, link), None) => vec![link::up(link, false)],
+        (Key::SandboxAddress(_, link, net), Some(_)) => vec![address::add(index(link)?, *net)],
+        (Key::SandboxAddress(_, link, net), None) => vec![address::delete(index(link)?, *net)],
+        (Key::Route(_, net), Some(Value::Route { dev, via })) => {
+            let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
+            vec![route::set(*net, via, index(&dev)?, mode)]
+        }
+        (Key::Route(_, net), None) => vec![route::delete(*net)],
+        _ => Vec::new(),
+    })
+}

@@ -1,0 +1,60 @@
+//! What need not be done because something else does it: deleting a link takes along what hangs on it.
+
+use qiao_core::plan::{Key, Op, Plan, Value};
+use qiao_core::{IfName, SandboxName};
+use std::collections::BTreeSet;
+
+/// What a plan deletes that other things hang on.
+#[derive(Default)]
+struct Deleted<'p> {
+    links: BTreeSet<&'p IfName>,
+    ends: BTreeSet<(&'p SandboxName, &'p IfName)>,
+    ruleset: bool,
+}
+
+/// The plan's operations without those that another one does too. Where the rule set is made anew, what is
+/// put in it comes right behind it: not for a moment is it in force without its elements.
+pub fn needed(plan: &Plan) -> Vec<Op> {
+    let deleted = deleted(plan);
+    let kept = plan.ops().iter().filter(|op| !is_implied(op, &deleted));
+    let rebuilt = plan.ops().iter().any(|op| matches!(op, Op::Set { key: Key::Ruleset, .. }));
+    if !rebuilt {
+        return kept.cloned().collect();
+    }
+    let (firewall, rest): (Vec<_>, Vec<_>) =
+        kept.cloned().partition(|op| matches!(op.key(), Key::Ruleset) || op.key().set().is_some());
+    [firewall, rest].concat()
+}
+
+fn deleted(plan: &Plan) -> Deleted<'_> {
+    let mut deleted = Deleted::default();
+    for op in plan.ops() {
+        match op {
+            Op::Del { key: Key::Bridge(name), .. } => drop(deleted.links.insert(name)),
+            Op::Del { key: Key::Ruleset, .. } => deleted.ruleset = true,
+            Op::Del { key: Key::Veth(name), object } => {
+                deleted.links.insert(name);
+                if let Value::Veth { sandbox, peer, .. } = &object.value {
+                    deleted.ends.insert((sandbox, peer));
+                }
+            }
+            _ => {}
+        }
+    }
+    deleted
+}
+
+fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
+    let Op::Del { key, object } = op else { return false };
+    match (key, &object.value) {
+        (Key::Port(link) | Key::Fdb(link, _) | Key::HostUp(link), _) => deleted.links.contains(link),
+        (Key::BridgeUp(link) | Key::BridgeAddress(link, _) | Key::Neighbour(link, _), _) => {
+            deleted.links.contains(link)
+        }
+        (Key::SandboxUp(sandbox, link) | Key::SandboxAddress(sandbox, link, _), _) => {
+            deleted.ends.contains(&(sandbox, link))
+        }
+        (Key::Route(sandbox, _), Value::Route { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),
+        _ => deleted.ruleset && key.set().is_some(),
+    }
+}

@@ -1,0 +1,75 @@
+//! What the engine needs of a kernel: the seam between deciding and doing.
+
+use crate::error::KernelError;
+use crate::facts::Facts;
+use crate::netns::OpenError;
+use crate::sockets::InTheWay;
+use qiao_core::endpoint::Netns;
+use qiao_core::flows::Flows;
+use qiao_core::plan::{Observed, Op, Plan, State, Sysctl};
+use qiao_core::port::Listen;
+use qiao_core::{Endpoint, IfName, SandboxName};
+use std::collections::{BTreeMap, BTreeSet};
+use thiserror::Error;
+
+/// Where the sandboxes are.
+pub type Places = BTreeMap<SandboxName, Netns>;
+
+/// A plan that could not be carried out. What was done of it is not known: look, and take it back.
+#[derive(Debug, Error)]
+#[error("cannot carry out `{}`", qiao_core::render::line(.op).split_whitespace().collect::<Vec<_>>().join(" "))]
+pub struct ApplyError {
+    /// The operation that failed first.
+    pub op: Box<Op>,
+    /// Why.
+    #[source]
+    pub source: KernelError,
+}
+
+/// A kernel, or something that behaves like one.
+pub trait Kernel {
+    /// What exists of `wanted`. An object that can bear no mark is taken for its owner's.
+    fn observe(&mut self, wanted: &State, places: &Places) -> Result<Observed, KernelError>;
+
+    /// Everything in the host's namespace that bears a mark of ours.
+    fn survey(&mut self) -> Result<Observed, KernelError>;
+
+    /// Carries out a plan. On success every operation has been done; on failure some may have been.
+    fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), ApplyError>;
+
+    /// Forgets tracked connections.
+    fn forget(&mut self, flows: &BTreeSet<Flows>) -> Result<(), KernelError>;
+
+    /// Tells an endpoint's neighbours where its addresses are now.
+    fn announce(&mut self, endpoint: &Endpoint, bridge: &IfName) -> Result<(), KernelError>;
+
+    /// Opens the namespace at a path, and tells which it is.
+    fn netns(&mut self, path: &str) -> Result<Netns, OpenError>;
+
+    /// Whether a namespace is still at its path.
+    fn is_alive(&mut self, netns: &Netns) -> bool;
+
+    /// The names of the interfaces in a namespace.
+    fn links_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError>;
+
+    /// Whether the host has an interface of this name.
+    fn has_link(&mut self, name: &IfName) -> Result<bool, KernelError>;
+
+    /// What is in the way of publishing a port, among the sockets and addresses of the host.
+    fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay>;
+
+    /// The ports that are given to those who ask for none, first and last.
+    fn ephemeral_ports(&mut self) -> (u16, u16);
+
+    /// The value of a setting; none where the kernel has no such setting.
+    fn sysctl(&mut self, sysctl: &Sysctl) -> Result<Option<u32>, KernelError>;
+
+    /// What else must be known of the host to bring a network into use.
+    fn facts(&mut self) -> Result<Facts, KernelError>;
+
+    /// Says which generation of the firewall is known to be whole.
+    fn trust(&mut self, generation: Option<u32>);
+
+    /// The generation of the firewall after our last change to it, if it was whole then.
+    fn generation(&self) -> Option<u32>;
+}

@@ -1,0 +1,29 @@
+//! The effects of qiao: what exists in the kernel, and doing what a plan says.
+//!
+//! Only this crate may use `unsafe`. No process is started to configure the kernel: rtnetlink, nf_tables and
+//! conntrack are spoken directly.
+
+mod announce;
+mod apply;
+mod conntrack;
+mod error;
+pub mod facts;
+mod kernel;
+mod linux;
+mod loopback;
+pub mod netlink;
+pub mod netns;
+mod nft;
+mod observe;
+mod reap;
+pub mod rtnl;
+pub mod sockets;
+mod sys;
+pub mod sysctl;
+
+pub use error::KernelError;
+pub use facts::Facts;
+pub use kernel::{ApplyError, Kernel, Places};
+pub use linux::Linux;
+pub use netns::{NetnsHandle, OpenError};
+pub use sockets::InTheWay;

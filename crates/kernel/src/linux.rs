@@ -1,0 +1,167 @@
+//! The real kernel: sockets into the host's namespace and into those of sandboxes.
+
+use crate::error::KernelError;
+use crate::facts::{Facts, facts};
+use crate::kernel::{ApplyError, Kernel, Places};
+use crate::netlink::Socket;
+use crate::netns::{NetnsHandle, OpenError};
+use crate::nft::{Damage, Session, is_whole};
+use crate::rtnl::{ask_one, link};
+use crate::sockets::{InTheWay, in_the_way};
+use crate::sys::ioctl::Interfaces;
+use crate::{announce, apply, conntrack, observe, sysctl};
+use qiao_core::endpoint::Netns;
+use qiao_core::flows::Flows;
+use qiao_core::plan::{Observed, Plan, State, Sysctl};
+use qiao_core::port::Listen;
+use qiao_core::{Endpoint, IfName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The kernel that this process runs on, seen from the network namespace in which it was opened.
+#[derive(Debug)]
+pub struct Linux {
+    pub(crate) rtnl: Socket,
+    pub(crate) nft: Session,
+    pub(crate) interfaces: Interfaces,
+    /// The generation at which the rule set was seen whole, or made so by us.
+    pub(crate) trusted: Option<u32>,
+    /// The generation at which the rule set was last looked at.
+    pub(crate) seen: Option<u32>,
+    sandboxes: BTreeMap<(u64, u64), Sandbox>,
+}
+
+/// An open sandbox.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    pub handle: NetnsHandle,
+    pub rtnl: Socket,
+    /// Its links as they were when the sandbox was opened, and those made since.
+    pub indices: BTreeMap<String, u32>,
+}
+
+impl Linux {
+    /// Opens the kernel as the calling thread's network namespace sees it.
+    pub fn open() -> Result<Self, KernelError> {
+        Ok(Self {
+            rtnl: route_socket()?,
+            nft: Session::open()?,
+            interfaces: Interfaces::open()?,
+            trusted: None,
+            seen: None,
+            sandboxes: BTreeMap::new(),
+        })
+    }
+
+    /// A sandbox, opened once; none if its namespace is gone.
+    pub(crate) fn sandbox(&mut self, netns: &Netns) -> Result<Option<&mut Sandbox>, KernelError> {
+        let key = (netns.dev, netns.ino);
+        if !self.sandboxes.contains_key(&key) {
+            let Some(handle) = NetnsHandle::reopen(netns) else { return Ok(None) };
+            self.sandboxes.insert(key, Sandbox::open(handle)?);
+        }
+        Ok(self.sandboxes.get_mut(&key))
+    }
+
+    /// How the rule set is. The look at its generation is quick; only if somebody changed anything since it
+    /// was known to be whole are its pieces compared.
+    pub(crate) fn damage(&mut self) -> Result<Damage, KernelError> {
+        loop {
+            let generation = self.nft.generation()?;
+            self.seen = Some(generation);
+            if self.trusted == Some(generation) {
+                return Ok(Damage::None);
+            }
+            let damage = is_whole(&mut self.nft)?;
+            if self.nft.generation()? == generation {
+                self.trusted = (damage == Damage::None).then_some(generation);
+                return Ok(damage);
+            }
+        }
+    }
+}
+
+impl Sandbox {
+    fn open(handle: NetnsHandle) -> Result<Self, KernelError> {
+        let mut rtnl = handle.inside(route_socket)?;
+        let links = link::read(&ask_one(&mut rtnl, &link::get_all())?);
+        let indices = links.into_iter().map(|link| (link.name, link.index)).collect();
+        Ok(Self { handle, rtnl, indices })
+    }
+
+    /// An index that no link of the sandbox has: the first container interface gets 2, as everywhere.
+    pub fn free_index(&self) -> u32 {
+        self.indices.values().copied().max().map_or(2, |index| index + 1).max(2)
+    }
+}
+
+fn route_socket() -> Result<Socket, KernelError> {
+    Socket::open(netlink_sys::protocols::NETLINK_ROUTE)?.strict()
+}
+
+impl Kernel for Linux {
+    fn observe(&mut self, wanted: &State, places: &Places) -> Result<Observed, KernelError> {
+        observe::observe(self, wanted, places)
+    }
+
+    fn survey(&mut self) -> Result<Observed, KernelError> {
+        observe::survey(self)
+    }
+
+    fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), ApplyError> {
+        apply::apply(self, plan, places)
+    }
+
+    fn forget(&mut self, flows: &BTreeSet<Flows>) -> Result<(), KernelError> {
+        conntrack::forget(self.nft.socket(), flows)
+    }
+
+    fn announce(&mut self, endpoint: &Endpoint, bridge: &IfName) -> Result<(), KernelError> {
+        announce::announce(&self.interfaces, endpoint, bridge)
+    }
+
+    fn netns(&mut self, path: &str) -> Result<Netns, OpenError> {
+        let handle = NetnsHandle::open(path)?;
+        let identity = handle.identity().clone();
+        let key = (identity.dev, identity.ino);
+        if !self.sandboxes.contains_key(&key) {
+            self.sandboxes.insert(key, Sandbox::open(handle).map_err(OpenError::Failed)?);
+        }
+        Ok(identity)
+    }
+
+    fn is_alive(&mut self, netns: &Netns) -> bool {
+        self.sandboxes.contains_key(&(netns.dev, netns.ino)) || NetnsHandle::reopen(netns).is_some()
+    }
+
+    fn links_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError> {
+        Ok(self.sandbox(netns)?.map(|sandbox| sandbox.indices.keys().cloned().collect()).unwrap_or_default())
+    }
+
+    fn has_link(&mut self, name: &IfName) -> Result<bool, KernelError> {
+        Ok(self.interfaces.index(name)?.is_some())
+    }
+
+    fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {
+        in_the_way(listen)
+    }
+
+    fn ephemeral_ports(&mut self) -> (u16, u16) {
+        sysctl::ephemeral_ports()
+    }
+
+    fn sysctl(&mut self, sysctl: &Sysctl) -> Result<Option<u32>, KernelError> {
+        sysctl::read(sysctl)
+    }
+
+    fn facts(&mut self) -> Result<Facts, KernelError> {
+        facts(&mut self.rtnl)
+    }
+
+    fn trust(&mut self, generation: Option<u32>) {
+        self.trusted = generation;
+    }
+
+    fn generation(&self) -> Option<u32> {
+        self.trusted
+    }
+}

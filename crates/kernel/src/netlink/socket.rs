@@ -1,0 +1,112 @@
+//! A netlink socket.
+
+use super::frame::{Frame, Meaning, frames};
+use crate::error::KernelError;
+use netlink_sys::{Socket as RawSocket, SocketAddr};
+use std::ops::Range;
+
+/// The answer to one request: the messages, or why it failed.
+pub type Answer = Result<Vec<(u16, Vec<u8>)>, KernelError>;
+
+/// A datagram of the kernel is never larger than this: it fills 32 KiB where a receiver shows room
+/// (`netlink_recvmsg`, af_netlink.c), and a single larger message is sent alone.
+const RECEIVE: usize = 1 << 17;
+
+/// A netlink socket. It belongs to the network namespace in which it was opened, wherever its owner goes.
+pub struct Socket {
+    raw: RawSocket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+impl Socket {
+    /// Opens a socket in the calling thread's namespace. `protocol` is `NETLINK_ROUTE` or `NETLINK_NETFILTER`.
+    pub fn open(protocol: isize) -> Result<Self, KernelError> {
+        let raw = open(protocol).map_err(KernelError::io("open a netlink socket"))?;
+        Ok(Self { raw, sequence: 0, buffer: Vec::with_capacity(RECEIVE) })
+    }
+
+    /// Makes the kernel take a dump request's header as a filter (`NETLINK_GET_STRICT_CHK`, since 4.20).
+    pub fn strict(self) -> Result<Self, KernelError> {
+        self.raw.set_netlink_get_strict_chk(true).map_err(KernelError::io("set strict checking"))?;
+        Ok(self)
+    }
+
+    /// Reserves the numbers of `count` requests.
+    pub fn numbers(&mut self, count: u32) -> Range<u32> {
+        let first = self.sequence + 1;
+        self.sequence += count;
+        first..first + count
+    }
+
+    /// Sends a datagram and collects the answers of the requests numbered `numbers`, in their order. Each of
+    /// them must be acknowledged or dumped. The kernel carries all of them out, whether or not one fails.
+    pub fn exchange(&mut self, datagram: &[u8], numbers: Range<u32>) -> Result<Vec<Answer>, KernelError> {
+        self.send(datagram)?;
+        let mut pending: Vec<Pending> = numbers.clone().map(|_| Pending::default()).collect();
+        let mut open = pending.len();
+        while open > 0 {
+            self.receive()?;
+            for frame in frames(&self.buffer) {
+                let at = frame.sequence.wrapping_sub(numbers.start) as usize;
+                open -= pending.get_mut(at).map_or(0, |p| usize::from(p.take(&frame)));
+            }
+        }
+        Ok(pending.into_iter().map(|p| p.outcome.unwrap_or(Ok(())).map(|()| p.messages)).collect())
+    }
+
+    /// Sends a datagram without waiting for what comes of it.
+    pub fn send(&mut self, datagram: &[u8]) -> Result<(), KernelError> {
+        self.raw.send(datagram, 0).map(|_| ()).map_err(KernelError::io("send to the kernel"))
+    }
+
+    /// Receives a datagram.
+    pub fn datagram(&mut self) -> Result<&[u8], KernelError> {
+        self.receive()?;
+        Ok(&self.buffer)
+    }
+
+    fn receive(&mut self) -> Result<(), KernelError> {
+        self.buffer.clear();
+        self.raw.recv(&mut self.buffer, 0).map(|_| ()).map_err(KernelError::io("receive from the kernel"))
+    }
+}
+
+fn open(protocol: isize) -> std::io::Result<RawSocket> {
+    let raw = RawSocket::new(protocol)?;
+    raw.set_ext_ack(true)?;
+    raw.set_cap_ack(true)?;
+    raw.connect(&SocketAddr::new(0, 0))?;
+    Ok(raw)
+}
+
+/// A request whose answer is not complete.
+#[derive(Default)]
+struct Pending {
+    messages: Vec<(u16, Vec<u8>)>,
+    outcome: Option<Result<(), KernelError>>,
+}
+
+impl Pending {
+    /// Takes a frame of the answer; true if it completes it.
+    fn take(&mut self, frame: &Frame<'_>) -> bool {
+        if self.outcome.is_some() {
+            return false;
+        }
+        self.outcome = match frame.meaning() {
+            Meaning::Message => {
+                self.messages.push((frame.kind, frame.payload.to_vec()));
+                None
+            }
+            Meaning::Done => Some(Ok(())),
+            Meaning::Failed(error) => Some(Err(error)),
+        };
+        self.outcome.is_some()
+    }
+}

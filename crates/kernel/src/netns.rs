@@ -1,0 +1,140 @@
+//! Network namespaces: opening one safely, and working inside it.
+
+use crate::error::KernelError;
+use qiao_core::endpoint::Netns;
+use qiao_core::name::quoted;
+use qiao_core::{Code, Refusal};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// `NSFS_MAGIC` and `PROC_SUPER_MAGIC` (linux/magic.h).
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+const PROC_MAGIC: u64 = 0x9fa0;
+
+/// An open network namespace. From here on the descriptor counts, not the path.
+#[derive(Debug)]
+pub struct NetnsHandle {
+    fd: OwnedFd,
+    identity: Netns,
+}
+
+/// Why a namespace could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Nothing is there, or something that never was a namespace of ours.
+    Gone,
+    /// It must not be used.
+    Refused(Refusal),
+    /// The kernel said no.
+    Failed(KernelError),
+}
+
+impl NetnsHandle {
+    /// Opens the namespace at `path`. Refused: what is no network namespace, the engine's own one, and
+    /// init's. Nothing else is opened on the way: no symbolic link is followed but those of `/proc`.
+    pub fn open(path: &str) -> Result<Self, OpenError> {
+        let fd = open_nsfs(path)?;
+        let identity = identity(&fd, path).map_err(OpenError::Failed)?;
+        for (own, whose) in
+            [("/proc/thread-self/ns/net", "this command's own"), ("/proc/1/ns/net", "the host's own")]
+        {
+            if same(own, &identity) {
+                return Err(OpenError::Refused(
+                    Refusal::invalid(format!("{} is {whose} network namespace", quoted(path)))
+                        .why("its interfaces are the host's; a container needs a namespace of its own"),
+                ));
+            }
+        }
+        Ok(Self { fd, identity })
+    }
+
+    /// Opens the namespace that was `known`, if it is still the one at its path.
+    pub fn reopen(known: &Netns) -> Option<Self> {
+        let handle = Self::open(&known.path).ok()?;
+        (handle.identity.dev == known.dev && handle.identity.ino == known.ino).then_some(handle)
+    }
+
+    /// What the namespace is.
+    pub fn identity(&self) -> &Netns {
+        &self.identity
+    }
+
+    /// Runs `act` with the calling thread inside the namespace. Sockets opened there stay there.
+    pub fn inside<T>(&self, act: impl FnOnce() -> Result<T, KernelError>) -> Result<T, KernelError> {
+        let home =
+            open_plain("/proc/thread-self/ns/net").map_err(KernelError::io("open the own namespace"))?;
+        enter(&self.fd).map_err(KernelError::io(format!("enter the namespace `{}`", self.identity.path)))?;
+        let result = act();
+        // A thread that cannot go back must do nothing more: its next change would be to the wrong host.
+        if let Err(error) = enter(&home) {
+            panic!("a thread that entered a namespace can return to its own: {error}");
+        }
+        result
+    }
+}
+
+impl AsRawFd for NetnsHandle {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+fn enter(fd: &impl AsFd) -> rustix::io::Result<()> {
+    move_into_link_name_space(fd.as_fd(), Some(LinkNameSpaceType::Network))
+}
+
+fn open_plain(path: &str) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+}
+
+fn open_nsfs(path: &str) -> Result<OwnedFd, OpenError> {
+    let refused = |why: &str| {
+        OpenError::Refused(Refusal::invalid(format!("{} is not a network namespace", quoted(path))).why(why))
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let fd = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::LOOP) => open_proc(path).ok_or_else(|| refused("it is a symbolic link"))?,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::SRCH) => {
+            return Err(OpenError::Gone);
+        }
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => {
+            let refusal =
+                Refusal::new(Code::NotPermitted, format!("cannot open the namespace {}", quoted(path)));
+            return Err(OpenError::Refused(refusal.fix("run it as root")));
+        }
+        Err(rustix::io::Errno::NXIO) => return Err(refused("it is a socket or a pipe")),
+        Err(error) => {
+            return Err(OpenError::Failed(KernelError::io(format!("open {}", quoted(path)))(error)));
+        }
+    };
+    // A plain file where a namespace was mounted: the mount is gone, and with it the namespace's handle.
+    match is_network_namespace(&fd) {
+        Some(true) => Ok(fd),
+        Some(false) => Err(refused("it is a namespace of another kind")),
+        None => Err(refused("it is not a namespace at all")),
+    }
+}
+
+/// Follows a link of procfs (`/proc/PID/ns/net`), which is no path but a reference.
+fn open_proc(path: &str) -> Option<OwnedFd> {
+    let link =
+        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()).ok()?;
+    let on_proc = rustix::fs::fstatfs(&link).ok()?.f_type as u64 == PROC_MAGIC;
+    if on_proc { open_plain(path).ok() } else { None }
+}
+
+fn is_network_namespace(fd: &OwnedFd) -> Option<bool> {
+    let on_nsfs = rustix::fs::fstatfs(fd).ok()?.f_type as u64 == NSFS_MAGIC;
+    on_nsfs.then(|| crate::sys::namespace::kind(fd) == Some(libc::CLONE_NEWNET))
+}
+
+fn identity(fd: &OwnedFd, path: &str) -> Result<Netns, KernelError> {
+    let stat = rustix::fs::fstat(fd).map_err(KernelError::io("stat the namespace"))?;
+    Ok(Netns { path: path.to_owned(), dev: stat.st_dev, ino: stat.st_ino })
+}
+
+fn same(path: &str, identity: &Netns) -> bool {
+    rustix::fs::stat(path).is_ok_and(|stat| stat.st_dev == identity.dev && stat.st_ino == identity.ino)
+}

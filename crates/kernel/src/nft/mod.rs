@@ -1,0 +1,13 @@
+//! nf_tables: the constant rule set, and containers as elements of its sets.
+
+mod element;
+mod ruleset;
+mod session;
+mod survey;
+mod verify;
+
+pub use element::{encode, owner_of, read_backend};
+pub use ruleset::{FAMILIES, TABLE, ruleset};
+pub use session::Session;
+pub use survey::survey;
+pub use verify::{Damage, is_whole};

@@ -1,0 +1,36 @@
+//! The sets and maps that containers and networks are elements of.
+
+use super::build::Builder;
+use qiao_nft::DataType::{EtherAddr, Ifname, InetProto, InetService, Ipv4Addr, Ipv6Addr, NfProto};
+use qiao_nft::MapValue;
+
+/// What a port may send.
+pub fn bridge(table: &mut Builder) {
+    table.set("ports", Ifname);
+    table.set("macs", [Ifname, EtherAddr]);
+    table.set("arps", [Ifname, EtherAddr, Ipv4Addr]);
+    table.set("ip4s", [Ifname, Ipv4Addr]);
+    table.set("ip6s", [Ifname, Ipv6Addr]);
+}
+
+/// Networks, and published ports.
+pub fn inet(table: &mut Builder) {
+    for name in ["bridges", "internal", "closed", "friends"] {
+        table.set(name, Ifname);
+    }
+    table.set("pairs", [Ifname, Ifname]);
+    for (family, address) in [("4", Ipv4Addr), ("6", Ipv6Addr)] {
+        table.intervals(&format!("subnets{family}"), address);
+        table.intervals(&format!("own{family}"), [address, Ifname]);
+        table.intervals(&format!("hidden{family}"), address);
+        table.intervals(&format!("friends{family}"), address);
+        table.intervals(&format!("masquerade{family}"), address);
+        let to = MapValue::Value([address, InetService].into());
+        table.map(&format!("publish{family}"), [InetProto, address, InetService], to.clone());
+        table.map(&format!("publish_any{family}"), [InetProto, InetService], to);
+        let to = MapValue::Value(address.into());
+        table.interval_map(&format!("ranges{family}"), [InetProto, address, InetService], to.clone());
+        table.interval_map(&format!("ranges_any{family}"), [InetProto, InetService], to);
+    }
+    table.map("no_transit", NfProto, MapValue::Verdict);
+}

@@ -1,0 +1,130 @@
+//! A conversation with nf_tables: questions, and transactions that notice when somebody else was faster.
+
+use crate::error::KernelError;
+use crate::netlink::Socket;
+use qiao_nft::{Batch, Change, Query, Reply, parse};
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    socket: Socket,
+}
+
+impl Session {
+    /// Opens a socket in the calling thread's namespace.
+    pub fn open() -> Result<Self, KernelError> {
+        Ok(Self { socket: Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)? })
+    }
+
+    /// The socket, for other kinds of netfilter messages.
+    pub fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// The rule set's generation: every transaction of anybody increments it.
+    pub fn generation(&mut self) -> Result<u32, KernelError> {
+        match self.ask(&[Query::Generation])?.pop() {
+            Some(Ok(Reply::Generation(generation))) => Ok(generation),
+            Some(Err(error)) => Err(error),
+            _ => Err(KernelError::Malformed("no generation")),
+        }
+    }
+
+    /// Asks several questions at once; each has one reply. They must not be dumps.
+    pub fn ask(&mut self, queries: &[Query]) -> Result<Vec<Result<Reply, KernelError>>, KernelError> {
+        const AT_ONCE: usize = 64;
+        let mut replies = Vec::with_capacity(queries.len());
+        for chunk in queries.chunks(AT_ONCE) {
+            let numbers = self.socket.numbers(chunk.len() as u32);
+            let mut bytes = Vec::new();
+            for (number, query) in numbers.clone().zip(chunk) {
+                bytes.extend(query.encode(number)?);
+            }
+            self.socket.send(&bytes)?;
+            let mut found: Vec<Option<Result<Reply, KernelError>>> = chunk.iter().map(|_| None).collect();
+            while found.iter().any(Option::is_none) {
+                self.collect(&mut |number, reply| {
+                    let at = number.wrapping_sub(numbers.start) as usize;
+                    if let Some(slot) = found.get_mut(at).filter(|slot| slot.is_none()) {
+                        *slot = Some(reply);
+                    }
+                })?;
+            }
+            replies.extend(found.into_iter().flatten());
+        }
+        Ok(replies)
+    }
+
+    /// Everything that a dump gives. A dump that something changed under is begun anew.
+    pub fn dump(&mut self, query: &Query) -> Result<Vec<Reply>, KernelError> {
+        const TRIES: usize = 16;
+        for _ in 0..TRIES {
+            match self.dump_once(query) {
+                Err(KernelError::Interrupted) => {}
+                other => return other,
+            }
+        }
+        Err(KernelError::Interrupted)
+    }
+
+    fn dump_once(&mut self, query: &Query) -> Result<Vec<Reply>, KernelError> {
+        let number = self.socket.numbers(1).start;
+        self.socket.send(&query.encode(number)?)?;
+        let (mut replies, mut end) = (Vec::new(), None);
+        while end.is_none() {
+            self.collect(&mut |n, reply| match reply {
+                _ if n != number || end.is_some() => {}
+                Ok(Reply::Done | Reply::Ack) => end = Some(Ok(())),
+                Ok(Reply::Interrupted) => end = Some(Err(KernelError::Interrupted)),
+                Ok(reply) => replies.push(reply),
+                Err(error) => end = Some(Err(error)),
+            })?;
+        }
+        let result = end.unwrap_or(Ok(()));
+        if matches!(result, Err(KernelError::Interrupted)) {
+            *self = Self::open()?; // the rest of the interrupted dump goes with its socket
+        }
+        result.map(|()| replies)
+    }
+
+    /// Makes all changes or none. With a generation, the kernel refuses (`ERESTART`) if anybody has changed
+    /// the rule set since.
+    pub fn commit(&mut self, changes: &[Change], generation: Option<u32>) -> Result<(), KernelError> {
+        let numbers = self.socket.numbers(changes.len() as u32 + 2);
+        let mut batch = Batch::new(numbers.start).acknowledge_last();
+        if let Some(generation) = generation {
+            batch = batch.generation(generation);
+        }
+        for change in changes {
+            batch.push(change)?;
+        }
+        if batch.messages() == 0 {
+            return Ok(());
+        }
+        self.socket.send(&batch.finish())?;
+        let mut outcome = None;
+        while outcome.is_none() {
+            self.collect(&mut |number, reply| match reply {
+                _ if !numbers.contains(&number) || outcome.is_some() => {}
+                Ok(Reply::Ack) => outcome = Some(Ok(())),
+                Err(error) => outcome = Some(Err(error)),
+                Ok(_) => {}
+            })?;
+        }
+        outcome.unwrap_or(Ok(()))
+    }
+
+    /// Receives one datagram and hands out its replies; errors of the kernel's come as errors.
+    fn collect(&mut self, take: &mut dyn FnMut(u32, Result<Reply, KernelError>)) -> Result<(), KernelError> {
+        let datagram = self.socket.datagram()?;
+        for reply in parse(datagram) {
+            match reply? {
+                (number, Reply::Error { errno, text, .. }) => {
+                    take(number, Err(KernelError::Errno { errno, text }))
+                }
+                (number, reply) => take(number, Ok(reply)),
+            }
+        }
+        Ok(())
+    }
+}

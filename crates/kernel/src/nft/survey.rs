@@ -1,0 +1,213 @@
+//! Reading the elements of our sets back into objects, whoever's they are.
+
+use super::element::owner_of;
+use super::ruleset::{TABLE, family_of};
+use super::session::Session;
+use crate::error::KernelError;
+use qiao_core::plan::{Guard, Key, Member, Observed, Ownership, Table, Value};
+use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Protocol};
+use qiao_core::subnet::{Family, number};
+use qiao_core::{IfName, Mac, Subnet};
+use qiao_nft::{Element, ElementValue, Query, Reply, SetRef};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Every element of our sets.
+pub fn survey(session: &mut Session, observed: &mut Observed) -> Result<(), KernelError> {
+    for (table, name, kind) in SETS {
+        let set =
+            SetRef { family: family_of(table), table: TABLE.to_owned(), name: name.to_owned(), id: None };
+        let replies = match session.dump(&Query::Elements(set)) {
+            Ok(replies) => replies,
+            Err(error) if error.is_absent() => continue,
+            Err(error) => return Err(error),
+        };
+        let mut elements: Vec<Element> = replies.into_iter().flat_map(elements_of).collect();
+        if let Kind::Interval(member) = kind {
+            take_intervals(&mut elements, member, observed);
+            continue;
+        }
+        for element in elements {
+            if let Some((key, value)) = decode(kind, &element) {
+                observed.insert(key, owner_of(element.comment.as_deref(), None), value);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn elements_of(reply: Reply) -> Vec<Element> {
+    match reply {
+        Reply::Elements { elements, .. } => elements,
+        _ => Vec::new(),
+    }
+}
+
+/// What the elements of a set say.
+#[derive(Clone, Copy)]
+enum Kind {
+    Name(fn(IfName) -> Member),
+    Pair,
+    Own(Family),
+    Interval(fn(Subnet) -> Member),
+    NoTransit,
+    Ports,
+    Macs,
+    Arps,
+    Addresses(Family),
+    /// Whether the key has an address.
+    Published(Family, bool),
+}
+
+const SETS: [(Table, &str, Kind); 29] = {
+    use Family::{V4, V6};
+    use Table::{Bridge, Inet};
+    [
+        (Inet, "bridges", Kind::Name(Member::Bridge)),
+        (Inet, "internal", Kind::Name(Member::Internal)),
+        (Inet, "closed", Kind::Name(Member::Closed)),
+        (Inet, "friends", Kind::Name(Member::Friend)),
+        (Inet, "pairs", Kind::Pair),
+        (Inet, "own4", Kind::Own(V4)),
+        (Inet, "own6", Kind::Own(V6)),
+        (Inet, "subnets4", Kind::Interval(Member::Subnet)),
+        (Inet, "subnets6", Kind::Interval(Member::Subnet)),
+        (Inet, "hidden4", Kind::Interval(Member::Hidden)),
+        (Inet, "hidden6", Kind::Interval(Member::Hidden)),
+        (Inet, "friends4", Kind::Interval(Member::FriendSubnet)),
+        (Inet, "friends6", Kind::Interval(Member::FriendSubnet)),
+        (Inet, "masquerade4", Kind::Interval(Member::Masquerade)),
+        (Inet, "masquerade6", Kind::Interval(Member::Masquerade)),
+        (Inet, "no_transit", Kind::NoTransit),
+        (Bridge, "ports", Kind::Ports),
+        (Bridge, "macs", Kind::Macs),
+        (Bridge, "arps", Kind::Arps),
+        (Bridge, "ip4s", Kind::Addresses(V4)),
+        (Bridge, "ip6s", Kind::Addresses(V6)),
+        (Inet, "publish4", Kind::Published(V4, true)),
+        (Inet, "publish6", Kind::Published(V6, true)),
+        (Inet, "publish_any4", Kind::Published(V4, false)),
+        (Inet, "publish_any6", Kind::Published(V6, false)),
+        (Inet, "ranges4", Kind::Published(V4, true)),
+        (Inet, "ranges6", Kind::Published(V6, true)),
+        (Inet, "ranges_any4", Kind::Published(V4, false)),
+        (Inet, "ranges_any6", Kind::Published(V6, false)),
+    ]
+};
+
+/// Takes the fields of a key from the front, each padded to four bytes.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let field = *self.0.first_chunk()?;
+        self.0 = self.0.get(N.next_multiple_of(4)..).unwrap_or(&[]);
+        Some(field)
+    }
+
+    fn name(&mut self) -> Option<IfName> {
+        let bytes = self.take::<16>()?;
+        let end = bytes.iter().position(|b| *b == 0).unwrap_or(16);
+        IfName::new(std::str::from_utf8(&bytes[..end]).ok()?).ok()
+    }
+
+    fn mac(&mut self) -> Option<Mac> {
+        Mac::new(self.take()?).ok()
+    }
+
+    fn ip(&mut self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.take::<4>().map(|b| Ipv4Addr::from(b).into()),
+            Family::V6 => self.take::<16>().map(|b| Ipv6Addr::from(b).into()),
+        }
+    }
+
+    fn port(&mut self) -> Option<u16> {
+        self.take().map(u16::from_be_bytes)
+    }
+}
+
+fn decode(kind: Kind, element: &Element) -> Option<(Key, Value)> {
+    let mut fields = Fields(&element.key);
+    let key = match kind {
+        Kind::Name(member) => Key::Member(member(fields.name()?)),
+        Kind::Pair => Key::Member(Member::Pair(fields.name()?, fields.name()?)),
+        Kind::NoTransit => Key::Member(Member::NoTransit(family_of_number(fields.take::<1>()?)?)),
+        Kind::Own(family) => own(family, element)?,
+        Kind::Ports => Key::Guard(Guard::Port(fields.name()?)),
+        Kind::Macs => Key::Guard(Guard::Mac(fields.name()?, fields.mac()?)),
+        Kind::Arps => {
+            Key::Guard(Guard::Arp(fields.name()?, fields.mac()?, Ipv4Addr::from(fields.take::<4>()?)))
+        }
+        Kind::Addresses(family) => Key::Guard(address_guard(fields.name()?, fields.ip(family)?)),
+        Kind::Published(family, has_address) => return published(element, (family, has_address)),
+        Kind::Interval(_) => return None,
+    };
+    Some((key, Value::Present))
+}
+
+fn family_of_number([family]: [u8; 1]) -> Option<Family> {
+    [(qiao_nft::Family::Ip, Family::V4), (qiao_nft::Family::Ip6, Family::V6)]
+        .into_iter()
+        .find_map(|(number, found)| (number as u8 == family).then_some(found))
+}
+
+fn address_guard(port: IfName, ip: IpAddr) -> Guard {
+    match ip {
+        IpAddr::V4(ip) => Guard::Ip4(port, ip),
+        IpAddr::V6(ip) => Guard::Ip6(port, ip),
+    }
+}
+
+fn own(family: Family, element: &Element) -> Option<Key> {
+    let mut fields = Fields(&element.key);
+    let first = fields.ip(family)?;
+    let last = Fields(element.key_end.as_deref().unwrap_or(&element.key)).ip(family)?;
+    Some(Key::Member(Member::Own(prefix(first, last)?, fields.name()?)))
+}
+
+/// The prefix from the first address to the last, if there is one.
+fn prefix(first: IpAddr, last: IpAddr) -> Option<Subnet> {
+    let size = number(last).checked_sub(number(first))?;
+    let host_bits = 128 - size.leading_zeros() as u8;
+    let length = Family::of(first).bits().checked_sub(host_bits)?;
+    let subnet = Subnet::new(ipnet::IpNet::new(first, length).ok()?).ok()?;
+    (subnet.last() == last).then_some(subnet)
+}
+
+/// Plain intervals come as beginnings and ends, in any order.
+fn take_intervals(elements: &mut [Element], member: fn(Subnet) -> Member, observed: &mut Observed) {
+    elements.sort_by(|a, b| (&a.key, !a.is_interval_end()).cmp(&(&b.key, !b.is_interval_end())));
+    for (at, element) in elements.iter().enumerate().filter(|(_, element)| !element.is_interval_end()) {
+        let end = elements[at + 1..].iter().find(|e| e.is_interval_end()).map(|e| &e.key);
+        if let Some(subnet) = interval(&element.key, end) {
+            let owner: Ownership = owner_of(element.comment.as_deref(), None);
+            observed.insert(Key::Member(member(subnet)), owner, Value::Present);
+        }
+    }
+}
+
+fn interval(first: &[u8], behind: Option<&Vec<u8>>) -> Option<Subnet> {
+    let family = if first.len() == 4 { Family::V4 } else { Family::V6 };
+    let last = match behind {
+        Some(key) => family.address(number(Fields(key).ip(family)?).checked_sub(1)?),
+        None => family.address(u128::MAX),
+    };
+    prefix(Fields(first).ip(family)?, last)
+}
+
+fn published(element: &Element, (family, has_address): (Family, bool)) -> Option<(Key, Value)> {
+    let read = |key: &[u8]| {
+        let mut fields = Fields(key);
+        let protocol = Protocol::from_number(fields.take::<1>()?[0])?;
+        let host = if has_address { HostAddr::One(fields.ip(family)?) } else { HostAddr::Any(family) };
+        Some((protocol, host, fields.port()?))
+    };
+    let (protocol, host, first) = read(&element.key)?;
+    let (_, _, last) = read(element.key_end.as_deref().unwrap_or(&element.key))?;
+    let listen = Listen { protocol, host, ports: PortRange::new(first, last).ok()? };
+    let Some(ElementValue::Bytes(bytes)) = &element.value else { return None };
+    let mut fields = Fields(bytes);
+    let ip = fields.ip(family)?;
+    let port = if first == last { fields.port()? } else { first };
+    Some((Key::Publish(listen), Value::Backend(Backend { ip, port })))
+}

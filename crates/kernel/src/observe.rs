@@ -1,0 +1,413 @@
+//! What exists: of what is asked about, or of everything that is ours.
+
+use crate::error::KernelError;
+use crate::kernel::Places;
+use crate::linux::Linux;
+use crate::nft::{self, Damage};
+use crate::rtnl::link::Link;
+use crate::rtnl::{Answer, GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route};
+use crate::sysctl;
+use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
+use qiao_core::subnet::Family;
+use qiao_core::{IfName, Mac, Owner, SandboxName};
+use qiao_nft::{ElementValue, Query, Reply};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The host's links by name.
+type Links = BTreeMap<IfName, Link>;
+
+/// What exists of `wanted`.
+pub fn observe(linux: &mut Linux, wanted: &State, places: &Places) -> Result<Observed, KernelError> {
+    let mut observed = Observed::default();
+    settings(linux, wanted, &mut observed)?;
+    let links = wanted_links(linux, wanted)?;
+    let host = Host { wanted, links: &links };
+    host.links(&mut observed);
+    host.addresses(linux, &mut observed)?;
+    host.neighbours(linux, &mut observed)?;
+    elements(linux, wanted, &mut observed)?;
+    crate::loopback::observe(linux, wanted, &mut observed)?;
+    sandboxes(linux, wanted, places, &mut observed)?;
+    Ok(observed)
+}
+
+/// The settings. Forwarding is asked by netlink: `/proc/sys` takes time in the number of namespaces.
+fn settings(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Result<(), KernelError> {
+    for (key, object) in wanted.iter() {
+        let Key::Sysctl(setting) = key else { continue };
+        let value = match setting {
+            Sysctl::Forward4 => netconf::forwarding(&mut linux.rtnl, Family::V4)?,
+            Sysctl::Forward6 => netconf::forwarding(&mut linux.rtnl, Family::V6)?,
+            Sysctl::AcceptRa(_) => sysctl::read(setting)?,
+        };
+        if let Some(value) = value {
+            observed.insert(key.clone(), Ownership::Marked(object.owner.clone()), Value::Number(value));
+        }
+    }
+    Ok(())
+}
+
+/// The links that the wanted objects are about.
+fn wanted_links(linux: &mut Linux, wanted: &State) -> Result<Links, KernelError> {
+    let names: BTreeSet<&IfName> =
+        wanted.iter().flat_map(|(key, object)| links_of(key, &object.value)).collect();
+    let requests: Vec<Request> = names.iter().map(|name| link::get(name)).collect();
+    let mut links = Links::new();
+    for (name, answer) in names.into_iter().zip(ask(&mut linux.rtnl, &requests)?) {
+        match answer {
+            Ok(messages) => {
+                links.extend(link::read(&messages).into_iter().next().map(|link| (name.clone(), link)))
+            }
+            Err(error) if error.is_absent() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(links)
+}
+
+fn links_of<'a>(key: &'a Key, value: &'a Value) -> Vec<&'a IfName> {
+    match (key, value) {
+        (Key::Veth(host_if), Value::Veth { bridge: Some(bridge), .. }) => vec![host_if, bridge],
+        (
+            Key::Bridge(name)
+            | Key::BridgeAddress(name, _)
+            | Key::BridgeUp(name)
+            | Key::Veth(name)
+            | Key::Port(name)
+            | Key::Fdb(name, _)
+            | Key::Neighbour(name, _)
+            | Key::HostUp(name),
+            _,
+        ) => vec![name],
+        _ => Vec::new(),
+    }
+}
+
+/// The host's side of what is wanted.
+struct Host<'a> {
+    wanted: &'a State,
+    links: &'a Links,
+}
+
+impl Host<'_> {
+    fn links(&self, observed: &mut Observed) {
+        for (key, object) in self.wanted.iter() {
+            if let Some((owner, value)) = self.link(key, &object.owner, &object.value) {
+                observed.insert(key.clone(), owner, value);
+            }
+        }
+    }
+
+    /// What is there of a link, of its port, or of its being up.
+    fn link(&self, key: &Key, owner: &Owner, value: &Value) -> Option<(Ownership, Value)> {
+        let ours = Ownership::Marked(owner.clone());
+        match key {
+            Key::Bridge(name) => {
+                let link = self.links.get(name)?;
+                let mac = link.mac.and_then(|mac| Mac::new(mac).ok())?;
+                Some((ownership(link, "bridge", owner), Value::Bridge { mac, mtu: link.mtu }))
+            }
+            Key::Veth(name) => {
+                let link = self.links.get(name)?;
+                Some((ownership(link, "veth", owner), self.veth(link, value)?))
+            }
+            Key::Port(name) => {
+                let port = self.links.get(name)?.port?;
+                let fixed = !port.learning && !port.flood;
+                Some((ours, Value::Port { fixed, isolated: port.isolated, hairpin: port.hairpin }))
+            }
+            Key::BridgeUp(name) | Key::HostUp(name) => {
+                self.links.get(name)?.up.then_some((ours, Value::Present))
+            }
+            _ => None,
+        }
+    }
+
+    /// The host does not see the other end: what is known of it is what was wanted.
+    fn veth(&self, link: &Link, wanted: &Value) -> Option<Value> {
+        let Value::Veth { sandbox, peer, mac, bridge, .. } = wanted else { return None };
+        let is_master =
+            |name: &&IfName| self.links.get(*name).is_some_and(|bridge| link.master == Some(bridge.index));
+        let bridge = bridge.as_ref().filter(is_master).cloned();
+        Some(Value::Veth { sandbox: sandbox.clone(), peer: peer.clone(), mac: *mac, mtu: link.mtu, bridge })
+    }
+
+    fn addresses(&self, linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
+        let devices: BTreeSet<&IfName> = self.wanted.keys().filter_map(bridge_of_address).collect();
+        for device in devices {
+            let Some(link) = self.links.get(device) else { continue };
+            let found = address::read(&ask_one(&mut linux.rtnl, &address::get_all(link.index))?);
+            for (key, object) in self.wanted.iter() {
+                let Key::BridgeAddress(name, net) = key else { continue };
+                if name == device
+                    && found.iter().any(|address| address.index == link.index && address.net == *net)
+                {
+                    observed.insert(key.clone(), Ownership::Marked(object.owner.clone()), Value::Present);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn neighbours(&self, linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
+        let asked: Vec<(&Key, Request)> =
+            self.wanted.keys().filter_map(|key| Some((key, self.neighbour_request(key)?))).collect();
+        let requests: Vec<Request> = asked.iter().map(|(_, request)| request.clone()).collect();
+        for ((key, _), answer) in asked.into_iter().zip(ask(&mut linux.rtnl, &requests)?) {
+            let owner = self.wanted.get(key).map(|object| &object.owner);
+            if let (Some(owner), Some((ownership, value))) = (owner, read_neighbour(key, answer)?) {
+                let ownership = ownership.unwrap_or_else(|| Ownership::Marked(owner.clone()));
+                observed.insert(key.clone(), ownership, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn neighbour_request(&self, key: &Key) -> Option<Request> {
+        match key {
+            Key::Neighbour(device, ip) => Some(neighbour::get(self.links.get(device)?.index, *ip)),
+            Key::Fdb(port, mac) => self
+                .links
+                .get(port)
+                .filter(|link| link.master.is_some())
+                .map(|link| neighbour::get_port(link.index, *mac)),
+            _ => None,
+        }
+    }
+}
+
+fn bridge_of_address(key: &Key) -> Option<&IfName> {
+    match key {
+        Key::BridgeAddress(device, _) => Some(device),
+        _ => None,
+    }
+}
+
+/// A neighbour that stays for good and bears no mark of ours is somebody else's; one that was learned is
+/// nobody's.
+fn read_neighbour(key: &Key, answer: Answer) -> Result<Option<(Option<Ownership>, Value)>, KernelError> {
+    let found = match answer {
+        Ok(messages) => neighbour::read(&messages).into_iter().next(),
+        Err(error) if error.is_absent() => None,
+        Err(error) => return Err(error),
+    };
+    let Some(found) = found.filter(|found| found.permanent) else { return Ok(None) };
+    if matches!(key, Key::Fdb(..)) {
+        return Ok(Some((None, Value::Present)));
+    }
+    let foreign = (!found.ours).then_some(Ownership::Foreign);
+    Ok(found.mac.and_then(|mac| Mac::new(mac).ok()).map(|mac| (foreign, Value::Mac(mac))))
+}
+
+/// Whose a link is: its alias says so. One that has our group and no alias yet is that of whoever asks: a
+/// command was killed between the two messages.
+fn ownership(link: &Link, kind: &str, owner: &Owner) -> Ownership {
+    if link.kind.as_deref() != Some(kind) {
+        return Ownership::Foreign;
+    }
+    match link.alias.as_deref() {
+        Some(alias) => nft::owner_of(Some(alias), Some(owner)),
+        None if link.group == GROUP => Ownership::Marked(owner.clone()),
+        None => Ownership::Foreign,
+    }
+}
+
+/// The rule set, and the elements of its sets. A damaged rule set is made anew with all its elements, so
+/// there is none of them to find.
+fn elements(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Result<(), KernelError> {
+    let keys: Vec<&Key> = wanted.keys().filter(|key| key.set().is_some()).collect();
+    if let Some(object) = wanted.get(&Key::Ruleset) {
+        match linux.damage()? {
+            Damage::None => observed.insert(
+                Key::Ruleset,
+                Ownership::Marked(object.owner.clone()),
+                Value::Ruleset(*qiao_core::render::DIGEST),
+            ),
+            Damage::Absent => return Ok(()),
+            Damage::Some => {
+                observed.insert(Key::Ruleset, Ownership::Marked(object.owner.clone()), Value::Ruleset(0));
+                return Ok(());
+            }
+        }
+    }
+    let mut queries = Vec::with_capacity(keys.len());
+    for key in &keys {
+        let Some((set, mut elements)) =
+            wanted.get(key).map(|object| nft::encode(key, object)).transpose()?.flatten()
+        else {
+            continue;
+        };
+        elements.truncate(1);
+        queries.push(Query::Element { set, keys: elements });
+    }
+    for (key, reply) in keys.into_iter().zip(linux.nft.ask(&queries)?) {
+        let Some(object) = wanted.get(key) else { continue };
+        match reply {
+            Ok(Reply::Elements { elements, .. }) => {
+                let Some(element) = elements.into_iter().next() else { continue };
+                let owner = nft::owner_of(element.comment.as_deref(), Some(&object.owner));
+                observed.insert(key.clone(), owner, element_value(&object.value, element.value));
+            }
+            Err(error) if error.is_absent() => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Err(KernelError::Malformed("no element")),
+        }
+    }
+    Ok(())
+}
+
+/// The value of an element: as it is wanted, if it is, else what it leads to.
+fn element_value(wanted: &Value, found: Option<ElementValue>) -> Value {
+    match (wanted, found) {
+        (Value::Backend(backend), Some(ElementValue::Bytes(bytes))) => {
+            nft::read_backend(&bytes, backend).map_or(Value::Present, Value::Backend)
+        }
+        (wanted, _) => wanted.clone(),
+    }
+}
+
+fn sandboxes(
+    linux: &mut Linux,
+    wanted: &State,
+    places: &Places,
+    observed: &mut Observed,
+) -> Result<(), KernelError> {
+    let names: BTreeSet<&SandboxName> = wanted.keys().filter_map(Key::sandbox).collect();
+    for name in names {
+        let Some(sandbox) = places.get(name).map(|netns| linux.sandbox(netns)).transpose()?.flatten() else {
+            continue;
+        };
+        let view = View::read(&mut sandbox.rtnl)?;
+        for (key, object) in wanted.iter().filter(|(key, _)| key.sandbox() == Some(name)) {
+            if let Some((owner, value)) = view.find(key) {
+                observed.insert(
+                    key.clone(),
+                    owner.unwrap_or_else(|| Ownership::Marked(object.owner.clone())),
+                    value,
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What there is in a sandbox.
+struct View {
+    links: BTreeMap<String, Link>,
+    addresses: Vec<address::Address>,
+    routes: Vec<route::Route>,
+}
+
+impl View {
+    fn read(socket: &mut crate::netlink::Socket) -> Result<Self, KernelError> {
+        let links = link::read(&ask_one(socket, &link::get_all())?);
+        let mut routes = route::read(&ask_one(socket, &route::get_all(Family::V4))?);
+        routes.extend(
+            ask_one(socket, &route::get_all(Family::V6))
+                .map(|messages| route::read(&messages))
+                .unwrap_or_default(),
+        );
+        Ok(Self {
+            links: links.into_iter().map(|link| (link.name.clone(), link)).collect(),
+            addresses: address::read(&ask_one(socket, &address::get_all(0))?),
+            routes,
+        })
+    }
+
+    fn find(&self, key: &Key) -> Option<(Option<Ownership>, Value)> {
+        match key {
+            Key::SandboxLoopback(_) => self.links.get("lo")?.up.then_some((None, Value::Present)),
+            Key::SandboxUp(_, name) => self.links.get(name.as_str())?.up.then_some((None, Value::Present)),
+            Key::SandboxAddress(_, name, net) => {
+                let index = self.links.get(name.as_str())?.index;
+                self.addresses
+                    .iter()
+                    .any(|a| a.index == index && a.net == *net)
+                    .then_some((None, Value::Present))
+            }
+            Key::Route(_, net) => self.route(*net),
+            _ => None,
+        }
+    }
+
+    /// The main table's route to a destination. One without our mark is somebody else's.
+    fn route(&self, net: ipnet::IpNet) -> Option<(Option<Ownership>, Value)> {
+        const MAIN: u32 = 254;
+        let route = self.routes.iter().find(|r| r.table == MAIN && r.forwards && r.destination == net)?;
+        let link = self.links.values().find(|link| Some(link.index) == route.index)?;
+        let value = Value::Route { dev: IfName::new(&link.name).ok()?, via: route.via? };
+        Some(((!route.ours).then_some(Ownership::Foreign), value))
+    }
+}
+
+/// Everything in the host's namespace that bears a mark of ours.
+pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
+    let mut observed = Observed::default();
+    let links = link::read(&ask_one(&mut linux.rtnl, &link::get_all())?);
+    let ours: BTreeMap<u32, (IfName, &Link, Ownership)> = links.iter().filter_map(our_link).collect();
+    for (name, link, owner) in ours.values() {
+        survey_link(name, link, owner, &mut observed);
+    }
+    for address in address::read(&ask_one(&mut linux.rtnl, &address::get_all(0))?) {
+        if let Some((name, _, owner)) = ours.get(&address.index).filter(|_| address.ours) {
+            observed.insert(Key::BridgeAddress(name.clone(), address.net), owner.clone(), Value::Present);
+        }
+    }
+    for found in neighbour::read(&ask_one(&mut linux.rtnl, &neighbour::get_all())?) {
+        let (Some(ip), Some(mac)) = (found.ip, found.mac.and_then(|mac| Mac::new(mac).ok())) else {
+            continue;
+        };
+        if let Some((name, ..)) = ours.get(&found.index).filter(|_| found.ours) {
+            observed.insert(Key::Neighbour(name.clone(), ip), Ownership::Ours, Value::Mac(mac));
+        }
+    }
+    match linux.damage()? {
+        Damage::None => {
+            observed.insert(
+                Key::Ruleset,
+                Ownership::Marked(Owner::Host),
+                Value::Ruleset(*qiao_core::render::DIGEST),
+            );
+            nft::survey(&mut linux.nft, &mut observed)?;
+        }
+        Damage::Absent => {}
+        Damage::Some => observed.insert(Key::Ruleset, Ownership::Marked(Owner::Host), Value::Ruleset(0)),
+    }
+    crate::loopback::survey(linux, &mut observed)?;
+    Ok(observed)
+}
+
+fn our_link(link: &Link) -> Option<(u32, (IfName, &Link, Ownership))> {
+    let owner = match link.alias.as_deref() {
+        Some(alias) => nft::owner_of(Some(alias), None),
+        None if link.group == GROUP => Ownership::Ours,
+        None => Ownership::Foreign,
+    };
+    (owner != Ownership::Foreign).then_some((link.index, (IfName::new(&link.name).ok()?, link, owner)))
+}
+
+fn survey_link(name: &IfName, link: &Link, owner: &Ownership, observed: &mut Observed) {
+    let mac = link.mac.and_then(|mac| Mac::new(mac).ok());
+    match (link.kind.as_deref(), mac) {
+        (Some("bridge"), Some(mac)) => {
+            observed.insert(Key::Bridge(name.clone()), owner.clone(), Value::Bridge { mac, mtu: link.mtu });
+            if link.up {
+                observed.insert(Key::BridgeUp(name.clone()), owner.clone(), Value::Present);
+            }
+        }
+        (Some("veth"), Some(mac)) => {
+            let (sandbox, peer) = other_end(owner, name);
+            let veth = Value::Veth { sandbox, peer, mac, mtu: link.mtu, bridge: None };
+            observed.insert(Key::Veth(name.clone()), owner.clone(), veth);
+        }
+        _ => {}
+    }
+}
+
+/// The other end as far as the owner's mark tells; for a hashed mark nothing is known but the host's end.
+fn other_end(owner: &Ownership, name: &IfName) -> (SandboxName, IfName) {
+    match owner {
+        Ownership::Marked(Owner::Endpoint(id)) => (id.sandbox.clone(), id.ifname.clone()),
+        _ => (SandboxName::new("unknown").expect("`unknown` is a sandbox name"), name.clone()),
+    }
+}

@@ -1,0 +1,61 @@
+//! Deleting links without waiting for what nobody needs to wait for.
+//!
+//! `RTM_DELLINK` takes 15 to 35 ms, nearly all of them in `rcu_barrier`, after the link is unlisted and carries
+//! nothing any more. So a child of this process sends the message, and we go on as soon as the link is out of
+//! sight. A link whose other end's namespace is being destroyed goes with it: nobody has to do anything.
+
+use crate::error::KernelError;
+use crate::linux::Linux;
+use crate::netlink::Socket;
+use crate::rtnl::{ask_one, link};
+use crate::sys::process;
+use qiao_core::IfName;
+use std::time::{Duration, Instant};
+
+/// How long a link may take to get out of sight before it is deleted while we wait.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Deletes a link by its name. One that is gone already is deleted; one that is not ours is not.
+pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
+    let found = match ask_one(&mut linux.rtnl, &link::get(name)) {
+        Ok(messages) => link::read(&messages).into_iter().next(),
+        Err(error) if error.is_absent() => None,
+        Err(error) => return Err(error),
+    };
+    let Some(found) = found else { return Ok(()) };
+    /// What `IFLA_LINK_NETNSID` says of a namespace that is being destroyed (`NETNSA_NSID_NOT_ASSIGNED`).
+    const DYING: Option<i32> = Some(-1);
+    if found.peer_netns == DYING {
+        return Ok(());
+    }
+    if process::is_single_threaded()
+        && process::in_child(&|| send(found.index)).is_ok()
+        && is_gone(linux, name)?
+    {
+        return Ok(());
+    }
+    match ask_one(&mut linux.rtnl, &link::delete(found.index)) {
+        Err(error) if !error.is_absent() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn send(index: u32) {
+    if let Ok(mut socket) = Socket::open(netlink_sys::protocols::NETLINK_ROUTE) {
+        let _ = ask_one(&mut socket, &link::delete(index));
+    }
+}
+
+/// Waits until the link is out of sight, in steps that begin at 20 µs.
+fn is_gone(linux: &Linux, name: &IfName) -> Result<bool, KernelError> {
+    let start = Instant::now();
+    let mut step = Duration::from_micros(20);
+    while linux.interfaces.index(name)?.is_some() {
+        if start.elapsed() > PATIENCE {
+            return Ok(false);
+        }
+        std::thread::sleep(step);
+        step = (step * 2).min(Duration::from_millis(1));
+    }
+    Ok(true)
+}

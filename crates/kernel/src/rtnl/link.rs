@@ -1,0 +1,266 @@
+//! Links: making bridges and pairs, their ports, and reading them back.
+
+use super::{GROUP, Mode, Request};
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoPortKind, InfoVeth, LinkAttribute as Attribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+};
+use qiao_core::{IfName, Mac};
+use rustix::fd::RawFd;
+
+/// A bridge to make.
+#[derive(Clone, Copy, Debug)]
+pub struct NewBridge<'a> {
+    /// Its name.
+    pub name: &'a IfName,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+}
+
+/// A pair of interfaces to make.
+#[derive(Clone, Copy, Debug)]
+pub struct NewVeth<'a> {
+    /// The name of the host's end.
+    pub host_if: &'a IfName,
+    /// The name of the other end.
+    pub peer: &'a IfName,
+    /// The index that the other end shall have in its namespace.
+    pub peer_index: u32,
+    /// The other end's namespace.
+    pub netns: RawFd,
+    /// The hardware address of the other end.
+    pub mac: Mac,
+    /// The MTU in bytes.
+    pub mtu: u32,
+    /// The index of the bridge.
+    pub bridge: u32,
+}
+
+/// Makes a bridge, down. Multicast snooping is off: with it, every new port costs a pass over all of them.
+pub fn new_bridge(bridge: NewBridge<'_>) -> Request {
+    let info = vec![
+        LinkInfo::Kind(InfoKind::Bridge),
+        LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::MulticastSnooping(false)])),
+    ];
+    new(vec![
+        Attribute::IfName(bridge.name.to_string()),
+        Attribute::Address(bridge.mac.octets().to_vec()),
+        Attribute::Mtu(bridge.mtu),
+        Attribute::Group(GROUP),
+        Attribute::LinkInfo(info),
+    ])
+}
+
+/// Makes a pair, down, under its final names, the host's end a port of its bridge, the other end in its
+/// namespace: one message. Moving or renaming an end later makes the kernel wait 15 to 20 ms for RCU while
+/// everyone else waits for it; with more than one queue it waits too (`veth_init_queues`).
+pub fn new_veth(veth: NewVeth<'_>) -> Request {
+    let mut peer = LinkMessage::default();
+    peer.header.index = veth.peer_index;
+    peer.attributes = end(veth.peer, veth.mac, veth.mtu);
+    peer.attributes.push(Attribute::NetNsFd(veth.netns));
+    let mut attributes = end(veth.host_if, veth.mac.host_end(), veth.mtu);
+    attributes.push(Attribute::Controller(veth.bridge));
+    attributes.push(Attribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+    ]));
+    new(attributes)
+}
+
+fn end(name: &IfName, mac: Mac, mtu: u32) -> Vec<Attribute> {
+    vec![
+        Attribute::IfName(name.to_string()),
+        Attribute::Address(mac.octets().to_vec()),
+        Attribute::Mtu(mtu),
+        Attribute::NumTxQueues(1),
+        Attribute::NumRxQueues(1),
+        Attribute::Group(GROUP),
+    ]
+}
+
+fn new(attributes: Vec<Attribute>) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes = attributes;
+    Request::change(Message::NewLink(message), Mode::Create)
+}
+
+/// A change of the link called `name`.
+fn set(name: &IfName, attributes: Vec<Attribute>) -> Request {
+    Request::change(Message::SetLink(named(name, attributes)), Mode::Change)
+}
+
+fn named(name: &IfName, attributes: Vec<Attribute>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![Attribute::IfName(name.to_string())];
+    message.attributes.extend(attributes);
+    message
+}
+
+/// Writes the owner's mark on a link.
+pub fn mark(name: &IfName, mark: &str) -> Request {
+    set(name, vec![Attribute::IfAlias(mark.to_owned())])
+}
+
+/// Keeps a link from giving itself IPv6 addresses; to be sent before it comes up. Without it each new port
+/// of a bridge floods all the others, and an IPv4 network has IPv6 after all.
+pub fn no_automatic_addresses(name: &IfName) -> Request {
+    let none = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
+    set(name, vec![Attribute::AfSpecUnspec(vec![none])])
+}
+
+/// Brings a link up or down.
+pub fn up(name: &IfName, up: bool) -> Request {
+    let mut message = named(name, Vec::new());
+    message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    message.header.change_mask = LinkFlags::Up;
+    Request::change(Message::SetLink(message), Mode::Change)
+}
+
+/// Gives a link a master and an MTU.
+pub fn set_master(name: &IfName, master: u32, mtu: u32) -> Request {
+    set(name, vec![Attribute::Mtu(mtu), Attribute::Controller(master)])
+}
+
+/// Gives a bridge a hardware address and an MTU.
+pub fn set_bridge(bridge: NewBridge<'_>) -> Request {
+    set(bridge.name, vec![Attribute::Address(bridge.mac.octets().to_vec()), Attribute::Mtu(bridge.mtu)])
+}
+
+/// Settles what a bridge port may do: it learns nothing, and gets no frames for addresses that nobody has.
+pub fn port(name: &IfName, isolated: bool, hairpin: bool) -> Request {
+    let port = vec![
+        InfoBridgePort::Learning(false),
+        InfoBridgePort::UnicastFlood(false),
+        InfoBridgePort::HairpinMode(hairpin),
+        InfoBridgePort::Isolated(isolated),
+    ];
+    let info =
+        vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(InfoPortData::BridgePort(port))];
+    // RTM_SETLINK ignores IFLA_LINKINFO; RTM_NEWLINK without NLM_F_CREATE does not (rtnetlink.c).
+    Request::change(Message::NewLink(named(name, vec![Attribute::LinkInfo(info)])), Mode::Change)
+}
+
+/// Deletes a link by its index: a name could be somebody else's by now.
+pub fn delete(index: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    Request::change(Message::DelLink(message), Mode::Change)
+}
+
+/// Asks for one link.
+pub fn get(name: &IfName) -> Request {
+    Request::get(Message::GetLink(named(name, vec![without_statistics()])))
+}
+
+/// Asks for all links.
+pub fn get_all() -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![without_statistics()];
+    Request::dump(Message::GetLink(message))
+}
+
+fn without_statistics() -> Attribute {
+    Attribute::ExtMask(vec![LinkExtentMask::SkipStats])
+}
+
+/// What we read of a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its hardware address, if it has six bytes.
+    pub mac: Option<[u8; 6]>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whether it is up.
+    pub up: bool,
+    /// Its kind: `bridge`, `veth`; none for a device of hardware.
+    pub kind: Option<String>,
+    /// The index of its master.
+    pub master: Option<u32>,
+    /// Its group.
+    pub group: u32,
+    /// Its alias.
+    pub alias: Option<String>,
+    /// How it is as a bridge port.
+    pub port: Option<BridgePort>,
+    /// The index of the other end of a pair, in the other end's namespace.
+    pub peer_index: Option<u32>,
+    /// The number that the link's namespace has for the other end's; a namespace that is being destroyed has none.
+    pub peer_netns: Option<i32>,
+}
+
+/// What we read of a bridge port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgePort {
+    /// It takes addresses from what it receives.
+    pub learning: bool,
+    /// It gets frames for unknown addresses.
+    pub flood: bool,
+    /// Frames may go out where they came in.
+    pub hairpin: bool,
+    /// Frames do not pass to other isolated ports.
+    pub isolated: bool,
+}
+
+/// Reads the links out of an answer.
+pub fn read(messages: &[Message]) -> Vec<Link> {
+    let link = |message: &Message| match message {
+        Message::NewLink(link) => Some(read_one(link)),
+        _ => None,
+    };
+    messages.iter().filter_map(link).collect()
+}
+
+fn read_one(message: &LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        up: message.header.flags.contains(LinkFlags::Up),
+        ..Link::default()
+    };
+    message.attributes.iter().for_each(|attribute| read_attribute(&mut link, attribute));
+    link
+}
+
+fn read_attribute(link: &mut Link, attribute: &Attribute) {
+    match attribute {
+        Attribute::IfName(name) => link.name.clone_from(name),
+        Attribute::Address(bytes) => link.mac = bytes.as_slice().try_into().ok(),
+        Attribute::Mtu(mtu) => link.mtu = *mtu,
+        Attribute::Controller(master) => link.master = Some(*master),
+        Attribute::Group(group) => link.group = *group,
+        Attribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+        Attribute::Link(index) => link.peer_index = Some(*index),
+        Attribute::LinkNetNsId(id) => link.peer_netns = Some(*id),
+        Attribute::LinkInfo(info) => info.iter().for_each(|info| read_info(link, info)),
+        _ => {}
+    }
+}
+
+fn read_info(link: &mut Link, info: &LinkInfo) {
+    match info {
+        LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
+        LinkInfo::PortData(InfoPortData::BridgePort(port)) => link.port = Some(read_port(port)),
+        _ => {}
+    }
+}
+
+fn read_port(attributes: &[InfoBridgePort]) -> BridgePort {
+    let mut port = BridgePort::default();
+    for attribute in attributes {
+        match attribute {
+            InfoBridgePort::Learning(on) => port.learning = *on,
+            InfoBridgePort::UnicastFlood(on) => port.flood = *on,
+            InfoBridgePort::HairpinMode(on) => port.hairpin = *on,
+            InfoBridgePort::Isolated(on) => port.isolated = *on,
+            _ => {}
+        }
+    }
+    port
+}

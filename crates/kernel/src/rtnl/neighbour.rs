@@ -1,0 +1,112 @@
+//! Neighbours, and forwarding entries of bridge ports.
+
+use super::address::family;
+use super::{Mode, PROTOCOL, Request};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute as Attribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::RouteProtocol;
+use qiao_core::Mac;
+use std::net::IpAddr;
+
+/// Writes down where `ip` is, for good: nobody is asked, nobody can answer for it, and the entry does not
+/// count against the limit of the collectable ones (`gc_thresh3`, 1024 for the whole kernel).
+pub fn set(index: u32, ip: IpAddr, mac: Mac) -> Request {
+    let mut message = message(index, ip);
+    message.header.state = NeighbourState::Permanent;
+    message.attributes.push(Attribute::LinkLayerAddress(mac.octets().to_vec()));
+    message.attributes.push(Attribute::Protocol(RouteProtocol::Other(PROTOCOL)));
+    Request::change(Message::NewNeighbour(message), Mode::Replace)
+}
+
+/// Forgets where `ip` is.
+pub fn delete(index: u32, ip: IpAddr) -> Request {
+    Request::change(Message::DelNeighbour(message(index, ip)), Mode::Change)
+}
+
+fn message(index: u32, ip: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(ip);
+    message.header.ifindex = index;
+    message.attributes = vec![Attribute::Destination(ip.into())];
+    message
+}
+
+/// Writes down that a hardware address is behind a bridge port, for good.
+pub fn set_port(port: u32, mac: Mac) -> Request {
+    let mut message = port_message(port, mac);
+    message.header.state = NeighbourState::Noarp;
+    Request::change(Message::NewNeighbour(message), Mode::Replace)
+}
+
+/// Forgets that a hardware address is behind a bridge port.
+pub fn delete_port(port: u32, mac: Mac) -> Request {
+    Request::change(Message::DelNeighbour(port_message(port, mac)), Mode::Change)
+}
+
+fn port_message(port: u32, mac: Mac) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = port;
+    message.header.flags = NeighbourFlags::Controller;
+    message.attributes = vec![Attribute::LinkLayerAddress(mac.octets().to_vec())];
+    message
+}
+
+/// Asks where `ip` is.
+pub fn get(index: u32, ip: IpAddr) -> Request {
+    Request::get(Message::GetNeighbour(message(index, ip)))
+}
+
+/// Asks whether a bridge forwards a hardware address to a port.
+pub fn get_port(port: u32, mac: Mac) -> Request {
+    Request::get(Message::GetNeighbour(port_message(port, mac)))
+}
+
+/// Asks for all neighbours of both families.
+pub fn get_all() -> Request {
+    Request::dump(Message::GetNeighbour(NeighbourMessage::default()))
+}
+
+/// A neighbour as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The interface's index.
+    pub index: u32,
+    /// Its address; none for a forwarding entry.
+    pub ip: Option<IpAddr>,
+    /// Its hardware address.
+    pub mac: Option<[u8; 6]>,
+    /// Whether it stays for good.
+    pub permanent: bool,
+    /// Whether it bears our mark.
+    pub ours: bool,
+}
+
+/// Reads the neighbours out of an answer.
+pub fn read(messages: &[Message]) -> Vec<Neighbour> {
+    let neighbour = |message: &Message| match message {
+        Message::NewNeighbour(neighbour) => Some(read_one(neighbour)),
+        _ => None,
+    };
+    messages.iter().filter_map(neighbour).collect()
+}
+
+fn read_one(message: &NeighbourMessage) -> Neighbour {
+    let state = message.header.state;
+    let permanent = matches!(state, NeighbourState::Permanent | NeighbourState::Noarp);
+    let mut neighbour =
+        Neighbour { index: message.header.ifindex, ip: None, mac: None, permanent, ours: false };
+    for attribute in &message.attributes {
+        match attribute {
+            Attribute::Destination(NeighbourAddress::Inet(ip)) => neighbour.ip = Some((*ip).into()),
+            Attribute::Destination(NeighbourAddress::Inet6(ip)) => neighbour.ip = Some((*ip).into()),
+            Attribute::LinkLayerAddress(bytes) => neighbour.mac = bytes.as_slice().try_into().ok(),
+            Attribute::Protocol(protocol) => neighbour.ours = *protocol == RouteProtocol::Other(PROTOCOL),
+            _ => {}
+        }
+    }
+    neighbour
+}

@@ -1,0 +1,133 @@
+//! Routes.
+
+use super::address::family;
+use super::{Mode, PROTOCOL, Request};
+use ipnet::IpNet;
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute as Attribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType,
+};
+use qiao_core::subnet::Family;
+use std::net::IpAddr;
+
+/// The table of local addresses (`RT_TABLE_LOCAL`).
+const TABLE_LOCAL: u32 = 255;
+
+/// A route through a gateway.
+pub fn set(destination: IpNet, via: IpAddr, index: u32, mode: Mode) -> Request {
+    let mut message = message(destination);
+    message.attributes.push(Attribute::Gateway(via.into()));
+    message.attributes.push(Attribute::Oif(index));
+    Request::change(Message::NewRoute(message), mode)
+}
+
+/// Takes a route of ours away.
+pub fn delete(destination: IpNet) -> Request {
+    Request::change(Message::DelRoute(message(destination)), Mode::Change)
+}
+
+fn message(destination: IpNet) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(destination.addr());
+    message.header.destination_prefix_length = destination.prefix_len();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Other(PROTOCOL);
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    if destination.prefix_len() > 0 {
+        message.attributes.push(Attribute::Destination(destination.network().into()));
+    }
+    message
+}
+
+/// Asks for all routes of a family, in all tables.
+pub fn get_all(of: Family) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(of.address(0));
+    Request::dump(Message::GetRoute(message))
+}
+
+/// Asks which way a packet to `ip` would go.
+pub fn get(ip: IpAddr) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(ip);
+    message.header.destination_prefix_length = Family::of(ip).bits();
+    message.attributes = vec![Attribute::Destination(ip.into())];
+    Request::get(Message::GetRoute(message))
+}
+
+/// A route as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The destination.
+    pub destination: IpNet,
+    /// The gateway.
+    pub via: Option<IpAddr>,
+    /// The index of the interface.
+    pub index: Option<u32>,
+    /// The table.
+    pub table: u32,
+    /// Whether it leads to this host itself.
+    pub local: bool,
+    /// Whether it is a unicast, blackhole or similar route: not local, broadcast, multicast or cached.
+    pub forwards: bool,
+    /// Whether it came by router advertisement.
+    pub advertised: bool,
+    /// Whether it bears our mark.
+    pub ours: bool,
+}
+
+/// Reads the routes out of an answer.
+pub fn read(messages: &[Message]) -> Vec<Route> {
+    let route = |message: &Message| match message {
+        Message::NewRoute(route) => read_one(route),
+        _ => None,
+    };
+    messages.iter().filter_map(route).collect()
+}
+
+fn read_one(message: &RouteMessage) -> Option<Route> {
+    let header = &message.header;
+    let of = if header.address_family == netlink_packet_route::AddressFamily::Inet {
+        Family::V4
+    } else {
+        Family::V6
+    };
+    let mut destination = of.address(0);
+    let (mut via, mut index, mut table) = (None, None, u32::from(header.table));
+    for attribute in &message.attributes {
+        match attribute {
+            Attribute::Destination(address) => destination = ip(address)?,
+            Attribute::Gateway(address) => via = ip(address),
+            Attribute::Oif(oif) => index = Some(*oif),
+            Attribute::Table(number) => table = *number,
+            _ => {}
+        }
+    }
+    let kinds = [
+        RouteType::Unicast,
+        RouteType::BlackHole,
+        RouteType::Unreachable,
+        RouteType::Prohibit,
+        RouteType::Throw,
+    ];
+    Some(Route {
+        destination: IpNet::new(destination, header.destination_prefix_length).ok()?,
+        via,
+        index,
+        table,
+        local: header.kind == RouteType::Local,
+        forwards: kinds.contains(&header.kind) && table != TABLE_LOCAL,
+        advertised: header.protocol == RouteProtocol::Ra,
+        ours: header.protocol == RouteProtocol::Other(PROTOCOL),
+    })
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(ip) => Some((*ip).into()),
+        RouteAddress::Inet6(ip) => Some((*ip).into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,28 @@
+//! A child that does one thing and is gone.
+
+use std::io;
+
+/// Whether this process has one thread: only then may a child go on with the same program.
+pub fn is_single_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+}
+
+/// Runs `act` in a child that has none of our descriptors, and does not wait for it: a caller that reads our
+/// output to its end must not wait either.
+pub fn in_child(act: &dyn Fn()) -> io::Result<()> {
+    // SAFETY: this process has one thread (the caller looked), so the child's memory is whole and no lock in
+    // it is held by a thread that does not exist there.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // SAFETY: nothing in the child uses the descriptors again; `act` opens its own.
+            unsafe { libc::close_range(0, libc::c_uint::MAX, 0) };
+            // SAFETY: no arguments, no memory.
+            unsafe { libc::setsid() };
+            act();
+            // SAFETY: ends the child without running what the parent registered for its own end.
+            unsafe { libc::_exit(0) }
+        }
+        _ => Ok(()),
+    }
+}

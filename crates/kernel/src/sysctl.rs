@@ -1,0 +1,42 @@
+//! Settings of the host's network namespace, under `/proc/sys`. They are read and written per host, never
+//! per container: each look-up there takes time in the number of namespaces.
+
+use crate::error::KernelError;
+use qiao_core::plan::Sysctl;
+use std::fs;
+
+/// Reads a setting; none where the kernel has no such setting.
+pub fn read(sysctl: &Sysctl) -> Result<Option<u32>, KernelError> {
+    let path = format!("/proc/sys/{}", sysctl.path());
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(text.trim().parse().ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(KernelError::io(format!("read {path}"))(error)),
+    }
+}
+
+/// Writes a setting.
+pub fn write(sysctl: &Sysctl, value: u32) -> Result<(), KernelError> {
+    let path = format!("/proc/sys/{}", sysctl.path());
+    fs::write(&path, format!("{value}\n")).map_err(KernelError::io(format!("write {value} to {path}")))
+}
+
+/// Whether bridged frames pass the routing hooks (`br_netfilter` with its switch on).
+pub fn bridge_netfilter() -> bool {
+    fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|text| text.trim() == "1")
+}
+
+/// The ports that the kernel gives to sockets which ask for none: also what `-p 80` takes one from.
+pub fn ephemeral_ports() -> (u16, u16) {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut numbers = text.split_whitespace().filter_map(|n| n.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(first), Some(last)) if first > 0 && first <= last => (first, last),
+        _ => (49153, 65535),
+    }
+}
+
+/// Whether the kernel has IPv6 at all (`ipv6.disable=1` takes it away).
+pub fn has_ipv6() -> bool {
+    std::path::Path::new("/proc/net/if_inet6").exists()
+}
