@@ -1,0 +1,107 @@
+//! Bringing networks into use and out of it: what the host needs while any is, and how it was before.
+
+use crate::error::EngineError;
+use crate::session::Session;
+use qiao_core::driver::{Activation, Active, HostNeeds};
+use qiao_core::plan::{Key, State, Sysctl, Value};
+use qiao_core::subnet::Family;
+use qiao_core::{Network, NetworkName, Owner, driver};
+use qiao_kernel::{Facts, Kernel};
+use qiao_store::Saved;
+use std::collections::BTreeSet;
+
+/// The MTU of Ethernet, for hosts without a default route.
+const ETHERNET_MTU: u32 = 1500;
+
+/// A network that is about to come into use.
+#[derive(Clone, Debug)]
+pub(crate) struct Activating {
+    /// Every network in use afterwards.
+    pub active: Active,
+    /// How the host was before the first of them.
+    pub saved: Saved,
+}
+
+impl<K: Kernel> Session<'_, K> {
+    /// How a bridge network would come into use, and what the host's state would be.
+    pub fn activating(&mut self, network: &Network, facts: &Facts) -> Result<Activating, EngineError> {
+        let mut active = self.txn.active()?;
+        if let Some(bridge) = network.bridge() {
+            let host = (facts.mtu.unwrap_or(ETHERNET_MTU), facts.bridge_netfilter);
+            active.insert(network.name.clone(), Activation::new(network, bridge, host));
+        }
+        let saved = self.saved_for(&active, facts)?;
+        Ok(Activating { active, saved })
+    }
+
+    /// How the host is before we change it, where we have not changed it already.
+    fn saved_for(&mut self, active: &Active, facts: &Facts) -> Result<Saved, EngineError> {
+        let mut saved = self.txn.saved()?;
+        let known = saved.map();
+        let routes = routed(active);
+        let mut wanted: Vec<(Sysctl, u32)> =
+            routes.iter().map(|family| (Sysctl::forward(*family), 1)).collect();
+        if routes.contains(&Family::V6) {
+            wanted.extend(facts.advertised.iter().map(|link| (Sysctl::AcceptRa(link.clone()), 2)));
+        }
+        for (sysctl, value) in wanted.into_iter().filter(|(sysctl, _)| !known.contains_key(sysctl)) {
+            let now = self.kernel.sysctl(&sysctl)?;
+            saved.sysctls.extend(now.filter(|now| *now != value).map(|now| (sysctl, now)));
+        }
+        Ok(saved)
+    }
+
+    /// Notes that a network is in use no more. With the last one goes what was noted of the host.
+    pub fn deactivate(&mut self, network: &NetworkName) -> Result<(), EngineError> {
+        let mut active = self.txn.active()?;
+        active.remove(network);
+        self.txn.set_active(&active)?;
+        if active.is_empty() {
+            self.txn.save(&Saved::default())?;
+        }
+        Ok(self.txn.forget_claims(network)?)
+    }
+}
+
+fn routed(active: &Active) -> BTreeSet<Family> {
+    active.values().flat_map(|activation| activation.routes.iter().copied()).collect()
+}
+
+/// What must exist on the host while these networks are in use. With none, only the settings remain, as they
+/// were before.
+pub(crate) fn host_state(active: &Active, saved: &Saved) -> State {
+    if active.is_empty() {
+        return restored(saved.sysctls.iter());
+    }
+    let forward = routed(active);
+    let (kept, unused) =
+        saved.sysctls.iter().partition::<Vec<_>, _>(|(sysctl, _)| is_needed(sysctl, &forward));
+    let advertised = kept.iter().filter_map(|(sysctl, _)| match sysctl {
+        Sysctl::AcceptRa(link) => Some(link.clone()),
+        _ => None,
+    });
+    let needs = HostNeeds {
+        advertised: advertised.collect(),
+        forward: forward.into_iter().collect(),
+        saved: saved.map(),
+        ruleset: *qiao_core::render::DIGEST,
+    };
+    let mut state = driver::host(&needs);
+    state.extend(restored(unused.into_iter()));
+    state
+}
+
+fn is_needed(sysctl: &Sysctl, forward: &BTreeSet<Family>) -> bool {
+    match sysctl {
+        Sysctl::Forward4 => forward.contains(&Family::V4),
+        Sysctl::Forward6 | Sysctl::AcceptRa(_) => forward.contains(&Family::V6),
+    }
+}
+
+fn restored<'a>(saved: impl Iterator<Item = &'a (Sysctl, u32)>) -> State {
+    let mut state = State::default();
+    saved.for_each(|(sysctl, value)| {
+        state.insert(Key::Sysctl(sysctl.clone()), &Owner::Host, Value::Number(*value))
+    });
+    state
+}

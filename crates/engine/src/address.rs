@@ -1,0 +1,116 @@
+//! Which addresses an endpoint gets: `core` decides, the leases and the kernel say what is taken.
+
+use crate::error::EngineError;
+use crate::session::Session;
+use ipnet::IpNet;
+use qiao_core::ipam::assign;
+use qiao_core::request::Wish;
+use qiao_core::subnet::Family;
+use qiao_core::{Bridge, IfName, Mac, Network, Pool, Refusal};
+use qiao_kernel::Kernel;
+use qiao_store::{Holder, Leases};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// An address, and whether the next search starts behind it.
+pub(crate) type Given = (IpNet, bool);
+
+/// After so many addresses that were taken, all leases are read at once instead of one by one.
+const ONE_BY_ONE: usize = 32;
+
+impl<K: Kernel> Session<'_, K> {
+    /// An address of each family that the network has.
+    pub fn addresses(
+        &mut self,
+        network: &Network,
+        bridge: &Bridge,
+        wish: &Wish,
+    ) -> Result<Vec<Given>, EngineError> {
+        for (family, asked) in [(Family::V4, wish.ip.map(IpAddr::V4)), (Family::V6, wish.ip6.map(IpAddr::V6))]
+        {
+            if let Some(ip) = asked.filter(|_| !bridge.has(family)) {
+                let what = format!("the address `{ip}` is not in network `{}`", network.name);
+                return Err(Refusal::invalid(what).why("the network has no subnet of that family").into());
+            }
+        }
+        bridge.pools.iter().map(|pool| self.address(network, pool, wish)).collect()
+    }
+
+    fn address(&mut self, network: &Network, pool: &Pool, wish: &Wish) -> Result<Given, EngineError> {
+        let asked = match pool.subnet.family() {
+            Family::V4 => wish.ip.map(IpAddr::V4),
+            Family::V6 => wish.ip6.map(IpAddr::V6),
+        };
+        let leases = self.txn.claims().leases(&network.name)?;
+        let last = leases.last(pool.subnet.family())?;
+        let mut register = Register { leases, kernel: self.kernel, all: None, asked: 0, error: None };
+        let given = assign(pool, asked, last, &mut |ip| register.owner(ip));
+        if let Some(error) = register.error {
+            return Err(error);
+        }
+        let given = given.map_err(|r| r.context(format!("network `{}`", network.name)))?;
+        Ok((pool.subnet.with_host(given.ip), given.moves))
+    }
+
+    /// The hardware address: the one wished for, or the one that belongs to the first address.
+    pub fn mac(&mut self, network: &Network, addresses: &[Given], wish: &Wish) -> Result<Mac, EngineError> {
+        let first = addresses.first().map_or(IpAddr::from([0, 0, 0, 0]), |(net, _)| net.addr());
+        let mac = wish.mac.unwrap_or_else(|| Mac::derived(network.mac_number(), first));
+        match self.txn.claims().mac_owner(&network.name, mac)? {
+            Some(owner) => {
+                Err(Refusal::conflict(format!("the hardware address `{mac}` is taken by {owner}")).into())
+            }
+            None => Ok(mac),
+        }
+    }
+}
+
+/// Who has which address.
+struct Register<'a, K> {
+    leases: Leases,
+    kernel: &'a mut K,
+    all: Option<BTreeSet<IpAddr>>,
+    asked: usize,
+    error: Option<EngineError>,
+}
+
+impl<K: Kernel> Register<'_, K> {
+    /// Who has `ip`. After an error everything is taken, so that the search ends.
+    fn owner(&mut self, ip: IpAddr) -> Option<String> {
+        if self.error.is_some() {
+            return Some(String::new());
+        }
+        self.look(ip).unwrap_or_else(|error| {
+            self.error = Some(error);
+            Some(String::new())
+        })
+    }
+
+    fn look(&mut self, ip: IpAddr) -> Result<Option<String>, EngineError> {
+        self.asked += 1;
+        if self.asked == ONE_BY_ONE {
+            self.all = Some(self.leases.addresses()?.into_iter().collect());
+        }
+        if self.all.as_ref().is_some_and(|all| !all.contains(&ip)) {
+            return Ok(None);
+        }
+        match self.leases.holder(ip)? {
+            None => Ok(None),
+            Some(Holder::Endpoint(key)) => Ok(Some(key)),
+            Some(Holder::Leaving(device)) => self.leaving(ip, &device),
+        }
+    }
+
+    /// An address whose device was on its way out is free once the device is gone.
+    fn leaving(&mut self, ip: IpAddr, device: &str) -> Result<Option<String>, EngineError> {
+        let gone = match IfName::new(device) {
+            Ok(name) => !self.kernel.has_link(&name)?,
+            Err(_) => true,
+        };
+        if !gone {
+            return Ok(Some(format!("the device {device}, which is on its way out")));
+        }
+        self.leases.forget(ip)?;
+        Ok(None)
+    }
+}

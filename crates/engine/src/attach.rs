@@ -1,0 +1,74 @@
+//! Attaching: the data path. Everything before the journal may refuse; everything after it is taken back.
+
+use crate::draft::Draft;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::outcome::Attached;
+use crate::session::Session;
+use qiao_core::request::Attach;
+use qiao_core::{Plan, Refusal};
+use qiao_kernel::{ApplyError, Kernel, KernelError};
+use qiao_store::Journal;
+
+impl<K: Kernel> Engine<K> {
+    /// Attaches a sandbox to a network.
+    pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
+        let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
+        let draft = session.draft(request)?; // network, namespace, addresses, ports: the last place to refuse
+        let mut plan = session.plan(&draft.desired, &draft.places)?; // what must exist, less what does
+        for last_try in [false, true] {
+            match session.carry_out(&draft, &plan) {
+                Ok(()) => break,
+                Err(error) if last_try || !is_race(&error) => return Err(error),
+                Err(_) => plan = session.plan(&draft.desired, &draft.places)?, // somebody moved: look again
+            }
+        }
+        let Draft { endpoint, network, places, .. } = draft;
+        Ok(Attached { endpoint, network, plan, places })
+    }
+
+    /// What attaching would do. Nothing is touched.
+    pub fn plan_attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
+        let mut session = self.begin()?;
+        let draft = session.draft(request)?;
+        let plan = session.plan(&draft.desired, &draft.places)?;
+        let Draft { endpoint, network, places, .. } = draft;
+        Ok(Attached { endpoint, network, plan, places })
+    }
+}
+
+impl<K: Kernel> Session<'_, K> {
+    fn carry_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
+        let (endpoint, plan_) = (draft.endpoint.clone(), plan.clone());
+        let journal = Journal { endpoint, plan: plan_, activates: draft.activates(), creates: draft.new };
+        let changes = self.txn.changes()?;
+        changes.attach(&journal)?; // on disk before the kernel is touched
+        match self.try_out(draft, plan) {
+            Ok(()) => Ok(changes.attached(&draft.endpoint, &self.txn.endpoints_dir()?)?), // one rename: it counts
+            Err(error) => Err(self.take_back(&journal, &draft.act(), error)),
+        }
+    }
+
+    fn try_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
+        draft.remember(&self.txn)?; // leases, ports, settings of the host as they were
+        self.apply(plan, &draft.places)?;
+        let missing = self.plan(&draft.desired, &draft.places)?; // look again: nothing must be missing
+        if let Some(op) = missing.ops().first() {
+            let what = qiao_core::render::line(op);
+            return Err(Refusal::conflict("the kernel is not as it was made")
+                .why(format!("missing afterwards: {what}"))
+                .into());
+        }
+        if let Some(bridge) = draft.network.bridge().filter(|_| draft.announces) {
+            self.kernel.announce(&draft.endpoint, &bridge.device)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether somebody else changed what we were about to change.
+fn is_race(error: &EngineError) -> bool {
+    let EngineError::Failed { source, .. } = error else { return false };
+    let apply = source.downcast_ref::<ApplyError>().map(|e| &e.source);
+    apply.or_else(|| source.downcast_ref::<KernelError>()).is_some_and(KernelError::is_race)
+}

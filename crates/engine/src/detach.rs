@@ -1,0 +1,145 @@
+//! Detaching: the same difference with less desired. It works without namespace, bridge, rules or free disk
+//! space, and as often as one likes.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::outcome::Detached;
+use crate::recover::places;
+use crate::session::Session;
+use qiao_core::driver::endpoint_state;
+use qiao_core::owner::EndpointId;
+use qiao_core::plan::{Key, State, diff};
+use qiao_core::request::Detach;
+use qiao_core::{Endpoint, Network, Plan};
+use qiao_kernel::{Kernel, Places};
+use qiao_store::{Journal, Txn};
+
+impl<K: Kernel> Engine<K> {
+    /// Detaches a sandbox from a network, or from all. What is not attached is detached already.
+    pub fn detach(&mut self, request: &Detach) -> Result<Detached, EngineError> {
+        let mut session = self.begin()?;
+        let endpoints = session.endpoints_of(request)?;
+        let mut done = Detached::default();
+        for endpoint in endpoints {
+            done.plans.push(session.detach_one(&endpoint)?);
+            done.places.extend(places(&endpoint));
+            done.endpoints.push(endpoint);
+        }
+        if done.endpoints.is_empty() {
+            done.plans.extend(session.detach_lost(request)?);
+        }
+        Ok(done)
+    }
+
+    /// What detaching would do. Nothing is touched.
+    pub fn plan_detach(&mut self, request: &Detach) -> Result<Detached, EngineError> {
+        let mut session = self.begin()?;
+        let mut done = Detached { endpoints: session.endpoints_of(request)?, ..Detached::default() };
+        for endpoint in &done.endpoints {
+            done.plans.push(session.plan_removal(endpoint)?);
+            done.places.extend(places(endpoint));
+        }
+        Ok(done)
+    }
+}
+
+impl<K: Kernel> Session<'_, K> {
+    fn endpoints_of(&self, request: &Detach) -> Result<Vec<Endpoint>, EngineError> {
+        let mut endpoints = self.txn.sandbox(&request.sandbox)?;
+        endpoints.retain(|e| request.network.as_ref().is_none_or(|network| e.network() == network));
+        endpoints.retain(|e| request.ifname.as_ref().is_none_or(|ifname| e.id.ifname == *ifname));
+        Ok(endpoints)
+    }
+
+    /// Detaches one endpoint.
+    pub fn detach_one(&mut self, endpoint: &Endpoint) -> Result<Plan, EngineError> {
+        self.txn.changes()?.detach(endpoint, &self.txn.endpoints_dir()?)?; // the journal: one rename
+        self.finish_detach(endpoint)
+    }
+
+    /// Carries out a detachment that has begun.
+    pub fn finish_detach(&mut self, endpoint: &Endpoint) -> Result<Plan, EngineError> {
+        let plan = self.plan_removal(endpoint)?;
+        let act = format!("detach `{}` from network `{}`", endpoint.sandbox(), endpoint.network());
+        if let Err(error) = self.apply_removal(endpoint, &plan) {
+            return Err(self.residue(&plan.inverse(), &places(endpoint), (&act, error)));
+        }
+        self.release(endpoint)?;
+        self.txn.changes()?.detached(endpoint)?;
+        self.hand_over_routes(endpoint)?;
+        Ok(plan)
+    }
+
+    /// The flows are those of all the endpoint had, not of what was still there: a killed command may have
+    /// taken the objects away and not their connections.
+    fn apply_removal(&mut self, endpoint: &Endpoint, plan: &Plan) -> Result<(), EngineError> {
+        self.apply(plan, &places(endpoint))?;
+        let flows =
+            endpoint.addresses().iter().map(|net| qiao_core::flows::Flows::Address(net.addr())).collect();
+        Ok(self.kernel.forget(&flows)?)
+    }
+
+    fn plan_removal(&mut self, endpoint: &Endpoint) -> Result<Plan, EngineError> {
+        let Some(mut had) = endpoint_objects(&self.txn, endpoint)? else {
+            return self.plan_lost(&|id| *id == endpoint.id);
+        };
+        // The loopback interface stays up: it was the sandbox's before us, and others may use it.
+        had.remove(&Key::SandboxLoopback(endpoint.sandbox().clone()));
+        let observed = self.kernel.observe(&had, &places(endpoint))?;
+        Ok(diff(&observed, &State::default())?)
+    }
+
+    /// Gives the default routes of an endpoint that left to another of the sandbox's, as far as one has a
+    /// gateway of the family.
+    fn hand_over_routes(&mut self, left: &Endpoint) -> Result<(), EngineError> {
+        let had = left.wire.as_ref().is_some_and(|wire| !wire.gateways.is_empty());
+        if !had || !left.netns.as_ref().is_some_and(|netns| self.kernel.is_alive(netns)) {
+            return Ok(());
+        }
+        for mut heir in self.txn.sandbox(left.sandbox())? {
+            let Some(network) = self.txn.network(heir.network())? else { continue };
+            let Some(bridge) = network.bridge().filter(|bridge| !bridge.internal) else { continue };
+            let Some(wire) = heir.wire.as_mut().filter(|wire| wire.gateways.is_empty()) else { continue };
+            wire.gateways = bridge.pools.iter().map(|pool| pool.gateway).collect();
+            return self.inherit(&network, heir);
+        }
+        Ok(())
+    }
+
+    fn inherit(&mut self, network: &Network, heir: Endpoint) -> Result<(), EngineError> {
+        let Some(activation) = self.txn.active()?.remove(&network.name) else { return Ok(()) };
+        let desired = endpoint_state(network, &activation, &heir);
+        let places = places(&heir);
+        let plan = self.plan(&desired, &places)?;
+        self.txn.update(&Journal { endpoint: heir, plan: plan.clone(), activates: false, creates: false })?;
+        self.apply(&plan, &places)
+    }
+
+    /// A sandbox without a record may still have objects that bear its mark: its record was lost.
+    fn detach_lost(&mut self, request: &Detach) -> Result<Option<Plan>, EngineError> {
+        let plan = self.plan_lost(&|id| {
+            id.sandbox == request.sandbox
+                && request.network.as_ref().is_none_or(|network| id.network == *network)
+                && request.ifname.as_ref().is_none_or(|ifname| id.ifname == *ifname)
+        })?;
+        self.apply(&plan, &Places::new())?;
+        Ok(Some(plan).filter(|plan| !plan.is_empty()))
+    }
+
+    /// What takes away everything that bears an endpoint's mark.
+    fn plan_lost(&mut self, which: &dyn Fn(&EndpointId) -> bool) -> Result<Plan, EngineError> {
+        let mut observed = self.kernel.survey()?;
+        observed.keep_endpoints(which);
+        Ok(diff(&observed, &State::default())?)
+    }
+}
+
+/// Everything that exists for an endpoint; none where its network is not known any more.
+fn endpoint_objects(txn: &Txn<'_>, endpoint: &Endpoint) -> Result<Option<State>, EngineError> {
+    let activation = txn.active()?.remove(endpoint.network());
+    if endpoint.wire.is_none() {
+        return Ok(Some(State::default()));
+    }
+    let network = txn.network(endpoint.network())?;
+    Ok(network.zip(activation).map(|(network, activation)| endpoint_state(&network, &activation, endpoint)))
+}

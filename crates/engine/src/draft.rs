@@ -1,0 +1,258 @@
+//! A draft: everything an attachment will be, decided before anything is touched.
+
+use crate::activate::{Activating, host_state};
+use crate::address::Given;
+use crate::engine::now;
+use crate::error::EngineError;
+use crate::recover::places;
+use crate::session::Session;
+use qiao_core::driver::{Activation, endpoint_state, network_state};
+use qiao_core::endpoint::{Netns, Wire, host_if};
+use qiao_core::owner::EndpointId;
+use qiao_core::plan::State;
+use qiao_core::request::Attach;
+use qiao_core::subnet::Family;
+use qiao_core::{Bridge, Driver, Endpoint, IfName, Network, Refusal};
+use qiao_kernel::{Kernel, Places};
+use qiao_store::Txn;
+use std::net::IpAddr;
+
+/// A draft of an attachment.
+pub(crate) struct Draft {
+    pub endpoint: Endpoint,
+    pub network: Network,
+    /// What must exist afterwards: of the host, of the network, of the endpoint.
+    pub desired: State,
+    pub places: Places,
+    /// Whether neighbours could know the address at another hardware address.
+    pub announces: bool,
+    /// Whether the network is made for it.
+    pub new: bool,
+    activating: Option<Activating>,
+    moved: Vec<IpAddr>,
+}
+
+impl Draft {
+    /// Whether the network comes into use with it.
+    pub fn activates(&self) -> bool {
+        self.activating.is_some()
+    }
+
+    /// What is being done, for messages.
+    pub fn act(&self) -> String {
+        format!("attach `{}` to network `{}`", self.endpoint.sandbox(), self.network.name)
+    }
+
+    /// Writes down what the endpoint takes, before the kernel is touched.
+    pub fn remember(&self, txn: &Txn<'_>) -> Result<(), EngineError> {
+        if self.new {
+            txn.save_network(&self.network)?;
+        }
+        if let Some(activating) = &self.activating {
+            txn.save(&activating.saved)?;
+            txn.set_active(&activating.active)?;
+        }
+        if let Some(taken) = txn.claims().take(&self.endpoint)? {
+            return Err(Refusal::conflict(format!("the {taken} is taken"))
+                .fix("qiao gc      (gives back what belongs to nobody)")
+                .into());
+        }
+        let leases = txn.claims().leases(&self.network.name)?;
+        Ok(self.moved.iter().try_for_each(|ip| leases.set_last(*ip))?)
+    }
+}
+
+impl<K: Kernel> Session<'_, K> {
+    /// Decides what an attachment will be.
+    pub fn draft(&mut self, request: &Attach) -> Result<Draft, EngineError> {
+        let (network, new) = self.network_for(request)?;
+        let act = format!("cannot attach `{}` to network `{}`", request.sandbox, network.name);
+        self.draft_on(network, request).map(|draft| Draft { new, ..draft }).map_err(|error| match error {
+            EngineError::Refused(refusal) => EngineError::Refused(refusal.context(act)),
+            other => other,
+        })
+    }
+
+    fn draft_on(&mut self, network: Network, request: &Attach) -> Result<Draft, EngineError> {
+        let others = self.others(request)?;
+        if let Some(other) = others.iter().find(|other| *other.network() == network.name) {
+            return Err(Refusal::conflict(format!("it is attached already, as `{}`", other.id.ifname)).into());
+        }
+        let netns = self.netns(request, &network, &others)?;
+        match network.driver.clone() {
+            Driver::Bridge(bridge) => self.draft_bridge((network, &bridge), request, (netns, &others)),
+            Driver::Host | Driver::None => self.draft_plain(network, request, netns),
+        }
+    }
+
+    /// The sandbox's other endpoints. Those whose namespace is gone are of a container that is gone too.
+    fn others(&mut self, request: &Attach) -> Result<Vec<Endpoint>, EngineError> {
+        let (others, gone): (Vec<_>, Vec<_>) = self
+            .txn
+            .sandbox(&request.sandbox)?
+            .into_iter()
+            .partition(|other| other.netns.as_ref().is_none_or(|netns| self.kernel.is_alive(netns)));
+        for endpoint in &gone {
+            self.detach_one(endpoint)?;
+        }
+        Ok(others)
+    }
+
+    fn netns(
+        &mut self,
+        request: &Attach,
+        network: &Network,
+        others: &[Endpoint],
+    ) -> Result<Option<Netns>, EngineError> {
+        let known = others.iter().find_map(|other| other.netns.clone());
+        let Some(path) = &request.netns else {
+            return match (known, &network.driver) {
+                (Some(netns), _) => Ok(Some(netns)),
+                (None, Driver::Host) => Ok(None),
+                (None, _) => {
+                    Err(Refusal::invalid("no network namespace").fix("give its path with --netns").into())
+                }
+            };
+        };
+        if network.driver == Driver::Host {
+            return Err(Refusal::invalid("the host network takes no network namespace")
+                .why("its containers are in the host's")
+                .into());
+        }
+        let netns = self.kernel.netns(path)?;
+        match known.filter(|known| (known.dev, known.ino) != (netns.dev, netns.ino)) {
+            Some(known) => {
+                Err(Refusal::conflict(format!("`{}` has another network namespace", request.sandbox))
+                    .why(format!("it is attached with `{}`", known.path))
+                    .into())
+            }
+            None => Ok(Some(netns)),
+        }
+    }
+
+    fn draft_plain(
+        &mut self,
+        network: Network,
+        request: &Attach,
+        netns: Option<Netns>,
+    ) -> Result<Draft, EngineError> {
+        if let Some(spec) = request.publish.first() {
+            let why = format!("the `{}` network publishes nothing", network.name);
+            return Err(Refusal::invalid(format!("cannot publish {spec}")).why(why).into());
+        }
+        let ifname = if network.driver == Driver::Host { "host" } else { "lo" };
+        let id = EndpointId {
+            sandbox: request.sandbox.clone(),
+            ifname: IfName::new(ifname)?,
+            network: network.name.clone(),
+        };
+        let endpoint = Endpoint { id, netns, wire: None, attached: now() };
+        let desired = qiao_core::driver::plain_state(&network, &endpoint);
+        let places = places(&endpoint);
+        Ok(Draft {
+            endpoint,
+            network,
+            desired,
+            places,
+            announces: false,
+            new: false,
+            activating: None,
+            moved: Vec::new(),
+        })
+    }
+
+    fn draft_bridge(
+        &mut self,
+        (network, bridge): (Network, &Bridge),
+        request: &Attach,
+        (netns, others): (Option<Netns>, &[Endpoint]),
+    ) -> Result<Draft, EngineError> {
+        let activating = match self.txn.active()?.contains_key(&network.name) {
+            true => None,
+            false => {
+                let facts = self.kernel.facts()?;
+                Some(self.activating(&network, &facts)?)
+            }
+        };
+        let active = activating.as_ref().map_or_else(|| self.txn.active(), |a| Ok(a.active.clone()))?;
+        let saved = activating.as_ref().map_or_else(|| self.txn.saved(), |a| Ok(a.saved.clone()))?;
+        let activation = &active[&network.name];
+        let ifname = self.ifname(request, netns.as_ref(), others)?;
+        let id = EndpointId { sandbox: request.sandbox.clone(), ifname, network: network.name.clone() };
+        let given = self.addresses(&network, bridge, &request.wish)?;
+        let wire = self.wire((&network, bridge, activation), request, (&id, &given, others))?;
+        let endpoint = Endpoint { id, netns, wire: Some(wire), attached: now() };
+        let mut desired = host_state(&active, &saved);
+        desired.extend(network_state(&network, activation));
+        desired.extend(endpoint_state(&network, activation, &endpoint));
+        let moved = given.iter().filter(|(_, moves)| *moves).map(|(net, _)| net.addr()).collect();
+        let (places, announces) = (places(&endpoint), request.wish.mac.is_some());
+        Ok(Draft { endpoint, network, desired, places, announces, new: false, activating, moved })
+    }
+
+    fn wire(
+        &mut self,
+        (network, bridge, activation): (&Network, &Bridge, &Activation),
+        request: &Attach,
+        (id, given, others): (&EndpointId, &[Given], &[Endpoint]),
+    ) -> Result<Wire, EngineError> {
+        let mut wire = Wire {
+            host_if: self.host_if(id)?,
+            mac: self.mac(network, given, &request.wish)?,
+            addresses: given.iter().map(|(net, _)| *net).collect(),
+            mtu: activation.mtu,
+            gateways: gateways(bridge, others),
+            publish: Vec::new(),
+            guard: request.guard.unwrap_or(bridge.guard),
+            allow: request.allow.clone(),
+        };
+        wire.publish = self.publish(bridge, &wire, &request.publish)?;
+        Ok(wire)
+    }
+
+    /// The name of the host's end: the first that no interface has.
+    fn host_if(&mut self, id: &EndpointId) -> Result<IfName, EngineError> {
+        for attempt in 0..16 {
+            let name = host_if(&id.sandbox, &id.ifname, attempt);
+            if !self.kernel.has_link(&name)? {
+                return Ok(name);
+            }
+        }
+        Err(Refusal::conflict("no free name for the host's end of the pair").into())
+    }
+
+    /// The interface inside: the one asked for, or the first `eth…` that there is not.
+    fn ifname(
+        &mut self,
+        request: &Attach,
+        netns: Option<&Netns>,
+        others: &[Endpoint],
+    ) -> Result<IfName, EngineError> {
+        let mut taken: Vec<String> = others.iter().map(|other| other.id.ifname.to_string()).collect();
+        if let Some(netns) = netns {
+            taken.extend(self.kernel.links_in(netns)?);
+        }
+        if let Some(name) = &request.ifname {
+            if taken.iter().any(|t| t == name.as_str()) {
+                return Err(
+                    Refusal::conflict(format!("its namespace has an interface `{name}` already")).into()
+                );
+            }
+            return Ok(name.clone());
+        }
+        let free = (0..).map(|n| format!("eth{n}")).find(|name| !taken.contains(name));
+        Ok(IfName::new(&free.unwrap_or_default())?)
+    }
+}
+
+/// The default routes that the endpoint gets: those of families in which no other endpoint has one. An
+/// internal network leads nowhere.
+fn gateways(bridge: &Bridge, others: &[Endpoint]) -> Vec<IpAddr> {
+    let has = |family| {
+        let mut gateways =
+            others.iter().filter_map(|other| other.wire.as_ref()).flat_map(|wire| &wire.gateways);
+        gateways.any(|gateway| Family::of(*gateway) == family)
+    };
+    let pools = bridge.pools.iter().filter(|_| !bridge.internal);
+    pools.filter(|pool| !has(pool.subnet.family())).map(|pool| pool.gateway).collect()
+}

@@ -1,0 +1,68 @@
+//! Collecting what belongs to nobody any more: endpoints whose namespace is gone, claims without an endpoint.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::outcome::Repaired;
+use crate::session::Session;
+use qiao_core::{Endpoint, Network};
+use qiao_kernel::Kernel;
+use qiao_store::Holder;
+use std::collections::BTreeSet;
+
+impl<K: Kernel> Engine<K> {
+    /// Collects what belongs to nobody any more.
+    pub fn gc(&mut self) -> Result<Repaired, EngineError> {
+        self.begin()?.collect()
+    }
+}
+
+impl<K: Kernel> Session<'_, K> {
+    /// Detaches the endpoints whose namespace is gone, and gives back the claims of no endpoint.
+    pub fn collect(&mut self) -> Result<Repaired, EngineError> {
+        let (living, gone): (Vec<_>, Vec<_>) = self.txn.endpoints()?.into_iter().partition(|e| self.lives(e));
+        for endpoint in &gone {
+            self.detach_one(endpoint)?;
+        }
+        let keys: BTreeSet<String> = living.iter().map(|endpoint| endpoint.id.key()).collect();
+        let claims = self.txn.claims().collect(&|owner| keys.contains(owner))?;
+        self.forget_gone_devices()?;
+        Ok(Repaired { collected: gone, claims, ..Repaired::default() })
+    }
+
+    /// The same for the endpoints of one network.
+    pub fn collect_on(&mut self, network: &Network) -> Result<(), EngineError> {
+        let leases = self.txn.claims().leases(&network.name)?;
+        let mut sandboxes = BTreeSet::new();
+        for ip in leases.addresses()? {
+            if let Some(Holder::Endpoint(key)) = leases.holder(ip)? {
+                sandboxes.extend(key.split_once('@').map(|(sandbox, _)| sandbox.to_owned()));
+            }
+        }
+        for sandbox in sandboxes.iter().filter_map(|name| qiao_core::SandboxName::new(name).ok()) {
+            let gone: Vec<_> = self.txn.sandbox(&sandbox)?.into_iter().filter(|e| !self.lives(e)).collect();
+            for endpoint in &gone {
+                self.detach_one(endpoint)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lives(&mut self, endpoint: &Endpoint) -> bool {
+        endpoint.netns.as_ref().is_none_or(|netns| self.kernel.is_alive(netns))
+    }
+
+    /// Frees the addresses whose devices have gone since.
+    fn forget_gone_devices(&mut self) -> Result<(), EngineError> {
+        for network in self.txn.active()?.keys() {
+            let leases = self.txn.claims().leases(network)?;
+            for ip in leases.addresses()? {
+                let Some(Holder::Leaving(device)) = leases.holder(ip)? else { continue };
+                let exists = qiao_core::IfName::new(&device).map(|name| self.kernel.has_link(&name));
+                if !matches!(exists, Ok(Ok(true))) {
+                    leases.forget(ip)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! The sequence. `attach.rs` is the data path in one page: read it first.
+//!
+//! Every change goes the same way: under the lock, what the request means is decided by `core`, written down
+//! by `store`, done by `kernel`, looked at again, and then it counts. What a killed command left is ended by
+//! the next one, before it does anything of its own.
+#![forbid(unsafe_code)]
+
+mod activate;
+mod address;
+mod attach;
+mod detach;
+mod draft;
+mod engine;
+mod error;
+mod gc;
+mod network;
+mod outcome;
+mod publish;
+mod reassert;
+mod recover;
+mod session;
+mod subnets;
+
+pub use engine::Engine;
+pub use error::EngineError;
+pub use outcome::{Attached, Created, Detached, Finding, Health, Removed, Repaired};

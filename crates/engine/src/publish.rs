@@ -1,0 +1,158 @@
+//! Which ports are published where: every conflict is found before anything is touched.
+
+use crate::engine::random;
+use crate::error::EngineError;
+use crate::session::Session;
+use qiao_core::endpoint::Wire;
+use qiao_core::name::quoted;
+use qiao_core::port::{Backend, HostAddr, Listen, PortRange, PublishSpec};
+use qiao_core::subnet::Family;
+use qiao_core::{Bridge, Code, Publish, Refusal};
+use qiao_kernel::{InTheWay, Kernel};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Where one `-p` leads: the addresses of the host, and the container's address behind each.
+type Ways = Vec<(HostAddr, IpAddr)>;
+
+impl<K: Kernel> Session<'_, K> {
+    /// What is published for the ports asked for.
+    pub fn publish(
+        &mut self,
+        bridge: &Bridge,
+        wire: &Wire,
+        specs: &[PublishSpec],
+    ) -> Result<Vec<Publish>, EngineError> {
+        if bridge.internal && !specs.is_empty() {
+            return Err(Refusal::invalid(format!("cannot publish {}: the network is internal", specs[0]))
+                .why("nothing outside reaches an internal network")
+                .into());
+        }
+        let mut found = Vec::new();
+        for spec in specs {
+            spec.check()?;
+            let default = bridge.publish_address.unwrap_or(self.settings.publish_address);
+            let ways = ways(spec, default, wire)?;
+            let ports = self.host_ports(spec, &ways, &found)?;
+            found.extend(ways.iter().map(|(host, ip)| publish(spec, (*host, ports), *ip)));
+        }
+        Ok(found)
+    }
+
+    /// The ports of the host: those asked for, or the first free ones.
+    fn host_ports(
+        &mut self,
+        spec: &PublishSpec,
+        ways: &Ways,
+        found: &[Publish],
+    ) -> Result<PortRange, EngineError> {
+        if let Some(host) = spec.host.filter(|_| !spec.is_choice()) {
+            self.check(spec, (ways, host), found)??;
+            return Ok(host);
+        }
+        for first in self.candidates(spec) {
+            let Some(last) = first.checked_add(spec.container.count() - 1) else { continue };
+            let ports = PortRange::new(first, last)?;
+            if self.check(spec, (ways, ports), found)?.is_ok() {
+                return Ok(ports);
+            }
+        }
+        Err(Refusal::new(Code::Exhausted, format!("cannot publish {spec}: no free port of the host")).into())
+    }
+
+    /// The ports to try: those of the range in order, or the ephemeral ones from a random one on.
+    fn candidates(&mut self, spec: &PublishSpec) -> Vec<u16> {
+        if let Some(host) = spec.host {
+            return host.ports().collect();
+        }
+        let (first, last) = self.kernel.ephemeral_ports();
+        let count = usize::from(last - first) + 1;
+        let seed = random();
+        let start = usize::from(u16::from_le_bytes([seed[0], seed[1]])) % count;
+        (first..=last).cycle().skip(start).take(count).collect()
+    }
+
+    /// Whether the ports are free everywhere they shall be; the inner refusal says who has them.
+    fn check(
+        &mut self,
+        spec: &PublishSpec,
+        (ways, ports): (&Ways, PortRange),
+        found: &[Publish],
+    ) -> Result<Result<(), Refusal>, EngineError> {
+        for (host, _) in ways {
+            let listen = Listen { protocol: spec.protocol, host: *host, ports };
+            if let Err(refusal) = self.check_listen(listen, found)? {
+                return Ok(Err(refusal));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn check_listen(
+        &mut self,
+        listen: Listen,
+        found: &[Publish],
+    ) -> Result<Result<(), Refusal>, EngineError> {
+        let taken = |why: String| Refusal::conflict(format!("the port {listen} is taken")).why(why);
+        if let Some(other) = found.iter().find(|other| other.listen.conflicts(listen)) {
+            return Ok(Err(taken(format!("the same request publishes {other}"))));
+        }
+        if let Some(binding) = self.txn.claims().bindings(listen)?.first() {
+            return Ok(Err(taken(format!("{} publishes {}", owner_words(&binding.owner), binding.listen))));
+        }
+        Ok(match self.kernel.in_the_way(listen) {
+            None => Ok(()),
+            Some(InTheWay::Socket(port)) => {
+                Err(taken(format!("a process of the host has {}/{}", port, listen.protocol))
+                    .fix(format!("ss -lnp 'sport = :{port}'           (which process)")))
+            }
+            Some(InTheWay::NoSuchAddress) => Err(Refusal::invalid(format!("cannot publish on {listen}"))
+                .why(format!("{} is not an address of this host", listen.host.ip()))),
+            Some(InTheWay::NotPermitted(port)) => Err(Refusal::new(
+                Code::NotPermitted,
+                format!("cannot publish {listen}: port {port} needs privilege"),
+            )),
+        })
+    }
+}
+
+/// `web@eth0` as a person says it.
+fn owner_words(key: &str) -> String {
+    let (sandbox, ifname) = key.split_once('@').unwrap_or((key, ""));
+    format!("container {} ({ifname})", quoted(sandbox))
+}
+
+fn publish(spec: &PublishSpec, (host, ports): (HostAddr, PortRange), ip: IpAddr) -> Publish {
+    let backend = Backend { ip, port: spec.container.first() };
+    Publish { listen: Listen { protocol: spec.protocol, host, ports }, backend }
+}
+
+/// Where a port leads. Without an address, or with `0.0.0.0` as the default, both families are meant; a
+/// container without IPv6 is still published on `::1`, since `localhost` often is that first.
+fn ways(spec: &PublishSpec, default: IpAddr, wire: &Wire) -> Result<Ways, Refusal> {
+    let (v4, v6) = (wire.address(Family::V4), wire.address(Family::V6));
+    match spec.host_ip.unwrap_or(default) {
+        ip if spec.host_ip.is_none() && ip.is_unspecified() => {
+            let any = |family, ip: Option<IpAddr>| ip.map(|ip| (HostAddr::Any(family), ip));
+            let local = v4.filter(|_| v6.is_none()).map(|ip| (HostAddr::One(Ipv6Addr::LOCALHOST.into()), ip));
+            Ok([any(Family::V4, v4), any(Family::V6, v6), local].into_iter().flatten().collect())
+        }
+        ip => one_way(spec, ip, (v4, v6)),
+    }
+}
+
+fn one_way(
+    spec: &PublishSpec,
+    ip: IpAddr,
+    (v4, v6): (Option<IpAddr>, Option<IpAddr>),
+) -> Result<Ways, Refusal> {
+    if ip.is_multicast() || ip == IpAddr::from([255, 255, 255, 255]) {
+        return Err(Refusal::invalid(format!("cannot publish {spec}: `{ip}` is not an address of a host")));
+    }
+    let same = if ip.is_ipv4() { v4 } else { v6 };
+    let backend = same.or_else(|| v4.filter(|_| ip.is_loopback()));
+    let backend = backend.ok_or_else(|| {
+        let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+        Refusal::invalid(format!("cannot publish {spec}: the container has no {family} address"))
+    })?;
+    Ok(vec![(HostAddr::from_ip(ip), backend)])
+}

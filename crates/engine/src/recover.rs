@@ -1,0 +1,96 @@
+//! Ending what a killed command began, and taking back what failed.
+
+use crate::error::EngineError;
+use crate::session::Session;
+use qiao_core::{Endpoint, Plan};
+use qiao_kernel::{Kernel, Places};
+use qiao_store::{Creation, Journal, Pending};
+
+impl<K: Kernel> Session<'_, K> {
+    /// Ends everything that was begun: an attachment is taken back, a detachment finished.
+    pub fn recover(&mut self) -> Result<(), EngineError> {
+        let (pending, bad) = self.txn.changes()?.read()?;
+        if pending.is_empty() && bad.is_empty() {
+            return Ok(());
+        }
+        for change in pending {
+            match change {
+                Pending::Attach(journal) => self.end_attach(&journal)?,
+                Pending::Detach(journal) => drop(self.finish_detach(&journal.endpoint)?),
+                Pending::Create(creation) => self.end_create(&creation)?,
+                Pending::Remove(network) => drop(self.finish_remove(&network)?),
+            }
+        }
+        bad.iter().try_for_each(|file| self.txn.drop_change(file))?;
+        Ok(self.txn.sweep()?)
+    }
+
+    /// Takes an attachment back that failed. The error tells what is left, if anything is.
+    pub fn take_back(&mut self, journal: &Journal, act: &str, error: EngineError) -> EngineError {
+        match self.end_attach(journal) {
+            Ok(()) => name(act, error),
+            Err(_) => self.residue(&journal.plan, &places(&journal.endpoint), (act, error)),
+        }
+    }
+
+    /// The error for what could not be taken back.
+    pub fn residue(
+        &mut self,
+        plan: &Plan,
+        places: &Places,
+        (act, error): (&str, EngineError),
+    ) -> EngineError {
+        let left = self.left(plan, places);
+        match error {
+            EngineError::Failed { source, .. } => EngineError::Residue { act: act.to_owned(), source, left },
+            EngineError::Refused(refusal) => {
+                EngineError::Residue { act: act.to_owned(), source: Box::new(refusal), left }
+            }
+            residue @ EngineError::Residue { .. } => residue,
+        }
+    }
+
+    fn end_attach(&mut self, journal: &Journal) -> Result<(), EngineError> {
+        let endpoint = &journal.endpoint;
+        self.undo(&journal.plan, &places(endpoint))?;
+        self.release(endpoint)?;
+        if journal.activates {
+            self.deactivate(endpoint.network())?;
+        }
+        if let Some(network) = self.txn.network(endpoint.network())?.filter(|_| journal.creates) {
+            self.txn.remove_network(&network)?;
+        }
+        Ok(self.txn.changes()?.not_attached(endpoint)?)
+    }
+
+    /// Gives back what an endpoint had. Its addresses wait for its device to be gone.
+    pub fn release(&mut self, endpoint: &Endpoint) -> Result<(), EngineError> {
+        let Some(wire) = &endpoint.wire else { return Ok(()) };
+        let leaving = self.kernel.has_link(&wire.host_if)?.then(|| wire.host_if.as_str());
+        Ok(self.txn.claims().give_back(endpoint, leaving)?)
+    }
+
+    pub fn end_create(&mut self, creation: &Creation) -> Result<(), EngineError> {
+        let Creation { network, plan } = creation;
+        let kept = self.txn.network(&network.name)?.is_some_and(|kept| kept.id == network.id);
+        if !kept {
+            self.undo(plan, &Places::new())?;
+            self.deactivate(&network.name)?;
+        }
+        Ok(self.txn.changes()?.created(network)?)
+    }
+}
+
+/// Where an endpoint's sandbox is.
+pub(crate) fn places(endpoint: &Endpoint) -> Places {
+    endpoint.netns.iter().map(|netns| (endpoint.sandbox().clone(), netns.clone())).collect()
+}
+
+/// Puts the act into an error that does not have it.
+pub(crate) fn name(act: &str, error: EngineError) -> EngineError {
+    match error {
+        EngineError::Failed { source, .. } => EngineError::Failed { act: act.to_owned(), source },
+        EngineError::Refused(refusal) => EngineError::Refused(refusal.context(format!("cannot {act}"))),
+        residue @ EngineError::Residue { .. } => residue,
+    }
+}

@@ -1,0 +1,69 @@
+//! A session: the lock is held, what was begun is ended, and what was broken is mended.
+
+use crate::error::EngineError;
+use qiao_core::plan::{Observed, State, diff};
+use qiao_core::settings::Settings;
+use qiao_core::{Op, Plan};
+use qiao_kernel::{Kernel, Places};
+use qiao_store::{Store, Txn};
+
+/// A session.
+pub(crate) struct Session<'e, K> {
+    pub kernel: &'e mut K,
+    pub txn: Txn<'e>,
+    pub settings: &'e Settings,
+}
+
+impl<'e, K: Kernel> Session<'e, K> {
+    /// Takes the lock and puts everything in order.
+    pub fn begin(kernel: &'e mut K, store: &'e Store, settings: &'e Settings) -> Result<Self, EngineError> {
+        let mut session = Self::lock(kernel, store, settings)?;
+        session.recover()?;
+        session.heal()?;
+        Ok(session)
+    }
+
+    /// Takes the lock.
+    pub fn lock(kernel: &'e mut K, store: &'e Store, settings: &'e Settings) -> Result<Self, EngineError> {
+        let txn = store.begin()?;
+        kernel.trust(txn.generation()?);
+        Ok(Self { kernel, txn, settings })
+    }
+
+    /// What must be done so that `wanted` is as it must be.
+    pub fn plan(&mut self, wanted: &State, places: &Places) -> Result<Plan, EngineError> {
+        let observed = self.kernel.observe(wanted, places)?;
+        Ok(diff(&observed, wanted)?)
+    }
+
+    /// Carries out a plan and forgets the connections that it makes wrong.
+    pub fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), EngineError> {
+        self.kernel.apply(plan, places)?;
+        self.kernel.forget(&qiao_core::flows::flows(plan))?;
+        if let Some(generation) = self.kernel.generation() {
+            self.txn.set_generation(generation);
+        }
+        Ok(())
+    }
+
+    /// Takes a plan back, however much of it was carried out: looks at everything it touches, and brings that
+    /// back to how it was before.
+    pub fn undo(&mut self, plan: &Plan, places: &Places) -> Result<(), EngineError> {
+        let observed = self.kernel.observe(&touched(plan), places)?;
+        let back = diff(&observed, &plan.before())?;
+        self.apply(&back, places)
+    }
+
+    /// What is left of a plan that could not be taken back.
+    pub fn left(&mut self, plan: &Plan, places: &Places) -> Vec<String> {
+        let observed = self.kernel.observe(&touched(plan), places).unwrap_or_else(|_| Observed::default());
+        let back = diff(&observed, &plan.before()).unwrap_or_default();
+        back.ops().iter().map(qiao_core::render::line).collect()
+    }
+}
+
+/// Everything a plan touches, as it is after the plan or else as it was before.
+fn touched(plan: &Plan) -> State {
+    let object = |op: &Op| Some((op.key().clone(), op.after().or_else(|| op.before())?));
+    plan.ops().iter().filter_map(object).collect()
+}

@@ -1,0 +1,232 @@
+//! Designing a network: its subnets, its device, and what is in the way of them.
+
+use crate::engine::{now, random};
+use crate::error::EngineError;
+use crate::network::predefined;
+use crate::session::Session;
+use ipnet::{IpNet, Ipv6Net};
+use qiao_core::ipam::{Busy, BusyMap, choose_subnet};
+use qiao_core::request::CreateNetwork;
+use qiao_core::settings::{AutoToggle, Toggle};
+use qiao_core::subnet::Family;
+use qiao_core::{Bridge, Code, Driver, IfName, Network, NetworkId, NetworkName, Pool, Refusal, Subnet};
+use qiao_kernel::{Facts, Kernel};
+use std::net::Ipv6Addr;
+
+impl<K: Kernel> Session<'_, K> {
+    /// Decides what a network will be.
+    pub fn design(&mut self, request: &CreateNetwork, facts: &Facts) -> Result<Network, EngineError> {
+        let act = format!("cannot create network `{}`", request.name);
+        if predefined(self.settings).iter().any(|network| network.name == request.name) {
+            return Err(Refusal::conflict(format!("{act}: a network of this name is always there")).into());
+        }
+        if self.txn.network(&request.name)?.is_some() {
+            return Err(Refusal::conflict(format!("{act}: it exists already"))
+                .fix(format!("qiao network inspect {}", request.name))
+                .into());
+        }
+        self.design_unchecked(request, facts).map_err(|error| match error {
+            EngineError::Refused(refusal) => EngineError::Refused(refusal.context(act)),
+            other => other,
+        })
+    }
+
+    /// The same for a name that may exist.
+    pub fn design_unchecked(
+        &mut self,
+        request: &CreateNetwork,
+        facts: &Facts,
+    ) -> Result<Network, EngineError> {
+        let id = NetworkId::from_bytes(random());
+        let mut pools = Vec::new();
+        for family in [Family::V4, Family::V6] {
+            if self.wants(family, request, facts)? {
+                pools.push(self.pool(family, request, facts)?);
+            }
+        }
+        all_used(request, &pools)?;
+        let device = device(request, &id, facts)?;
+        let bridge = self.bridge(request, device, pools);
+        bridge.check()?;
+        Ok(Network {
+            id,
+            name: request.name.clone(),
+            driver: Driver::Bridge(bridge),
+            labels: request.labels.clone(),
+            created: now(),
+        })
+    }
+
+    fn bridge(&self, request: &CreateNetwork, device: IfName, pools: Vec<Pool>) -> Bridge {
+        let options = &request.options;
+        Bridge {
+            device,
+            pools,
+            mtu: options.mtu.or(self.settings.fixed_mtu()),
+            internal: options.internal,
+            host_access: options.host_access.unwrap_or(!options.internal),
+            icc: options.icc.unwrap_or(self.settings.icc),
+            isolate: options.isolate.unwrap_or(self.settings.isolate == Toggle::On),
+            masquerade: options.masquerade.unwrap_or(true),
+            guard: options.guard.unwrap_or(true),
+            publish_address: options.publish_address,
+        }
+    }
+
+    /// Whether the network shall have the family. A subnet that is given says so too.
+    fn wants(&self, family: Family, request: &CreateNetwork, facts: &Facts) -> Result<bool, Refusal> {
+        let given = request.subnets.iter().any(|subnet| subnet.family() == family);
+        if family == Family::V4 {
+            return match request.ipv4 {
+                Some(false) if given => Err(Refusal::invalid("an IPv4 subnet, and no IPv4")),
+                wish => Ok(wish.unwrap_or(true)),
+            };
+        }
+        let auto = match self.settings.ipv6 {
+            AutoToggle::On => true,
+            AutoToggle::Off => false,
+            AutoToggle::Auto => facts.ipv6_default,
+        };
+        match (request.ipv6, given) {
+            (Some(false), true) => Err(Refusal::invalid("an IPv6 subnet, and no IPv6")),
+            (Some(true), _) | (None, true) if !facts.ipv6 => {
+                Err(Refusal::new(Code::Unsupported, "this kernel has no IPv6"))
+            }
+            (wish, given) => Ok(wish.unwrap_or(given || (auto && facts.ipv6))),
+        }
+    }
+
+    fn pool(&mut self, family: Family, request: &CreateNetwork, facts: &Facts) -> Result<Pool, EngineError> {
+        let given = request.subnets.iter().find(|subnet| subnet.family() == family);
+        let subnet = match given {
+            Some(subnet) => *subnet,
+            None => self.free_subnet(family, facts)?,
+        };
+        let mut pool = Pool::new(subnet);
+        if let Some(gateway) = request.gateways.iter().find(|ip| subnet.contains(**ip)) {
+            pool.gateway = *gateway;
+        }
+        pool.range = request.ranges.iter().find(|range| range.family() == family).copied();
+        pool.aux = request
+            .aux
+            .iter()
+            .filter(|(_, ip)| subnet.contains(**ip))
+            .map(|(name, ip)| (name.clone(), *ip))
+            .collect();
+        pool.check()?;
+        if given.is_some() {
+            self.refuse_overlap(subnet, request, facts)?;
+        }
+        Ok(pool)
+    }
+
+    /// A subnet that nothing of the host uses: from the pools, or a random unique local /64 (RFC 4193).
+    fn free_subnet(&mut self, family: Family, facts: &Facts) -> Result<Subnet, EngineError> {
+        let busy = self.busy(facts)?;
+        if family == Family::V4 || self.settings.pools(family).next().is_some() {
+            return Ok(choose_subnet(family, self.settings.pools(family), &busy)?);
+        }
+        let mut tries =
+            (0..8).map(|_| unique_local(random())).filter(|subnet| busy.overlap(*subnet).is_none());
+        Ok(tries.next().ok_or_else(|| Refusal::new(Code::Exhausted, "no free IPv6 subnet"))?)
+    }
+
+    /// Whether nothing of the host uses a subnet.
+    pub fn is_free(&mut self, subnet: Subnet, facts: &Facts) -> Result<bool, EngineError> {
+        Ok(self.busy(facts)?.overlap(subnet).is_none())
+    }
+
+    fn busy(&self, facts: &Facts) -> Result<BusyMap, EngineError> {
+        let avoided = self
+            .settings
+            .avoid_subnets
+            .iter()
+            .map(|subnet| Busy { net: subnet.net(), why: format!("{subnet} is in `avoid-subnets`") });
+        Ok(BusyMap::new(facts.busy.iter().cloned().chain(self.taken(None)?).chain(avoided)))
+    }
+
+    /// The subnets of our networks, but for one of them.
+    fn taken(&self, except: Option<&NetworkName>) -> Result<Vec<Busy>, EngineError> {
+        let networks = self.txn.networks()?.into_iter().filter(|network| Some(&network.name) != except);
+        let busy = |network: &Network, pool: &Pool| Busy {
+            net: pool.subnet.net(),
+            why: format!("network `{}` has {}", network.name, pool.subnet),
+        };
+        let all = networks.flat_map(|network| {
+            let pools = network.bridge().map(|bridge| bridge.pools.clone()).unwrap_or_default();
+            pools.iter().map(|pool| busy(&network, pool)).collect::<Vec<_>>()
+        });
+        Ok(all.collect())
+    }
+
+    /// Refuses a subnet that was asked for and that something uses. Another network of ours is in the way even
+    /// with `--force`: which of the two a packet belongs to could not be told.
+    fn refuse_overlap(
+        &self,
+        subnet: Subnet,
+        request: &CreateNetwork,
+        facts: &Facts,
+    ) -> Result<(), EngineError> {
+        let ours = BusyMap::new(self.taken(Some(&request.name))?);
+        let refuse = |busy: &Busy| {
+            Refusal::conflict(format!("subnet {subnet} overlaps {}", busy.net)).why(busy.why.clone())
+        };
+        if let Some(busy) = ours.overlap(subnet) {
+            return Err(refuse(busy).fix("qiao network ls").into());
+        }
+        let host = BusyMap::new(facts.busy.iter().cloned());
+        match host.overlap(subnet).filter(|_| !request.force) {
+            Some(busy) => Err(refuse(busy)
+                .fix(format!("qiao network create {}                    (takes a free subnet)", request.name))
+                .fix("--force creates it anyway: containers then hide those addresses")
+                .into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Refuses gateways, ranges and auxiliary addresses that belong to none of the subnets.
+fn all_used(request: &CreateNetwork, pools: &[Pool]) -> Result<(), Refusal> {
+    let inside = |ip| pools.iter().any(|pool| pool.subnet.contains(ip));
+    if let Some(ip) = request.gateways.iter().find(|ip| !inside(**ip)) {
+        return Err(Refusal::invalid(format!("the gateway `{ip}` is in none of the network's subnets")));
+    }
+    if let Some(range) = request.ranges.iter().find(|range| !inside(range.first())) {
+        return Err(Refusal::invalid(format!("the range {range} is in none of the network's subnets")));
+    }
+    if let Some((name, ip)) = request.aux.iter().find(|(_, ip)| !inside(**ip)) {
+        let what = format!(
+            "the auxiliary address {} (`{ip}`) is in none of the network's subnets",
+            qiao_core::name::quoted(name)
+        );
+        return Err(Refusal::invalid(what));
+    }
+    let families: Vec<_> = request.subnets.iter().map(|subnet| subnet.family()).collect();
+    match families.iter().filter(|family| **family == Family::V4).count() > 1
+        || families.iter().filter(|family| **family == Family::V6).count() > 1
+    {
+        true => Err(Refusal::invalid("a bridge network takes one subnet of each family")
+            .fix("create a second network")),
+        false => Ok(()),
+    }
+}
+
+/// The bridge's name: the one asked for, `br-` and the network's name, or `br-` and its id.
+fn device(request: &CreateNetwork, id: &NetworkId, facts: &Facts) -> Result<IfName, Refusal> {
+    let taken = |name: &IfName| facts.links.iter().any(|link| link == name.as_str());
+    if let Some(name) = &request.options.device {
+        if taken(name) {
+            return Err(Refusal::conflict(format!("the host has an interface `{name}` already")));
+        }
+        return Ok(name.clone());
+    }
+    let plain = IfName::new(&format!("br-{}", request.name)).ok().filter(|name| !taken(name));
+    plain.map_or_else(|| IfName::new(&format!("br-{}", id.short())), Ok)
+}
+
+fn unique_local(random: [u8; 32]) -> Subnet {
+    let mut octets = [0; 16];
+    octets[0] = 0xfd;
+    octets[1..8].copy_from_slice(&random[..7]);
+    Subnet::around(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from(octets), 64)))
+}
