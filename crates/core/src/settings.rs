@@ -13,6 +13,10 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct Settings {
     /// The default network's bridge address with its prefix length.
     pub bip: Option<IpNet>,
+    /// The part of the default network's subnet that addresses are given out from.
+    pub fixed_cidr: Option<Subnet>,
+    /// The default network's IPv6 subnet.
+    pub fixed_cidr_v6: Option<Subnet>,
     /// Where the subnets of other networks are taken from.
     pub default_address_pools: Vec<AddressPool>,
     /// Subnets that are never chosen, such as those of a VPN that is not up yet.
@@ -29,7 +33,7 @@ pub struct Settings {
     pub publish_address: IpAddr,
     /// The resolvers that containers get; empty for the host's own.
     pub dns: Vec<IpAddr>,
-    /// Labels of new networks.
+    /// Labels of this engine, as `qiao info` shows them.
     pub labels: Vec<String>,
     /// How 127.0.0.1 and ::1 are published.
     pub loopback: LoopbackMethod,
@@ -39,6 +43,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             bip: None,
+            fixed_cidr: None,
+            fixed_cidr_v6: None,
             default_address_pools: docker_pools(),
             avoid_subnets: Vec::new(),
             mtu: MtuSetting::Auto,
@@ -89,7 +95,8 @@ impl Settings {
     /// Refuses settings that contradict themselves.
     pub fn check(&self) -> Result<(), Refusal> {
         if let Some(pool) = self.bip_pool() {
-            pool.check().map_err(|r| r.context("the setting `bip`"))?;
+            let ranged = Pool { range: self.fixed_cidr, ..pool };
+            ranged.check().map_err(|r| r.context("the settings `bip` and `fixed-cidr`"))?;
         }
         for pool in &self.default_address_pools {
             let most = pool.base.family().bits() - 2;

@@ -2,8 +2,9 @@
 
 use crate::error::EngineError;
 use crate::session::Session;
+use qiao_core::plan::{Object, Op, Ownership};
 use qiao_core::settings::Settings;
-use qiao_core::{Network, Refusal};
+use qiao_core::{Network, NetworkName, Owner, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::{Paths, Store};
 use std::time::SystemTime;
@@ -70,6 +71,24 @@ impl<K: Kernel> Engine<K> {
         }
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(networks)
+    }
+
+    /// What there is in the kernel of a network and of its endpoints, as the lines that would make it.
+    pub fn objects_of(&mut self, name: &NetworkName) -> Result<Vec<String>, EngineError> {
+        let observed = self.kernel.survey()?;
+        let belongs = |owner: &Owner| match owner {
+            Owner::Host => false,
+            Owner::Network(network) => network == name,
+            Owner::Endpoint(id) => id.network == *name,
+        };
+        let ops = observed.iter().filter_map(|(key, found)| match &found.owner {
+            Ownership::Marked(owner) if belongs(owner) => Some(Op::Add {
+                key: key.clone(),
+                object: Object { owner: owner.clone(), value: found.value.clone() },
+            }),
+            _ => None,
+        });
+        Ok(ops.map(|op| qiao_core::render::line(&op).trim_start_matches("+ ").to_owned()).collect())
     }
 }
 

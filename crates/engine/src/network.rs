@@ -118,6 +118,8 @@ impl<K: Kernel> Session<'_, K> {
             None if self.is_free(default_subnet(), &facts)? => request.subnets = vec![default_subnet()],
             None => {}
         }
+        request.ranges.extend(self.settings.fixed_cidr);
+        request.subnets.extend(self.settings.fixed_cidr_v6);
         let designed = self.design_unchecked(&request, &facts)?;
         Ok(Network { id: network.id, ..designed })
     }

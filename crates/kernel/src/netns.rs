@@ -60,6 +60,11 @@ impl NetnsHandle {
         &self.identity
     }
 
+    /// Moves the calling thread into the namespace for good: for what becomes another program there.
+    pub fn enter(&self) -> Result<(), KernelError> {
+        enter(&self.fd).map_err(KernelError::io(format!("enter the namespace `{}`", self.identity.path)))
+    }
+
     /// Runs `act` with the calling thread inside the namespace. Sockets opened there stay there.
     pub fn inside<T>(&self, act: impl FnOnce() -> Result<T, KernelError>) -> Result<T, KernelError> {
         let home =

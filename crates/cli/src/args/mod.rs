@@ -1,0 +1,161 @@
+//! What can be typed. Nothing here looks at the machine.
+
+mod container;
+mod network;
+mod option;
+mod sandbox;
+mod tool;
+
+pub use container::*;
+pub use network::*;
+pub use option::{NetworkOption, OnOff, bridge_options, key_value, name_ip, network_option};
+pub use sandbox::*;
+pub use tool::*;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+
+/// Container networks for Linux: namespaces, bridges, addresses, published ports; and why a packet arrives.
+#[derive(Debug, Parser)]
+#[command(name = "qiao", version, about, disable_help_subcommand = true, after_help = AFTER_HELP, term_width = 80)]
+pub struct Cli {
+    /// What goes for all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  qiao demo                                          see it work, nothing is left behind
+  qiao run -d --name web -p 8080:80 -- python3 -m http.server 80
+  qiao network create front                          a network of your own
+  qiao attach web --explain …                        each step as its ip or nft command
+
+Exit codes: 0 done · 1 failed, nothing changed · 2 usage · 3 not permitted, or
+something remains · 4 not found · 5 in conflict · 6 the kernel lacks something";
+
+/// What goes for all commands.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Global {
+    /// Print one JSON object, with its schema's name and version
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// Where networks are kept [default: /var/lib/qiao]
+    #[arg(
+        long,
+        global = true,
+        env = "QIAO_STATE_DIR",
+        value_name = "DIR",
+        help_heading = "Global options",
+        hide_env = true
+    )]
+    pub state_dir: Option<String>,
+    /// Where leases and endpoints are kept until the next boot [default: /run/qiao]
+    #[arg(
+        long,
+        global = true,
+        env = "QIAO_RUN_DIR",
+        value_name = "DIR",
+        help_heading = "Global options",
+        hide_env = true
+    )]
+    pub run_dir: Option<String>,
+    /// The settings [default: /etc/qiao/qiao.toml]
+    #[arg(
+        long,
+        global = true,
+        env = "QIAO_CONFIG",
+        value_name = "FILE",
+        help_heading = "Global options",
+        hide_env = true
+    )]
+    pub config: Option<String>,
+}
+
+/// What goes for commands that change something.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Changing {
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print each step as the ip or nft command that does the same
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Networks: create, list, remove, connect
+    #[command(subcommand, visible_alias = "net")]
+    Network(Network),
+    /// Attach a network namespace to a network
+    Attach(Attach),
+    /// Detach it again
+    Detach(Detach),
+    /// Published ports
+    Port(Port),
+    /// Containers and attached namespaces
+    Ps(Ps),
+    /// Run a command on the host's tools in a container's network
+    Netns(Netns),
+    /// What a command would do (the same as its --dry-run)
+    Plan(Plan),
+    /// Look whether everything is as it must be
+    Check(Check),
+    /// Make everything as it must be
+    Repair(Repair),
+    /// Collect what belongs to containers that are gone
+    Gc(Gc),
+    /// The settings
+    #[command(subcommand)]
+    Config(Config),
+    /// What this qiao is, and what it found
+    Info(Info),
+    /// The version
+    Version,
+    /// Completions for a shell
+    Completions(Completions),
+    /// The manual pages
+    Man(Man),
+}
+
+/// Reads what was typed. The two commands that runtimes wait for are read by themselves: building all the
+/// others costs more than carrying them out.
+pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    match words.get(1).and_then(|word| word.to_str()) {
+        Some("attach") => one::<Attach>(words, "attach", Command::Attach),
+        Some("detach") => one::<Detach>(words, "detach", Command::Detach),
+        _ => Cli::try_parse_from(words),
+    }
+}
+
+fn one<A: Args>(
+    mut words: Vec<OsString>,
+    name: &'static str,
+    make: fn(A) -> Command,
+) -> Result<Cli, clap::Error> {
+    words.remove(0);
+    let about = Cli::command_about(name);
+    let command = clap::Command::new(name).bin_name(format!("qiao {name}")).about(about).term_width(80);
+    let matches = Global::augment_args(A::augment_args(command)).try_get_matches_from(words)?;
+    Ok(Cli { global: Global::from_arg_matches(&matches)?, command: make(A::from_arg_matches(&matches)?) })
+}
+
+impl Cli {
+    /// What a command is about, without building all of them.
+    fn command_about(name: &str) -> &'static str {
+        match name {
+            "attach" => "Attach a network namespace to a network",
+            _ => "Detach it again",
+        }
+    }
+
+    /// All of it, for help, completions and manual pages.
+    pub fn whole() -> clap::Command {
+        Self::command()
+    }
+}

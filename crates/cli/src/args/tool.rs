@@ -1,0 +1,88 @@
+//! The commands that look, mend and tell.
+
+use super::Command;
+use clap::{Args, Subcommand};
+use clap_complete::Shell;
+
+/// What a command would do.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The command, as it would be typed
+    #[command(subcommand)]
+    pub command: Box<Command>,
+}
+
+/// Containers and attached namespaces.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// Also containers that have ended
+    #[arg(short, long)]
+    pub all: bool,
+    /// Only names
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Whole commands
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// `json`, `table COLUMN…`, or a template such as '{{.Names}}'
+    #[arg(long)]
+    pub format: Option<String>,
+}
+
+/// Look whether everything is as it must be.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// All findings, also the elements of a rule set that is made anew
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// Make everything as it must be.
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Collect what belongs to containers that are gone.
+#[derive(Debug, Args)]
+pub struct Gc {}
+
+/// The settings.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print the settings as they are in force
+    Show,
+    /// Look whether the settings make sense
+    Check,
+    /// Print the settings that a daemon.json of Docker's amounts to
+    Import {
+        /// The file
+        #[arg(default_value = "/etc/docker/daemon.json")]
+        file: String,
+    },
+}
+
+/// What this qiao is.
+#[derive(Debug, Args)]
+pub struct Info {
+    /// Print the constant rule set, for `nft -f -`
+    #[arg(long)]
+    pub ruleset: bool,
+}
+
+/// Completions.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// Manual pages.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write one page a command into this directory instead of printing the first
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<String>,
+}

@@ -1,0 +1,132 @@
+//! `qiao attach` and `qiao detach`.
+
+use super::{Done, OK};
+use crate::app::App;
+use crate::args::{Attach, Changing, Detach};
+use crate::output::{self, json, line, plan};
+use qiao_core::request::{self, Wish};
+use qiao_core::{Endpoint, NetworkName, Refusal};
+use qiao_engine::{Attached, Detached, Engine, EngineError};
+use qiao_kernel::Linux;
+use serde_json::json;
+
+/// Attaches.
+pub fn attach(app: &App, args: &Attach) -> Done {
+    let mut engine = app.engine()?;
+    let request = request::Attach {
+        sandbox: args.name.clone(),
+        netns: args.netns.clone(),
+        network: network_name(&engine, args.network.as_ref())?,
+        ifname: args.ifname.clone(),
+        wish: Wish { ip: args.ip, ip6: args.ip6, mac: args.mac_address },
+        publish: args.publishing.publish.clone(),
+        guard: args.guard.map(crate::args::OnOff::is_on),
+        allow: args.allow_address.clone(),
+    };
+    attach_request(app, (&mut engine, &request), &args.changing)
+}
+
+/// Attaches as a request says, and tells what came of it.
+pub fn attach_request(
+    app: &App,
+    (engine, request): (&mut Engine<Linux>, &request::Attach),
+    changing: &Changing,
+) -> Done {
+    if changing.dry_run {
+        let Attached { plan, places, .. } = engine.plan_attach(request)?;
+        plan::print_dry(&[plan], &places, (changing, app.global.json));
+        return Ok(OK);
+    }
+    let attached = engine.attach(request)?;
+    tell_notes(engine);
+    tell_attached(&attached, (changing, app.global.json));
+    Ok(OK)
+}
+
+/// Tells what the store had to set aside.
+pub fn tell_notes(engine: &Engine<Linux>) {
+    engine.store().take_notes().iter().for_each(|note| output::note(format!("warning: {note}")));
+}
+
+fn tell_attached(attached: &Attached, (changing, as_json): (&Changing, bool)) {
+    if as_json {
+        let plan = plan::json(&attached.plan, &attached.places);
+        line(
+            json!({"schema": "qiao.endpoint/1", "endpoint": json::endpoint(&attached.endpoint), "plan": plan}),
+        );
+        return;
+    }
+    plan::show(&attached.plan, &attached.places, changing);
+    line(sentence(&attached.endpoint));
+    if attached.endpoint.wire.as_ref().is_some_and(|wire| !wire.guard) {
+        output::note("warning: the port is not guarded: this container can pass itself off as another");
+    }
+}
+
+/// `web eth0 172.17.0.2/16 via 172.17.0.1, 0.0.0.0:8080->80/tcp`.
+fn sentence(endpoint: &Endpoint) -> String {
+    let mut words = vec![endpoint.sandbox().to_string(), endpoint.id.ifname.to_string()];
+    words.extend(endpoint.addresses().iter().map(ToString::to_string));
+    let gateways = endpoint.wire.iter().flat_map(|wire| &wire.gateways);
+    words.extend(gateways.map(|gateway| format!("via {gateway}")));
+    let ports: Vec<String> = endpoint.publish().iter().map(ToString::to_string).collect();
+    let ports = if ports.is_empty() { String::new() } else { format!(", {}", ports.join(", ")) };
+    words.join(" ") + &ports
+}
+
+/// Detaches.
+pub fn detach(app: &App, args: &Detach) -> Done {
+    let mut engine = app.engine()?;
+    let request = request::Detach {
+        sandbox: args.name.clone(),
+        network: args.network.clone(),
+        ifname: args.ifname.clone(),
+    };
+    detach_request(app, (&mut engine, &request), &args.changing)
+}
+
+/// Detaches as a request says.
+pub fn detach_request(
+    app: &App,
+    (engine, request): (&mut Engine<Linux>, &request::Detach),
+    changing: &Changing,
+) -> Done {
+    if changing.dry_run {
+        let Detached { plans, places, .. } = engine.plan_detach(request)?;
+        plan::print_dry(&plans, &places, (changing, app.global.json));
+        return Ok(OK);
+    }
+    let detached = engine.detach(request)?;
+    tell_notes(engine);
+    if app.global.json {
+        let endpoints: Vec<_> = detached.endpoints.iter().map(json::endpoint).collect();
+        line(json!({"schema": "qiao.detached/1", "endpoints": endpoints}));
+    } else if changing.explain {
+        detached.plans.iter().for_each(|plan| plan::show(plan, &detached.places, changing));
+    }
+    Ok(OK)
+}
+
+/// A network by its name, or by what may be its id.
+fn network_name(
+    engine: &Engine<Linux>,
+    given: Option<&NetworkName>,
+) -> Result<Option<NetworkName>, EngineError> {
+    let Some(name) = given else { return Ok(None) };
+    if engine.store().network(name)?.is_some() {
+        return Ok(Some(name.clone()));
+    }
+    Ok(Some(engine.find_network(name.as_str())?.name))
+}
+
+/// A sandbox's endpoint on a network, or the refusal for one that is not connected.
+pub fn connected(
+    engine: &Engine<Linux>,
+    sandbox: &qiao_core::SandboxName,
+    network: &NetworkName,
+) -> Result<Endpoint, EngineError> {
+    let endpoints = engine.store().sandbox(sandbox)?;
+    endpoints.into_iter().find(|endpoint| endpoint.network() == network).ok_or_else(|| {
+        Refusal::not_found(format!("container `{sandbox}` is not connected to network `{network}`")).into()
+    })
+}

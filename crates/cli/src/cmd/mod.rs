@@ -1,0 +1,76 @@
+//! Carrying commands out.
+
+mod attach;
+mod check;
+mod config;
+mod info;
+mod man;
+mod netns;
+mod network;
+mod port;
+mod ps;
+
+use crate::app::App;
+use crate::args::{Cli, Command};
+use qiao_core::Refusal;
+use qiao_engine::EngineError;
+use std::process::ExitCode;
+
+/// What a command ends with: an exit code, or the error to tell.
+pub type Done = Result<ExitCode, EngineError>;
+
+/// Success.
+pub const OK: ExitCode = ExitCode::SUCCESS;
+
+/// Carries out what was typed.
+pub fn run(cli: Cli) -> Done {
+    let app = App { global: cli.global };
+    dispatch(&app, cli.command)
+}
+
+fn dispatch(app: &App, command: Command) -> Done {
+    match command {
+        Command::Attach(args) => attach::attach(app, &args),
+        Command::Detach(args) => attach::detach(app, &args),
+        Command::Network(command) => network::run(app, command),
+        Command::Port(args) => port::run(app, &args),
+        Command::Ps(args) => ps::run(app, &args),
+        Command::Netns(args) => netns::run(app, &args),
+        Command::Plan(args) => plan(app, *args.command),
+        Command::Check(args) => check::check(app, &args),
+        Command::Repair(args) => check::repair(app, &args),
+        Command::Gc(_) => check::gc(app),
+        Command::Config(command) => config::run(app, &command),
+        Command::Info(args) => info::run(app, &args),
+        Command::Version => info::version(app),
+        Command::Completions(args) => man::completions(&args),
+        Command::Man(args) => man::run(&args),
+    }
+}
+
+/// `qiao plan …` is `… --dry-run`.
+fn plan(app: &App, mut command: Command) -> Done {
+    match command.changing() {
+        Some(changing) => changing.dry_run = true,
+        None => {
+            return Err(Refusal::invalid("this command changes nothing, so there is nothing to plan").into());
+        }
+    }
+    dispatch(app, command)
+}
+
+impl Command {
+    /// Where a command that changes something keeps whether it only shall say what it would do.
+    fn changing(&mut self) -> Option<&mut crate::args::Changing> {
+        use crate::args::Network;
+        match self {
+            Command::Attach(args) => Some(&mut args.changing),
+            Command::Detach(args) => Some(&mut args.changing),
+            Command::Network(Network::Create(args)) => Some(&mut args.changing),
+            Command::Network(Network::Rm(args)) => Some(&mut args.changing),
+            Command::Network(Network::Connect(args)) => Some(&mut args.changing),
+            Command::Network(Network::Disconnect(args)) => Some(&mut args.changing),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! `qiao network …`.
+
+use super::attach::{attach_request, connected, detach_request};
+use super::{Done, OK};
+use crate::app::App;
+use crate::args::{self, Allocations, Connect, Create, Disconnect, Inspect, Ls, Network, Prune, Rm};
+use crate::output::table::Table;
+use crate::output::{format, json, line, plan, print, time};
+use qiao_core::request::{self, CreateNetwork, Wish};
+use qiao_core::{Code, Endpoint, Network as CoreNetwork, Refusal};
+use qiao_engine::{Engine, EngineError};
+use qiao_kernel::{Linux, Places};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Carries out a command on networks.
+pub fn run(app: &App, command: Network) -> Done {
+    match command {
+        Network::Create(args) => create(app, &args),
+        Network::Ls(args) => ls(app, &args),
+        Network::Inspect(args) => inspect(app, &args),
+        Network::Rm(args) => rm(app, &args),
+        Network::Prune(args) => prune(app, &args),
+        Network::Connect(args) => connect(app, &args),
+        Network::Disconnect(args) => disconnect(app, &args),
+        Network::Exists(args) => {
+            Ok(ExitCode::from(u8::from(app.engine()?.find_network(&args.network).is_err())))
+        }
+        Network::Allocations(args) => allocations(app, &args),
+    }
+}
+
+fn create(app: &App, args: &Create) -> Done {
+    if args.driver != "bridge" {
+        return Err(Refusal::new(
+            Code::Unsupported,
+            format!(
+                "cannot create network `{}`: there is no driver {}",
+                args.name,
+                qiao_core::name::quoted(&args.driver)
+            ),
+        )
+        .why("networks that can be created are of the driver bridge")
+        .into());
+    }
+    let mut engine = app.engine()?;
+    if args.if_not_exists && engine.store().network(&args.name)?.is_some() {
+        return Ok(OK);
+    }
+    let request = creation(args)?;
+    if args.changing.dry_run {
+        let created = engine.plan_create_network(&request)?;
+        plan::print_dry(&[created.plan], &Places::new(), (&args.changing, app.global.json));
+        return Ok(OK);
+    }
+    let created = engine.create_network(&request)?;
+    if app.global.json {
+        line(json!({"schema": "qiao.network/1", "network": json::network(&created.network, &[])}));
+    } else {
+        plan::show(&created.plan, &Places::new(), &args.changing);
+        line(&created.network.id);
+    }
+    Ok(OK)
+}
+
+fn creation(args: &Create) -> Result<CreateNetwork, Refusal> {
+    let mut options = args::bridge_options(&args.opt)?;
+    options.internal = args.internal;
+    options.mtu = args.mtu.or(options.mtu);
+    options.isolate = args.isolate.map(args::OnOff::is_on).or(options.isolate);
+    options.icc = args.icc.map(args::OnOff::is_on).or(options.icc);
+    options.guard = args.guard.map(args::OnOff::is_on).or(options.guard);
+    Ok(CreateNetwork {
+        subnets: args.subnet.clone(),
+        gateways: args.gateway.clone(),
+        ranges: args.ip_range.clone(),
+        aux: args.aux_address.iter().cloned().collect(),
+        ipv4: args.ipv4,
+        ipv6: args.ipv6,
+        labels: args.label.iter().cloned().collect(),
+        options,
+        force: args.force,
+        ..CreateNetwork::new(args.name.clone())
+    })
+}
+
+fn ls(app: &App, args: &Ls) -> Done {
+    let engine = app.engine()?;
+    let mut rows = Vec::new();
+    for network in engine.networks()? {
+        let row = row(&engine, &network, args.no_trunc)?;
+        if args
+            .filter
+            .iter()
+            .map(|(key, value)| matches(&network, key, value))
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .all(|m| m)
+        {
+            rows.push(row);
+        }
+    }
+    if app.global.json {
+        line(json!({"schema": "qiao.networks/1", "networks": rows}));
+    } else if args.quiet {
+        rows.iter().for_each(|row| line(row["ID"].as_str().unwrap_or_default()));
+    } else if let Some(format) = &args.format {
+        print(&format::rows(format, &rows)?);
+    } else {
+        print(&table(&rows));
+    }
+    Ok(OK)
+}
+
+fn row(engine: &Engine<Linux>, network: &CoreNetwork, whole: bool) -> Result<Value, EngineError> {
+    let id = if whole { network.id.as_str() } else { network.id.short() };
+    let pools = network.bridge().map(|bridge| bridge.pools.clone()).unwrap_or_default();
+    let subnets: Vec<String> = pools.iter().map(|pool| pool.subnet.to_string()).collect();
+    let members = members(engine, network)?.len();
+    Ok(json!({
+        "ID": id, "Name": network.name, "Driver": network.driver.as_str(), "Scope": "local",
+        "Subnet": subnets.join(","), "Members": members, "CreatedAt": time::rfc3339(network.created),
+        "Internal": network.bridge().is_some_and(|b| b.internal), "Labels": network.labels,
+    }))
+}
+
+fn table(rows: &[Value]) -> String {
+    let mut table = Table::new(&["NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "MEMBERS"]);
+    for row in rows {
+        let cell = |key: &str| row[key].as_str().map_or_else(|| row[key].to_string(), str::to_owned);
+        table.row(["ID", "Name", "Driver", "Scope", "Subnet", "Members"].map(cell));
+    }
+    table.text()
+}
+
+fn matches(network: &CoreNetwork, key: &str, value: &str) -> Result<bool, Refusal> {
+    let predefined = network.created == 0 || network.name.as_str() == "bridge";
+    Ok(match key {
+        "name" => network.name.as_str().contains(value),
+        "id" => network.id.as_str().starts_with(value),
+        "driver" => network.driver.as_str() == value,
+        "scope" => value == "local",
+        "type" => (value == "builtin") == predefined,
+        "label" => match value.split_once('=') {
+            Some((key, value)) => network.labels.get(key).is_some_and(|v| v == value),
+            None => network.labels.contains_key(value),
+        },
+        _ => {
+            let what = format!("{} is not a filter of networks", qiao_core::name::quoted(key));
+            return Err(Refusal::invalid(what).why("name, id, driver, scope, type and label are"));
+        }
+    })
+}
+
+fn members(engine: &Engine<Linux>, network: &CoreNetwork) -> Result<Vec<Endpoint>, EngineError> {
+    let mut endpoints = engine.store().endpoints()?;
+    endpoints.retain(|endpoint| *endpoint.network() == network.name);
+    Ok(endpoints)
+}
+
+fn inspect(app: &App, args: &Inspect) -> Done {
+    let mut engine = app.engine()?;
+    let mut shown = Vec::new();
+    for name in &args.networks {
+        let network = engine.find_network(name)?;
+        let mut value = json::network(&network, &members(&engine, &network)?);
+        if args.verbose {
+            value["Engine"]["objects"] = objects(&mut engine, &network)?;
+        }
+        shown.push(value);
+    }
+    match &args.format {
+        Some(template) if template != "json" => {
+            for value in &shown {
+                line(format::template(template, value)?);
+            }
+        }
+        _ if app.global.json => line(json!({"schema": "qiao.networks/1", "networks": shown})),
+        _ => line(serde_json::to_string_pretty(&shown).unwrap_or_default()),
+    }
+    Ok(OK)
+}
+
+/// What there is of a network in the kernel, as lines.
+fn objects(engine: &mut Engine<Linux>, network: &CoreNetwork) -> Result<Value, EngineError> {
+    let lines = engine.objects_of(&network.name)?;
+    Ok(json!(lines))
+}
+
+fn rm(app: &App, args: &Rm) -> Done {
+    let mut engine = app.engine()?;
+    for name in &args.networks {
+        let network = match engine.find_network(name) {
+            Err(EngineError::Refused(refusal)) if args.force && refusal.code == Code::NotFound => continue,
+            other => other?,
+        };
+        let removed = if args.changing.dry_run {
+            engine.plan_remove_network(&network.name)?
+        } else {
+            engine.remove_network(&network.name)?
+        };
+        if args.changing.dry_run {
+            plan::print_dry(&[removed.plan], &Places::new(), (&args.changing, app.global.json));
+            continue;
+        }
+        plan::show(&removed.plan, &Places::new(), &args.changing);
+        tell_removed(app, &[removed.network]);
+    }
+    Ok(OK)
+}
+
+fn tell_removed(app: &App, networks: &[CoreNetwork]) {
+    if app.global.json {
+        let names: Vec<_> = networks.iter().map(|network| &network.name).collect();
+        line(json!({"schema": "qiao.removed/1", "networks": names}));
+    } else {
+        networks.iter().for_each(|network| line(&network.name));
+    }
+}
+
+fn prune(app: &App, args: &Prune) -> Done {
+    let mut engine = app.engine()?;
+    engine.gc()?;
+    let mut removed = Vec::new();
+    for network in engine.store().networks()? {
+        let wanted = args
+            .filter
+            .iter()
+            .map(|(key, value)| prunes(&network, key, value))
+            .collect::<Result<Vec<_>, _>>()?;
+        let is_default = network.name.as_str() == "bridge";
+        if !is_default && wanted.into_iter().all(|w| w) && members(&engine, &network)?.is_empty() {
+            removed.push(engine.remove_network(&network.name)?.network);
+        }
+    }
+    tell_removed(app, &removed);
+    Ok(OK)
+}
+
+fn prunes(network: &CoreNetwork, key: &str, value: &str) -> Result<bool, Refusal> {
+    match key {
+        "label" => matches(network, key, value),
+        // `label!=x` arrives split at its `=`.
+        "label!" => matches(network, "label", value).map(|m| !m),
+        _ => Err(Refusal::invalid(format!("{} is not a filter of prune", qiao_core::name::quoted(key)))
+            .why("label and label! are")),
+    }
+}
+
+fn connect(app: &App, args: &Connect) -> Done {
+    let mut engine = app.engine()?;
+    let network = engine.find_network(&args.network)?;
+    let request = request::Attach {
+        network: Some(network.name),
+        ifname: args.ifname.clone(),
+        wish: Wish { ip: args.ip, ip6: args.ip6, mac: args.mac_address },
+        publish: args.publishing.publish.clone(),
+        ..request::Attach::new(args.container.clone())
+    };
+    if engine.store().sandbox(&args.container)?.is_empty() {
+        return Err(Refusal::not_found(format!("there is no container `{}`", args.container))
+            .fix("qiao ps")
+            .fix(format!("qiao attach {} --netns PATH --network {}", args.container, args.network))
+            .into());
+    }
+    attach_request(app, (&mut engine, &request), &args.changing)
+}
+
+fn disconnect(app: &App, args: &Disconnect) -> Done {
+    let mut engine = app.engine()?;
+    let network = match engine.find_network(&args.network) {
+        Err(EngineError::Refused(refusal)) if args.force && refusal.code == Code::NotFound => return Ok(OK),
+        other => other?,
+    };
+    if !args.force {
+        connected(&engine, &args.container, &network.name)?;
+    }
+    let request =
+        request::Detach { sandbox: args.container.clone(), network: Some(network.name), ifname: None };
+    detach_request(app, (&mut engine, &request), &args.changing)
+}
+
+fn allocations(app: &App, args: &Allocations) -> Done {
+    let engine = app.engine()?;
+    let only = args.network.as_ref().map(|name| engine.find_network(name)).transpose()?;
+    let mut endpoints = engine.store().endpoints()?;
+    endpoints.retain(|endpoint| only.as_ref().is_none_or(|network| network.name == *endpoint.network()));
+    let rows: Vec<Value> = endpoints.iter().flat_map(allocation_rows).collect();
+    if app.global.json {
+        line(json!({"schema": "qiao.allocations/1", "allocations": rows}));
+        return Ok(OK);
+    }
+    let mut table = Table::new(&["ADDRESS", "MAC", "USED BY", "NETWORK", "SINCE"]);
+    for row in &rows {
+        table.row(
+            ["address", "mac", "container", "network", "since"]
+                .map(|key| row[key].as_str().unwrap_or_default().to_owned()),
+        );
+    }
+    print(&table.text());
+    Ok(OK)
+}
+
+fn allocation_rows(endpoint: &Endpoint) -> Vec<Value> {
+    let row = |net: &ipnet::IpNet| {
+        json!({
+            "address": net, "mac": endpoint.wire.as_ref().map(|wire| wire.mac), "container": endpoint.sandbox(),
+            "interface": endpoint.id.ifname, "network": endpoint.network(), "since": time::rfc3339(endpoint.attached),
+        })
+    };
+    endpoint.addresses().iter().map(row).collect()
+}

@@ -1,0 +1,33 @@
+//! The `qiao` command.
+//!
+//! What was typed becomes a request (`args`), a command carries it out (`cmd`), and what came of it is told
+//! (`output`). Data goes to standard output, everything else to standard error.
+#![forbid(unsafe_code)]
+
+mod app;
+mod args;
+mod cmd;
+mod output;
+mod settings;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match args::parse(std::env::args_os().collect()) {
+        Ok(cli) => finish(cli),
+        Err(error) => {
+            // `--help` and `--version` are errors to clap, too.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn finish(cli: args::Cli) -> ExitCode {
+    let json = cli.global.json;
+    match cmd::run(cli) {
+        Ok(code) => code,
+        Err(error) => output::error::report(&error, json),
+    }
+}

@@ -1,0 +1,72 @@
+//! Plans, as lines and as steps.
+
+use super::{line, print};
+use crate::args::Changing;
+use qiao_core::Plan;
+use qiao_core::render::{self, Paths};
+use qiao_kernel::Places;
+use serde_json::{Value, json};
+
+/// Prints what a command does or would do, as far as its options ask for it.
+pub fn show(plan: &Plan, places: &Places, changing: &Changing) {
+    if changing.explain {
+        print(&steps(plan, places));
+    } else if changing.dry_run {
+        print(&lines(plan));
+    }
+}
+
+fn lines(plan: &Plan) -> String {
+    if plan.is_empty() { "nothing to do\n".to_owned() } else { render::plan(plan) }
+}
+
+fn paths(places: &Places) -> Paths {
+    places.iter().map(|(name, netns)| (name.clone(), netns.path.clone())).collect()
+}
+
+/// The plan as a tutorial's steps, with the commands that do the same.
+fn steps(plan: &Plan, places: &Places) -> String {
+    let mut text = String::new();
+    for step in render::steps(plan, &paths(places)) {
+        text += &format!("{:>2}  {}\n", step.number, step.title);
+        text += &wrapped(step.why, "    # ");
+        let commands = step.commands.iter().map(|command| format!("    {command}\n"));
+        text +=
+            &if step.commands.is_empty() { "    (nothing to do)\n".to_owned() } else { commands.collect() };
+    }
+    text
+}
+
+fn wrapped(text: &str, indent: &str) -> String {
+    const WIDTH: usize = 78;
+    let (mut out, mut row) = (String::new(), String::new());
+    for word in text.split(' ') {
+        if !row.is_empty() && indent.len() + row.len() + 1 + word.len() > WIDTH {
+            out += &format!("{indent}{row}\n");
+            row.clear();
+        }
+        row += if row.is_empty() { "" } else { " " };
+        row += word;
+    }
+    out + &format!("{indent}{row}\n")
+}
+
+/// The plan for programs: each operation as its line and its commands.
+pub fn json(plan: &Plan, places: &Places) -> Value {
+    let paths = paths(places);
+    let op = |op| json!({"line": render::line(op).split_whitespace().collect::<Vec<_>>().join(" "), "commands": render::shell_op(op, &paths)});
+    Value::Array(plan.ops().iter().map(op).collect())
+}
+
+/// Prints a plan that was only made.
+pub fn print_dry(plans: &[Plan], places: &Places, (changing, as_json): (&Changing, bool)) {
+    if as_json {
+        let plans: Vec<Value> = plans
+            .iter()
+            .flat_map(|plan| json(plan, places).as_array().cloned().unwrap_or_default())
+            .collect();
+        line(json!({"schema": "qiao.plan/1", "operations": plans}));
+        return;
+    }
+    plans.iter().for_each(|plan| show(plan, places, changing));
+}

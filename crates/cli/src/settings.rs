@@ -1,0 +1,119 @@
+//! The settings file, and Docker's.
+
+use qiao_core::name::quoted;
+use qiao_core::settings::{AddressPool, AutoToggle, MtuSetting, Settings};
+use qiao_core::{Code, Refusal, Subnet};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Where the settings are unless told otherwise.
+pub const FILE: &str = "/etc/qiao/qiao.toml";
+
+/// Reads the settings. A file that was not asked for need not exist.
+pub fn load(path: Option<&str>) -> Result<Settings, Refusal> {
+    let file = path.unwrap_or(FILE);
+    match std::fs::read_to_string(file) {
+        Ok(text) => parse(file, &text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => {
+            Ok(Settings::default())
+        }
+        Err(error) => Err(unreadable(file, &error)),
+    }
+}
+
+fn parse(file: &str, text: &str) -> Result<Settings, Refusal> {
+    let settings: Settings = toml::from_str(text).map_err(|error| {
+        let why = error.message().to_owned();
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        Refusal::invalid(format!("the settings in {file} make no sense, line {line}")).why(why)
+    })?;
+    settings.check().map_err(|r| r.context(file))?;
+    Ok(settings)
+}
+
+fn unreadable(file: &str, error: &std::io::Error) -> Refusal {
+    let code = if error.kind() == std::io::ErrorKind::NotFound { Code::NotFound } else { Code::NotPermitted };
+    Refusal::new(code, format!("cannot read {}", quoted(file))).why(error.to_string())
+}
+
+/// The settings as a file.
+pub fn to_toml(settings: &Settings) -> Result<String, Refusal> {
+    toml::to_string_pretty(settings)
+        .map_err(|e| Refusal::invalid("cannot write the settings").why(e.to_string()))
+}
+
+/// What is taken of a daemon.json.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Daemon {
+    bip: Option<ipnet::IpNet>,
+    default_address_pools: Vec<AddressPool>,
+    mtu: Option<u32>,
+    dns: Vec<IpAddr>,
+    fixed_cidr: Option<Subnet>,
+    fixed_cidr_v6: Option<Subnet>,
+    icc: Option<bool>,
+    ip: Option<IpAddr>,
+    ipv6: Option<bool>,
+    labels: Vec<String>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, serde_json::Value>,
+}
+
+/// What a daemon.json amounts to.
+#[derive(Debug)]
+pub struct Imported {
+    /// The settings.
+    pub settings: Settings,
+    /// The keys that mean nothing here.
+    pub ignored: Vec<String>,
+}
+
+/// Keys that are about the network and need no setting: what they switch on is so here, or never needed.
+const NEEDLESS: [&str; 3] = ["userland-proxy", "iptables", "ip6tables"];
+
+/// Reads a daemon.json.
+pub fn import(file: &str) -> Result<Imported, Refusal> {
+    let text = std::fs::read_to_string(file).map_err(|e| unreadable(file, &e))?;
+    let daemon: Daemon = serde_json::from_str(&text)
+        .map_err(|e| Refusal::invalid(format!("{file} makes no sense")).why(e.to_string()))?;
+    let ignored = daemon.rest.keys().filter(|key| !NEEDLESS.contains(&key.as_str())).cloned().collect();
+    let settings = settings_of(daemon);
+    settings.check().map_err(|r| r.context(file))?;
+    Ok(Imported { settings, ignored })
+}
+
+fn settings_of(daemon: Daemon) -> Settings {
+    let mut settings =
+        Settings { bip: daemon.bip, dns: daemon.dns, labels: daemon.labels, ..Settings::default() };
+    (settings.fixed_cidr, settings.fixed_cidr_v6) = (daemon.fixed_cidr, daemon.fixed_cidr_v6);
+    if !daemon.default_address_pools.is_empty() {
+        settings.default_address_pools = daemon.default_address_pools;
+    }
+    // Docker's 0 means "as always".
+    settings.mtu = daemon.mtu.filter(|mtu| *mtu > 0).map_or(settings.mtu, MtuSetting::Bytes);
+    settings.icc = daemon.icc.unwrap_or(settings.icc);
+    settings.publish_address = daemon.ip.unwrap_or(settings.publish_address);
+    settings.ipv6 = daemon.ipv6.map_or(settings.ipv6, |on| if on { AutoToggle::On } else { AutoToggle::Off });
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_line() {
+        let refusal = parse("x.toml", "icc = true\nbip = \"172.17.0.0/16\"\n").unwrap_err();
+        assert!(refusal.message.contains("bip"), "{refusal:?}");
+        let refusal = parse("x.toml", "icc = true\ncolour = 1\n").unwrap_err();
+        assert!(refusal.message.ends_with("line 2"), "{refusal:?}");
+    }
+
+    #[test]
+    fn settings_round_trip() {
+        let text = to_toml(&Settings::default()).unwrap();
+        assert_eq!(parse("x.toml", &text).unwrap(), Settings::default(), "{text}");
+    }
+}
