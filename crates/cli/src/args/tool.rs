@@ -1,6 +1,6 @@
 //! The commands that look, mend and tell.
 
-use super::Command;
+use super::{Attach, Detach, Network};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
@@ -9,7 +9,19 @@ use clap_complete::Shell;
 pub struct Plan {
     /// The command, as it would be typed
     #[command(subcommand)]
-    pub command: Box<Command>,
+    pub command: Planned,
+}
+
+/// The commands that can be planned.
+#[derive(Debug, Subcommand)]
+pub enum Planned {
+    /// Attach a network namespace to a network
+    Attach(Attach),
+    /// Detach it again
+    Detach(Detach),
+    /// Networks: create, remove, connect, disconnect
+    #[command(subcommand, visible_alias = "net")]
+    Network(Network),
 }
 
 /// Containers and attached namespaces.

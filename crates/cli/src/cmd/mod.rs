@@ -11,7 +11,7 @@ mod port;
 mod ps;
 
 use crate::app::App;
-use crate::args::{Cli, Command};
+use crate::args::{Changing, Cli, Command, Network, Planned};
 use qiao_core::Refusal;
 use qiao_engine::EngineError;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ fn dispatch(app: &App, command: Command) -> Done {
         Command::Port(args) => port::run(app, &args),
         Command::Ps(args) => ps::run(app, &args),
         Command::Netns(args) => netns::run(app, &args),
-        Command::Plan(args) => plan(app, *args.command),
+        Command::Plan(args) => plan(app, args.command),
         Command::Check(args) => check::check(app, &args),
         Command::Repair(args) => check::repair(app, &args),
         Command::Gc(_) => check::gc(app),
@@ -49,7 +49,12 @@ fn dispatch(app: &App, command: Command) -> Done {
 }
 
 /// `qiao plan …` is `… --dry-run`.
-fn plan(app: &App, mut command: Command) -> Done {
+fn plan(app: &App, planned: Planned) -> Done {
+    let mut command = match planned {
+        Planned::Attach(args) => Command::Attach(args),
+        Planned::Detach(args) => Command::Detach(args),
+        Planned::Network(network) => Command::Network(network),
+    };
     match command.changing() {
         Some(changing) => changing.dry_run = true,
         None => {
@@ -61,8 +66,7 @@ fn plan(app: &App, mut command: Command) -> Done {
 
 impl Command {
     /// Where a command that changes something keeps whether it only shall say what it would do.
-    fn changing(&mut self) -> Option<&mut crate::args::Changing> {
-        use crate::args::Network;
+    fn changing(&mut self) -> Option<&mut Changing> {
         match self {
             Command::Attach(args) => Some(&mut args.changing),
             Command::Detach(args) => Some(&mut args.changing),

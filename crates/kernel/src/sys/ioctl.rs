@@ -5,6 +5,10 @@ use qiao_core::IfName;
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::io;
 
+/// <linux/sockios.h>; libc gives them a type per C library.
+const SIOCGIFINDEX: u32 = 0x8933;
+const SIOCETHTOOL: u32 = 0x8946;
+
 /// A datagram socket to put requests to.
 #[derive(Debug)]
 pub struct Interfaces(OwnedFd);
@@ -21,7 +25,7 @@ impl Interfaces {
     /// The index of an interface; none if there is no such interface. It takes no lock in the kernel.
     pub fn index(&self, name: &IfName) -> Result<Option<u32>, KernelError> {
         let mut request = Request::new(name);
-        match self.ask(libc::SIOCGIFINDEX, &mut request) {
+        match self.ask(SIOCGIFINDEX, &mut request) {
             // SAFETY: SIOCGIFINDEX fills the index, which any bit pattern is.
             Ok(()) => Ok(Some(unsafe { request.0.ifr_ifru.ifru_ifindex } as u32)),
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(None),
@@ -37,12 +41,12 @@ impl Interfaces {
         let mut value: [u32; 2] = [ETHTOOL_GLINK, 0];
         let mut request = Request::new(name);
         request.0.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
-        self.ask(libc::SIOCETHTOOL, &mut request)
+        self.ask(SIOCETHTOOL, &mut request)
             .map_err(KernelError::io(format!("read the carrier of `{name}`")))?;
         Ok(value[1] != 0)
     }
 
-    fn ask(&self, number: libc::Ioctl, request: &mut Request) -> io::Result<()> {
+    fn ask(&self, number: u32, request: &mut Request) -> io::Result<()> {
         // SAFETY: `request` is a whole `struct ifreq` that lives across the call, and what it points to, for
         // SIOCETHTOOL, is a `struct ethtool_value` of its caller's.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), number as _, &mut request.0) };

@@ -15,8 +15,8 @@ pub fn in_child(act: &dyn Fn()) -> io::Result<()> {
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            // SAFETY: nothing in the child uses the descriptors again; `act` opens its own.
-            unsafe { libc::close_range(0, libc::c_uint::MAX, 0) };
+            // SAFETY: nothing in the child uses the descriptors again; `act` opens its own. (musl has no wrapper.)
+            unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
             // SAFETY: no arguments, no memory.
             unsafe { libc::setsid() };
             act();
