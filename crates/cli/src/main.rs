@@ -13,6 +13,20 @@ mod settings;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    inside().unwrap_or_else(command)
+}
+
+/// What a copy of this program does inside a container; no command is spelt like that.
+fn inside() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    match words.next()?.to_str()? {
+        qiao_container::init::INIT => Some(qiao_container::init::run(words.next().as_deref()).into()),
+        qiao_container::exec::ENTER => Some(cmd::enter()),
+        _ => None,
+    }
+}
+
+fn command() -> ExitCode {
     match args::parse(std::env::args_os().collect()) {
         Ok(cli) => finish(cli),
         Err(error) => {

@@ -17,6 +17,7 @@ mod nft;
 mod observe;
 mod reap;
 pub mod rtnl;
+pub mod sandbox;
 pub mod sockets;
 mod sys;
 pub mod sysctl;

@@ -3,12 +3,13 @@
 mod container;
 mod network;
 mod option;
+mod run;
 mod sandbox;
 mod tool;
 
-pub use container::*;
 pub use network::*;
-pub use option::{NetworkOption, OnOff, bridge_options, key_value, name_ip, network_option};
+pub use option::{NetworkOption, OnOff, bridge_options};
+pub use run::*;
 pub use sandbox::*;
 pub use tool::*;
 
@@ -92,6 +93,16 @@ pub enum Command {
     /// Networks: create, list, remove, connect
     #[command(subcommand, visible_alias = "net")]
     Network(Network),
+    /// Run a command in a container of its own
+    Run(Box<Run>),
+    /// Run another command in a container
+    Exec(Exec),
+    /// Stop containers
+    Stop(Stop),
+    /// Remove containers
+    Rm(Remove),
+    /// Show what a container in the background has said
+    Logs(Logs),
     /// Attach a network namespace to a network
     Attach(Attach),
     /// Detach it again
