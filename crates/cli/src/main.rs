@@ -22,6 +22,7 @@ fn inside() -> Option<ExitCode> {
     match words.next()?.to_str()? {
         qiao_container::init::INIT => Some(qiao_container::init::run(words.next().as_deref()).into()),
         qiao_container::exec::ENTER => Some(cmd::enter()),
+        cmd::PLAY => Some(cmd::play(words.next()?.to_str()?)),
         _ => None,
     }
 }

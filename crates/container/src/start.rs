@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 
 /// Where a command's output goes.
@@ -40,7 +41,7 @@ pub fn start(spec: &Spec, output: &Output) -> Result<Started, ContainerError> {
     let (mut control, other) = Control::pair().map_err(ContainerError::io("make a pair of sockets"))?;
     rustix::io::fcntl_setfd(&other, rustix::io::FdFlags::empty())
         .map_err(ContainerError::io("hand a socket on"))?;
-    command.arg(INIT).arg(other.as_raw_fd().to_string()).env_clear();
+    command.arg0("qiao").arg(INIT).arg(other.as_raw_fd().to_string()).env_clear();
     if matches!(output, Output::Kept(_)) {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }

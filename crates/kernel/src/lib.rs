@@ -19,6 +19,7 @@ mod reap;
 pub mod rtnl;
 pub mod sandbox;
 pub mod sockets;
+pub mod stage;
 mod sys;
 pub mod sysctl;
 

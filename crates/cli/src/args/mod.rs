@@ -93,6 +93,8 @@ pub enum Command {
     /// Networks: create, list, remove, connect
     #[command(subcommand, visible_alias = "net")]
     Network(Network),
+    /// Show it all in namespaces of its own, and leave nothing
+    Demo,
     /// Run a command in a container of its own
     Run(Box<Run>),
     /// Run another command in a container

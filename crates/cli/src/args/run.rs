@@ -15,7 +15,7 @@ pub struct Run {
     #[arg(value_name = "ROOTFS")]
     pub rootfs: Option<String>,
     /// The command
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
     /// Run in the background, print the id, keep the output for `qiao logs`
     #[arg(short, long)]

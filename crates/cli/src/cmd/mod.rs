@@ -3,6 +3,7 @@
 mod attach;
 mod check;
 mod config;
+mod demo;
 mod exec;
 mod info;
 mod life;
@@ -26,6 +27,7 @@ pub type Done = Result<ExitCode, EngineError>;
 /// Success.
 pub const OK: ExitCode = ExitCode::SUCCESS;
 
+pub use demo::{PLAY, play};
 pub use exec::enter;
 
 /// Carries out what was typed.
@@ -36,6 +38,7 @@ pub fn run(cli: Cli) -> Done {
 
 fn dispatch(app: &App, command: Command) -> Done {
     match command {
+        Command::Demo => demo::run(),
         Command::Run(args) => run::run(app, &args),
         Command::Exec(args) => exec::exec(app, &args),
         Command::Stop(args) => life::stop(app, &args),

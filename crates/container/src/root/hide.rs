@@ -37,8 +37,11 @@ pub fn kernel() -> Result<(), ContainerError> {
 
 /// Hides the homes of the host's users: the root of a container may be the host's.
 pub fn homes() -> Result<(), ContainerError> {
-    for path in ["/root", "/home"].into_iter().filter(|path| Path::new(path).is_dir()) {
-        mount("tmpfs", path, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=700,size=64m"))
+    for (path, options) in [("/root", c"mode=700,size=64m"), ("/home", c"mode=755,size=64m")] {
+        if !Path::new(path).is_dir() {
+            continue;
+        }
+        mount("tmpfs", path, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(options))
             .map_err(ContainerError::io(format!("hide {path}")))?;
     }
     Ok(())

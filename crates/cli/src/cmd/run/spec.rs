@@ -46,6 +46,12 @@ pub fn on_host(args: &Run) -> bool {
 }
 
 fn check(args: &Run) -> Result<(), Refusal> {
+    if args.command.is_empty() {
+        let word = args.rootfs.as_deref().unwrap_or("sh");
+        return Err(Refusal::invalid("there is no command")
+            .why("the command stands behind `--`; what stands before it is a directory that becomes the root")
+            .fix(format!("qiao run … -- {word}")));
+    }
     if let Some(rootfs) = &args.rootfs
         && !Path::new(rootfs).is_dir()
     {

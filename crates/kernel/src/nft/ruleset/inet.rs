@@ -143,9 +143,12 @@ fn translations(table: &mut Builder) {
         to_local(),
     ];
     table.base("nat_output", ChainType::Nat, (Hook::OUTPUT, DSTNAT), output);
-    let again =
-        [is_in(&[Load::IifName, Load::OifName], "pairs"), was_translated(), vec![masquerade()]].concat();
-    let mut rules = vec![(again, ""), accept(&[oif_in("bridges")])];
+    // A member that reaches a published port of its own network. Where it came in is not asked: with
+    // br_netfilter (`bridge-nf-call-iptables`) this hook runs so late that nobody knows.
+    let again = |member: Vec<Expr>| ([was_translated(), member, vec![masquerade()]].concat(), "");
+    let member4 = [family(Family::Ip), is_in(&[Load::Source4, Load::OifName], "own4")].concat();
+    let member6 = [family(Family::Ip6), is_in(&[Load::Source6, Load::OifName], "own6")].concat();
+    let mut rules = vec![again(member4), again(member6), accept(&[oif_in("bridges")])];
     for source in [source4_in("masquerade4"), source6_in("masquerade6")] {
         rules.push(([source.clone(), l4(TCP), masquerade_high()].concat(), ""));
         rules.push(([source.clone(), l4(UDP), masquerade_high()].concat(), ""));
