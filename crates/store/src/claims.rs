@@ -93,7 +93,7 @@ impl Claims<'_> {
         let mut collected = Vec::new();
         for (kind, depth) in [("leases", 1), ("macs", 1), ("ports", 2), ("ranges", 0)] {
             if let Some(dir) = self.0.sub(kind)? {
-                collect(&dir, depth, (known, &mut collected))?;
+                collect(&dir, depth, &mut Collection { known, collected: &mut collected })?;
             }
         }
         Ok(collected)
@@ -213,16 +213,18 @@ impl Leases {
     }
 }
 
+/// What is collected: the claims of owners that are not known.
+struct Collection<'a> {
+    known: &'a dyn Fn(&str) -> bool,
+    collected: &'a mut Vec<String>,
+}
+
 /// Collects in a directory, `depth` levels above its claims.
-fn collect(
-    dir: &Dir,
-    depth: u32,
-    (known, collected): (&dyn Fn(&str) -> bool, &mut Vec<String>),
-) -> Result<(), StoreError> {
+fn collect(dir: &Dir, depth: u32, into: &mut Collection<'_>) -> Result<(), StoreError> {
     for name in dir.names()? {
         if depth > 0 {
             if let Some(sub) = dir.sub(&name)? {
-                collect(&sub, depth - 1, (known, collected))?;
+                collect(&sub, depth - 1, into)?;
             }
             // Only the directories of ports come and go with their claims.
             if depth == 1 && name.parse::<u16>().is_ok() {
@@ -231,9 +233,9 @@ fn collect(
             continue;
         }
         let owner = dir.claimant(&name)?.unwrap_or_default();
-        if !name.starts_with("last") && !owner.starts_with(LEAVING) && !known(&owner) {
+        if !name.starts_with("last") && !owner.starts_with(LEAVING) && !(into.known)(&owner) {
             dir.remove(&name)?;
-            collected.push(format!("{}/{name} of {owner}", dir.path()));
+            into.collected.push(format!("{}/{name} of {owner}", dir.path()));
         }
     }
     Ok(())
