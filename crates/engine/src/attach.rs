@@ -43,10 +43,11 @@ impl<K: Kernel> Session<'_, K> {
         let journal = Journal { endpoint, plan: plan_, activates: draft.activates(), creates: draft.new };
         let changes = self.txn.changes()?;
         changes.attach(&journal)?; // on disk before the kernel is touched
-        match self.try_out(draft, plan) {
-            Ok(()) => Ok(changes.attached(&draft.endpoint, &self.txn.endpoints_dir()?)?), // one rename: it counts
-            Err(error) => Err(self.take_back(&journal, &draft.act(), error)),
-        }
+        let done = self.try_out(draft, plan).and_then(|()| {
+            let endpoints = self.txn.endpoints_dir()?;
+            Ok(changes.attached(&draft.endpoint, &endpoints)?) // one rename: it counts
+        });
+        done.map_err(|error| self.take_back(&journal, &draft.act(), error))
     }
 
     fn try_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {

@@ -8,7 +8,7 @@ use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::endpoint_state;
 use qiao_core::owner::EndpointId;
-use qiao_core::plan::{Key, State, diff};
+use qiao_core::plan::{Key, State, diff, diff_all};
 use qiao_core::request::Detach;
 use qiao_core::{Endpoint, Network, Plan};
 use qiao_kernel::{Kernel, Places};
@@ -65,8 +65,8 @@ impl<K: Kernel> Session<'_, K> {
             return Err(self.residue(&plan.inverse(), &places(endpoint), (&act, error)));
         }
         self.release(endpoint)?;
+        self.hand_over_routes(endpoint)?; // before it counts: a killed command's successor does it again
         self.txn.changes()?.detached(endpoint)?;
-        self.hand_over_routes(endpoint)?;
         Ok(plan)
     }
 
@@ -110,9 +110,12 @@ impl<K: Kernel> Session<'_, K> {
         let Some(activation) = self.txn.active()?.remove(&network.name) else { return Ok(()) };
         let desired = endpoint_state(network, &activation, &heir);
         let places = places(&heir);
-        let plan = self.plan(&desired, &places)?;
-        self.txn.update(&Journal { endpoint: heir, plan: plan.clone(), activates: false, creates: false })?;
-        self.apply(&plan, &places)
+        let observed = self.kernel.observe(&desired, &places)?;
+        // A default route that somebody else gave the sandbox stays: nothing may hinder the other from leaving.
+        let (plan, _) = diff_all(&observed, &desired);
+        self.apply(&plan, &places)?;
+        let journal = Journal { endpoint: heir, plan, activates: false, creates: false };
+        Ok(self.txn.update(&journal)?)
     }
 
     /// A sandbox without a record may still have objects that bear its mark: its record was lost.

@@ -1,7 +1,7 @@
 //! A session: the lock is held, what was begun is ended, and what was broken is mended.
 
 use crate::error::EngineError;
-use qiao_core::plan::{Observed, State, diff};
+use qiao_core::plan::{State, diff, diff_all};
 use qiao_core::settings::Settings;
 use qiao_core::{Op, Plan};
 use qiao_kernel::{Kernel, Places};
@@ -54,10 +54,12 @@ impl<'e, K: Kernel> Session<'e, K> {
         self.apply(&back, places)
     }
 
-    /// What is left of a plan that could not be taken back.
+    /// What is left of a plan that could not be taken back: all it made, where the kernel does not tell.
     pub fn left(&mut self, plan: &Plan, places: &Places) -> Vec<String> {
-        let observed = self.kernel.observe(&touched(plan), places).unwrap_or_else(|_| Observed::default());
-        let back = diff(&observed, &plan.before()).unwrap_or_default();
+        let back = match self.kernel.observe(&touched(plan), places) {
+            Ok(observed) => diff_all(&observed, &plan.before()).0,
+            Err(_) => plan.inverse(),
+        };
         back.ops().iter().map(qiao_core::render::line).collect()
     }
 }
