@@ -8,7 +8,7 @@ use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::endpoint_state;
 use qiao_core::owner::EndpointId;
-use qiao_core::plan::{Key, State, diff, diff_all};
+use qiao_core::plan::{Key, Observed, State, Value, diff, diff_all};
 use qiao_core::request::Detach;
 use qiao_core::{Endpoint, Network, Plan};
 use qiao_kernel::{Kernel, Places};
@@ -85,7 +85,8 @@ impl<K: Kernel> Session<'_, K> {
         };
         // The loopback interface stays up: it was the sandbox's before us, and others may use it.
         had.remove(&Key::SandboxLoopback(endpoint.sandbox().clone()));
-        let observed = self.kernel.observe(&had, &places(endpoint))?;
+        let mut observed = self.kernel.observe(&had, &places(endpoint))?;
+        keep_own_routes(&mut observed, endpoint);
         Ok(diff(&observed, &State::default())?)
     }
 
@@ -135,6 +136,15 @@ impl<K: Kernel> Session<'_, K> {
         observed.keep_endpoints(which);
         Ok(diff(&observed, &State::default())?)
     }
+}
+
+/// A sandbox has one route to a destination: one that leads through another interface is not this endpoint's.
+fn keep_own_routes(observed: &mut Observed, endpoint: &Endpoint) {
+    let others = observed.iter().filter_map(|(key, found)| match &found.value {
+        Value::Route { dev, .. } if *dev != endpoint.id.ifname => Some(key.clone()),
+        _ => None,
+    });
+    others.collect::<Vec<_>>().iter().for_each(|key| drop(observed.remove(key)));
 }
 
 /// Everything that exists for an endpoint; none where its network is not known any more.

@@ -111,7 +111,7 @@ impl Host<'_> {
                 Some((ownership(link, "veth", owner), self.veth(link, value)?))
             }
             Key::Port(name) => {
-                let link = self.links.get(name)?;
+                let link = self.links.get(name).filter(|_| self.is_in_place(name))?;
                 let port = link.port?;
                 let fixed = !port.learning && !port.flood;
                 Some((
@@ -126,6 +126,15 @@ impl Host<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Whether a pair is a port of the bridge that is wanted, if one is. On another bridge its settings and
+    /// its entries count for nothing: they go when it is put back.
+    fn is_in_place(&self, name: &IfName) -> bool {
+        let wanted = self.wanted.get(&Key::Veth(name.clone())).map(|object| &object.value);
+        let Some(Value::Veth { bridge: Some(bridge), .. }) = wanted else { return true };
+        let master = self.links.get(name).and_then(|link| link.master);
+        master.is_some() && self.links.get(bridge).map(|bridge| bridge.index) == master
     }
 
     /// The host does not see the other end: what is known of it is what was wanted.
@@ -183,7 +192,7 @@ impl Host<'_> {
             Key::Fdb(port, mac) => self
                 .links
                 .get(port)
-                .filter(|link| link.master.is_some())
+                .filter(|link| link.master.is_some() && self.is_in_place(port))
                 .map(|link| neighbour::get_port(link.index, *mac)),
             _ => None,
         }

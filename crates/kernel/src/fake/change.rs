@@ -38,13 +38,18 @@ impl World {
     /// Makes what has its parents.
     fn make(&mut self, key: &Key, object: &Object, places: &Places) -> Result<(), Errno> {
         match (key, &object.value) {
-            (Key::Sysctl(_), _) if !self.objects.contains_key(key) => return Err(libc::ENOENT),
+            (Key::Sysctl(_), value) => {
+                let found = self.objects.get_mut(key).ok_or(libc::ENOENT)?;
+                found.value = value.clone();
+                return Ok(());
+            }
             (Key::Veth(name), _) => return self.pair(name, object, places),
             (Key::BridgeAddress(name, _) | Key::BridgeUp(name) | Key::Neighbour(name, _), _) => {
                 self.needs(&Key::Bridge(name.clone()))?;
             }
-            (Key::Port(name) | Key::HostUp(name), _) => self.needs(&Key::Veth(name.clone()))?,
-            (Key::Fdb(name, _), _) => self.needs(&Key::Port(name.clone()))?,
+            (Key::HostUp(name), _) => self.needs(&Key::Veth(name.clone()))?,
+            // Whether it is a port at all: settings and entries of what is none are refused.
+            (Key::Port(name) | Key::Fdb(name, _), _) => self.needs(&Key::Port(name.clone()))?,
             (Key::SandboxLoopback(sandbox), _) => {
                 self.home(sandbox, places).ok_or(libc::ENOENT)?;
             }

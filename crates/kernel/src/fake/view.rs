@@ -2,6 +2,7 @@
 
 use super::world::{World, link_of};
 use crate::kernel::Places;
+use qiao_core::IfName;
 use qiao_core::plan::{Found, Key, Object, Observed, Ownership, State, Value};
 
 impl World {
@@ -30,6 +31,11 @@ impl World {
             return self.has_link(name).then(foreign);
         }
         let found = self.objects.get(key)?;
+        if let Key::Port(name) | Key::Fdb(name, _) = key
+            && !self.is_in_place(name, wanted)
+        {
+            return None;
+        }
         let owner = match key {
             _ if found.owner == Ownership::Foreign => Ownership::Foreign,
             Key::Bridge(_) | Key::Veth(_) => found.owner.clone(),
@@ -38,6 +44,18 @@ impl World {
             _ => marked(),
         };
         Some(Found { owner, value: seen_value(&found.value, &object.value) })
+    }
+
+    /// Whether a pair is a port of the bridge that is wanted, if one is.
+    fn is_in_place(&self, name: &IfName, wanted: &State) -> bool {
+        let master = |value: &Value| match value {
+            Value::Veth { bridge, .. } => bridge.clone(),
+            _ => None,
+        };
+        let key = Key::Veth(name.clone());
+        let wanted = wanted.get(&key).and_then(|object| master(&object.value));
+        let found = self.objects.get(&key).and_then(|found| master(&found.value));
+        wanted.is_none() || wanted == found
     }
 
     /// Whether the rule set is there and as it must be.
