@@ -59,11 +59,15 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Carries out a detachment that has begun.
     pub fn finish_detach(&mut self, endpoint: &Endpoint) -> Result<Plan, EngineError> {
-        let plan = self.plan_removal(endpoint)?;
-        let act = format!("detach `{}` from network `{}`", endpoint.sandbox(), endpoint.network());
-        if let Err(error) = self.apply_removal(endpoint, &plan) {
-            return Err(self.residue(&plan.inverse(), &places(endpoint), (&act, error)));
-        }
+        let done = self.twice(|session| {
+            let plan = session.plan_removal(endpoint)?;
+            session.apply_removal(endpoint, &plan).map(|()| plan)
+        });
+        let plan = done.map_err(|error| {
+            let act = format!("detach `{}` from network `{}`", endpoint.sandbox(), endpoint.network());
+            let rest = self.plan_removal(endpoint).unwrap_or_default();
+            self.residue(&rest.inverse(), &places(endpoint), (&act, error))
+        })?;
         self.release(endpoint)?;
         self.hand_over_routes(endpoint)?; // before it counts: a killed command's successor does it again
         self.txn.changes()?.detached(endpoint)?;

@@ -1,7 +1,7 @@
 //! What is not ours is never touched, whenever it comes.
 
 use crate::host::{Host, Snapshot, attach, attach_publishing, chain, netns};
-use crate::scenario::BACK;
+use crate::scenario::{BACK, FORWARD};
 use qiao_core::plan::{Found, Key, Member, Ownership, Value};
 use qiao_core::{Code, Mac};
 use qiao_engine::EngineError;
@@ -39,7 +39,6 @@ fn a_bridge_in_the_way_is_refused() {
 
 #[test]
 fn a_bridge_that_comes_meanwhile_is_not_touched() {
-    let mut points = 0;
     BACK[0].at_every_point(|scenario, at| {
         let (host, _) = scenario.host();
         let mut engine = host.engine();
@@ -57,8 +56,6 @@ fn a_bridge_that_comes_meanwhile_is_not_touched() {
         }
         reached
     });
-    points += 1;
-    assert_eq!(points, 1);
 }
 
 #[test]
@@ -76,7 +73,7 @@ fn an_element_of_somebody_else_stays() {
 
 #[test]
 fn somebody_who_changes_the_rules_meanwhile_is_no_obstacle() {
-    for scenario in &BACK {
+    for scenario in BACK.iter().chain(&FORWARD) {
         scenario.at_every_point(|scenario, at| {
             let (host, _) = scenario.host();
             let mut engine = host.engine();

@@ -73,7 +73,8 @@ impl Fake {
             };
             if let Err((error, rest)) = done {
                 first = first.or(Some(failed(op, error)));
-                if !rest {
+                // A bridge is made by itself: what is behind it may be meant for it alone.
+                if !rest || matches!(op.key(), Key::Bridge(_)) {
                     break;
                 }
             }
@@ -89,6 +90,7 @@ impl Fake {
         let mut world = self.world.borrow_mut();
         let Some(first) = group.first() else { return Ok(()) };
         if self.seen.is_some_and(|seen| seen != world.generation) {
+            self.seen = None;
             return Err(failed(first, errno_error(libc::ERESTART)));
         }
         let mut after = world.clone();
