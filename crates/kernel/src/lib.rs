@@ -8,6 +8,8 @@ mod apply;
 mod conntrack;
 mod error;
 pub mod facts;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 mod kernel;
 mod linux;
 mod loopback;

@@ -3,7 +3,7 @@
 
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
-use crate::record::{self, Read};
+use crate::record;
 use qiao_core::SandboxName;
 use qiao_core::driver::Active;
 use qiao_core::plan::Sysctl;
@@ -25,8 +25,10 @@ impl Saved {
     }
 }
 
-const SAVED: &str = "host.json";
-const ACTIVE: &str = "active.json";
+/// How the host was before us; nothing where no network is in use.
+pub const SAVED: &str = "host.json";
+/// The networks in use.
+pub const ACTIVE: &str = "active.json";
 const GENERATION: &str = "generation";
 const BOOT: &str = "boot";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -42,28 +44,12 @@ pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
         return Ok(());
     }
     if then.is_some() {
-        for name in OF_A_BOOT {
-            let path = format!("{}/{name}", run.path());
-            match std::fs::remove_dir_all(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::io(format!("remove {path}"))(e));
-                }
-                _ => {}
-            }
-        }
+        OF_A_BOOT.into_iter().try_for_each(|name| run.remove_tree(name))?;
         run.remove(SAVED)?;
         run.remove(GENERATION)?;
         run.remove(ACTIVE)?;
     }
     run.reclaim(BOOT, now.trim())
-}
-
-/// How the host was before us; nothing where no network is in use.
-pub fn saved(run: &Dir) -> Result<Saved, StoreError> {
-    Ok(match record::read(run, SAVED)? {
-        Read::Good(saved) => saved,
-        Read::Absent | Read::Bad(_) => Saved::default(),
-    })
 }
 
 /// Notes how the host was before us; an empty note removes it.
@@ -82,14 +68,6 @@ pub fn generation(run: &Dir) -> Result<Option<u32>, StoreError> {
 /// Notes the firewall's generation. Losing it costs a look at the whole rule set, no more: so it may fail.
 pub fn set_generation(run: &Dir, generation: u32) {
     let _ = run.reclaim(GENERATION, &generation.to_string());
-}
-
-/// The networks in use.
-pub fn active(run: &Dir) -> Result<Active, StoreError> {
-    Ok(match record::read(run, ACTIVE)? {
-        Read::Good(active) => active,
-        Read::Absent | Read::Bad(_) => Active::new(),
-    })
 }
 
 /// Notes which networks are in use; none removes the note.

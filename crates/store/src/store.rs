@@ -97,9 +97,15 @@ impl Store {
     /// Sets a file aside that makes no sense, and notes it for the user.
     pub fn quarantine(&self, dir: &Dir, file: &str, why: &str) -> Result<(), StoreError> {
         let aside = self.run.ensure("quarantine")?;
-        let Some(bytes) = dir.read(file)? else { return Ok(()) };
-        aside.write(file, &bytes, Durability::Boot)?;
-        dir.remove(file)?;
+        // Every container has its eth0.json: the directory's name keeps them apart.
+        let above = dir.path().rsplit('/').next().unwrap_or_default();
+        let name = format!("{above}:{file}");
+        if dir.rename(file, &aside, &name).is_err() {
+            // Another file system.
+            let Some(bytes) = dir.read(file)? else { return Ok(()) };
+            aside.write(&name, &bytes, Durability::Boot)?;
+            dir.remove(file)?;
+        }
         let note = format!("{}/{file} makes no sense ({why}); it was moved to {}", dir.path(), aside.path());
         self.notes.borrow_mut().push(note);
         Ok(())
@@ -147,12 +153,12 @@ impl Store {
 
     /// The networks in use, with how they were made.
     pub fn active(&self) -> Result<Active, StoreError> {
-        runtime::active(&self.run)
+        Ok(self.good(&self.run, runtime::ACTIVE)?.unwrap_or_default())
     }
 
     /// How the host was before us.
     pub fn saved(&self) -> Result<Saved, StoreError> {
-        runtime::saved(&self.run)
+        Ok(self.good(&self.run, runtime::SAVED)?.unwrap_or_default())
     }
 
     /// The firewall's generation after our last change.
@@ -189,10 +195,7 @@ impl Txn<'_> {
     /// Removes the files that a killed command began to write.
     pub fn sweep(&self) -> Result<(), StoreError> {
         self.run.sweep()?;
-        match self.run.sub("pending")? {
-            Some(dir) => dir.sweep(),
-            None => Ok(()),
-        }
+        self.networks_dir()?.map_or(Ok(()), |dir| dir.sweep())
     }
 
     /// The directory of all endpoints.
@@ -227,13 +230,7 @@ impl Txn<'_> {
     /// Forgets what a network gave out.
     pub fn forget_claims(&self, network: &NetworkName) -> Result<(), StoreError> {
         for kind in ["leases", "macs"] {
-            let path = format!("{}/{kind}/{network}", self.run.path());
-            match std::fs::remove_dir_all(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::io(format!("remove {path}"))(e));
-                }
-                _ => {}
-            }
+            self.run.sub(kind)?.map_or(Ok(()), |dir| dir.remove_tree(network.as_str()))?;
         }
         Ok(())
     }
