@@ -89,7 +89,7 @@ impl Claims<'_> {
     }
 
     /// Gives back every claim whose owner `known` does not know, and tells which they were.
-    pub fn collect(&self, known: &dyn Fn(&str) -> bool) -> Result<Vec<String>, StoreError> {
+    pub fn collect(&self, known: Known<'_>) -> Result<Vec<String>, StoreError> {
         let mut collected = Vec::new();
         for (kind, depth) in [("leases", 1), ("macs", 1), ("ports", 2), ("ranges", 0)] {
             if let Some(dir) = self.0.sub(kind)? {
@@ -213,11 +213,14 @@ impl Leases {
     }
 }
 
+/// Whether an owner exists.
+type Known<'a> = &'a dyn Fn(&str) -> bool;
+
 /// Collects in a directory, `depth` levels above its claims.
 fn collect(
     dir: &Dir,
     depth: u32,
-    (known, collected): (&dyn Fn(&str) -> bool, &mut Vec<String>),
+    (known, collected): (Known<'_>, &mut Vec<String>),
 ) -> Result<(), StoreError> {
     for name in dir.names()? {
         if depth > 0 {
