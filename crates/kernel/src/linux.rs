@@ -36,7 +36,7 @@ pub struct Linux {
 pub(crate) struct Sandbox {
     pub handle: NetnsHandle,
     pub rtnl: Socket,
-    /// Its links as they were when the sandbox was opened, and those made since.
+    /// Its links as they were when the sandbox was opened, and those asked for since.
     pub indices: BTreeMap<String, u32>,
 }
 
@@ -90,9 +90,16 @@ impl Sandbox {
         Ok(Self { handle, rtnl, indices })
     }
 
-    /// An index that no link of the sandbox has: the first container interface gets 2, as everywhere.
-    pub fn free_index(&self) -> u32 {
-        self.indices.values().copied().max().map_or(2, |index| index + 1).max(2)
+    /// The index of a link. That of a new one is asked for: the kernel heeds a wish for the index of a veth's
+    /// peer only together with one for its own (drivers/net/veth.c).
+    pub fn index(&mut self, name: &IfName) -> Result<u32, KernelError> {
+        if let Some(index) = self.indices.get(name.as_str()) {
+            return Ok(*index);
+        }
+        let found = link::read(&ask_one(&mut self.rtnl, &link::get(name))?).into_iter().next();
+        let index = found.ok_or(KernelError::Errno { errno: libc::ENODEV, text: None })?.index;
+        self.indices.insert(name.to_string(), index);
+        Ok(index)
     }
 }
 

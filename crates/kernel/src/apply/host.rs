@@ -107,10 +107,9 @@ impl<'a> Batch<'a> {
         else {
             return Err(gone);
         };
-        let peer_index = place.free_index();
-        place.indices.insert(peer.to_string(), peer_index);
+        place.indices.remove(peer.as_str());
         let netns = place.handle.as_raw_fd();
-        let new = NewVeth { host_if, peer, peer_index, netns, mac: *mac, mtu: *mtu, bridge };
+        let new = NewVeth { host_if, peer, netns, mac: *mac, mtu: *mtu, bridge };
         self.push(op, [link::new_veth(new), link::mark(host_if, &object.owner.mark())]);
         self.push(op, has_ipv6().then(|| link::no_automatic_addresses(host_if)));
         Ok(Ok(()))
