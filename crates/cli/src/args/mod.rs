@@ -30,10 +30,10 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 First steps:
-  qiao demo                                          see it work, nothing is left behind
+  qiao demo                          see it work; nothing is left behind
   qiao run -d --name web -p 8080:80 -- python3 -m http.server 80
-  qiao network create front                          a network of your own
-  qiao attach web --explain …                        each step as its ip or nft command
+  qiao network create front          a network of your own
+  qiao attach web --explain …        each step as its ip or nft command
 
 Exit codes: 0 done · 1 failed, nothing changed · 2 usage · 3 not permitted, or
 something remains · 4 not found · 5 in conflict · 6 the kernel lacks something";
@@ -153,8 +153,9 @@ fn one<A: Args>(
 ) -> Result<Cli, clap::Error> {
     words.remove(0);
     let about = Cli::command_about(name);
-    let command = clap::Command::new(name).bin_name(format!("qiao {name}")).about(about).term_width(80);
-    let matches = Global::augment_args(A::augment_args(command)).try_get_matches_from(words)?;
+    let command = clap::Command::new(name).bin_name(format!("qiao {name}")).term_width(80);
+    let command = Global::augment_args(A::augment_args(command)).about(about);
+    let matches = command.try_get_matches_from(words)?;
     Ok(Cli { global: Global::from_arg_matches(&matches)?, command: make(A::from_arg_matches(&matches)?) })
 }
 
