@@ -12,6 +12,10 @@ mod settings;
 
 use std::process::ExitCode;
 
+/// musl's own allocator maps and unmaps a page for nearly every object of a short process.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     inside().unwrap_or_else(command)
 }

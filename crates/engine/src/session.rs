@@ -4,7 +4,7 @@ use crate::error::EngineError;
 use qiao_core::plan::{State, diff, diff_all};
 use qiao_core::settings::Settings;
 use qiao_core::{Op, Plan};
-use qiao_kernel::{ApplyError, Kernel, KernelError, Places};
+use qiao_kernel::{ApplyError, FREED, Kernel, KernelError, Places};
 use qiao_store::{Store, Txn};
 
 /// A session.
@@ -27,6 +27,7 @@ impl<'e, K: Kernel> Session<'e, K> {
     pub fn lock(kernel: &'e mut K, store: &'e Store, settings: &'e Settings) -> Result<Self, EngineError> {
         let txn = store.begin()?;
         kernel.trust(txn.generation()?);
+        kernel.expect_freeing(txn.deleted_within(FREED));
         Ok(Self { kernel, txn, settings })
     }
 
@@ -39,6 +40,9 @@ impl<'e, K: Kernel> Session<'e, K> {
     /// Carries out a plan and forgets the connections that it makes wrong.
     pub fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), EngineError> {
         self.kernel.apply(plan, places)?;
+        if plan.ops().iter().any(|op| !matches!(op, Op::Add { .. })) && self.kernel.is_freeing() {
+            self.txn.note_deletion();
+        }
         self.kernel.forget(&qiao_core::flows::flows(plan))?;
         if let Some(generation) = self.kernel.generation() {
             self.txn.set_generation(generation);

@@ -27,7 +27,7 @@ pub mod sysctl;
 
 pub use error::KernelError;
 pub use facts::Facts;
-pub use kernel::{ApplyError, Kernel, Places};
+pub use kernel::{ApplyError, FREED, Kernel, Places};
 pub use linux::Linux;
 pub use netns::{NetnsHandle, OpenError};
 pub use sockets::InTheWay;

@@ -9,7 +9,7 @@ use crate::nft::{Damage, Session, is_whole};
 use crate::rtnl::{ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
-use crate::{announce, apply, conntrack, observe, sysctl};
+use crate::{announce, apply, conntrack, observe, reap, sysctl};
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Plan, State, Sysctl};
@@ -29,6 +29,12 @@ pub struct Linux {
     /// The generation at which the rule set was last looked at.
     pub(crate) seen: Option<u32>,
     sandboxes: BTreeMap<(u64, u64), Sandbox>,
+}
+
+impl Drop for Linux {
+    fn drop(&mut self) {
+        reap::hand_over(&self.nft);
+    }
 }
 
 /// An open sandbox.
@@ -167,6 +173,16 @@ impl Kernel for Linux {
 
     fn trust(&mut self, generation: Option<u32>) {
         self.trusted = generation;
+    }
+
+    fn expect_freeing(&mut self, busy: bool) {
+        if busy {
+            self.nft.expect_freeing();
+        }
+    }
+
+    fn is_freeing(&self) -> bool {
+        self.nft.has_deleted()
     }
 
     fn generation(&self) -> Option<u32> {

@@ -211,6 +211,14 @@ impl Dir {
         }
     }
 
+    /// How long ago a claim was made; none where there is none.
+    pub fn age(&self, name: &str) -> Option<std::time::Duration> {
+        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let since =
+            std::time::Duration::new(stat.st_mtime.try_into().ok()?, stat.st_mtime_nsec.try_into().ok()?);
+        (std::time::SystemTime::UNIX_EPOCH + since).elapsed().ok()
+    }
+
     /// The names in the directory, without those of unfinished files.
     pub fn names(&self) -> Result<Vec<String>, StoreError> {
         let entries = self.entries()?.into_iter().map(|(name, _)| name);

@@ -9,6 +9,7 @@ use qiao_core::driver::Active;
 use qiao_core::plan::Sysctl;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The host's settings as they were before we changed them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,7 @@ pub const SAVED: &str = "host.json";
 pub const ACTIVE: &str = "active.json";
 const GENERATION: &str = "generation";
 const BOOT: &str = "boot";
+const DELETED: &str = "deleted";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// What a new boot discards.
 const OF_A_BOOT: [&str; 8] =
@@ -47,6 +49,7 @@ pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
         OF_A_BOOT.into_iter().try_for_each(|name| run.remove_tree(name))?;
         run.remove(SAVED)?;
         run.remove(GENERATION)?;
+        run.remove(DELETED)?;
         run.remove(ACTIVE)?;
     }
     run.reclaim(BOOT, now.trim())
@@ -68,6 +71,16 @@ pub fn generation(run: &Dir) -> Result<Option<u32>, StoreError> {
 /// Notes the firewall's generation. Losing it costs a look at the whole rule set, no more: so it may fail.
 pub fn set_generation(run: &Dir, generation: u32) {
     let _ = run.reclaim(GENERATION, &generation.to_string());
+}
+
+/// Whether the firewall had something deleted less than `limit` ago.
+pub fn deleted_within(run: &Dir, limit: Duration) -> bool {
+    run.age(DELETED).is_some_and(|age| age < limit)
+}
+
+/// Notes that the firewall had something deleted. Losing it costs a moment of waiting, no more.
+pub fn note_deletion(run: &Dir) {
+    let _ = run.reclaim(DELETED, "now");
 }
 
 /// Notes which networks are in use; none removes the note.

@@ -10,6 +10,7 @@ use crate::runtime::{self, Saved};
 use qiao_core::driver::Active;
 use qiao_core::{Endpoint, Network, NetworkName, SandboxName};
 use std::cell::RefCell;
+use std::time::Duration;
 
 /// Where an engine keeps its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,6 +239,16 @@ impl Txn<'_> {
     /// Notes how the host was before us.
     pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
         runtime::save(&self.run, saved)
+    }
+
+    /// Whether the firewall had something deleted less than `limit` ago.
+    pub fn deleted_within(&self, limit: Duration) -> bool {
+        runtime::deleted_within(&self.run, limit)
+    }
+
+    /// Notes that the firewall had something deleted.
+    pub fn note_deletion(&self) {
+        runtime::note_deletion(&self.run);
     }
 
     /// Notes the firewall's generation.

@@ -4,6 +4,7 @@ use super::frame::{Frame, Meaning, frames};
 use crate::error::KernelError;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
 use std::ops::Range;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// The answer to one request: the messages, or why it failed.
 pub type Answer = Result<Vec<(u16, Vec<u8>)>, KernelError>;
@@ -75,6 +76,12 @@ impl Socket {
     fn receive(&mut self) -> Result<(), KernelError> {
         self.buffer.clear();
         self.raw.recv(&mut self.buffer, 0).map(|_| ()).map_err(KernelError::io("receive from the kernel"))
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.raw.as_raw_fd()
     }
 }
 
