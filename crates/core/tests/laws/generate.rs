@@ -128,7 +128,12 @@ fn needs() -> impl Strategy<Value = HostNeeds> {
             .map(|(_, f)| f)
             .collect();
         let saved = if was_off { vec![(Sysctl::Forward4, 0), (Sysctl::Forward6, 0)] } else { vec![] };
-        HostNeeds { forward, saved: saved.into_iter().collect(), advertised: vec![], ruleset: 7 }
+        HostNeeds {
+            forward,
+            saved: saved.into_iter().collect(),
+            advertised: vec!["uplink".parse().unwrap()],
+            ruleset: 7,
+        }
     })
 }
 

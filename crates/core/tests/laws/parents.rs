@@ -1,11 +1,15 @@
 //! What an object needs before it can be made, as Linux and the promises of the design have it.
 
-use qiao_core::plan::{Guard, Key, Object, State, Value};
+use qiao_core::plan::{Guard, Key, Object, State, Sysctl, Value};
 
 /// The keys among `all` without which `key` cannot be, or must not be yet.
 pub fn parents<'a>(key: &Key, object: &Object, all: &'a State) -> Vec<&'a Key> {
     let needs = |other: &Key| match key {
         _ if key.set().is_some() && *other == Key::Ruleset => true,
+        // The host forwards nothing that is not a container's, and loses no default route by it.
+        Key::Sysctl(Sysctl::Forward4 | Sysctl::Forward6) => {
+            matches!(other, Key::Ruleset | Key::Member(_) | Key::Sysctl(Sysctl::AcceptRa(_)))
+        }
         Key::BridgeAddress(name, _) | Key::BridgeUp(name) | Key::Neighbour(name, _) => {
             *other == Key::Bridge(name.clone())
         }
