@@ -144,6 +144,15 @@ fn garbage() {
 }
 
 #[test]
+fn a_record_of_the_same_kind_in_the_wrong_place() {
+    let place = filled();
+    for (at, other) in [(3, 4), (4, 3), (3, 5), (5, 3)] {
+        let bytes = place.read(FILES[other]);
+        assert!(damaged(&place, at, &bytes), "{} with what {} says", FILES[at], FILES[other]);
+    }
+}
+
+#[test]
 fn no_file_at_all() {
     for (at, file) in FILES.iter().enumerate() {
         let place = filled();
