@@ -64,7 +64,7 @@ impl Store {
         let Some(dir) = self.networks_dir()? else { return Ok(Vec::new()) };
         let mut networks = Vec::new();
         for file in dir.names()? {
-            networks.extend(self.good(&dir, &file)?);
+            networks.extend(self.good_network(&dir, &file)?);
         }
         networks.sort_by(|a: &Network, b| a.name.cmp(&b.name));
         Ok(networks)
@@ -73,7 +73,7 @@ impl Store {
     /// One network.
     pub fn network(&self, name: &NetworkName) -> Result<Option<Network>, StoreError> {
         match self.networks_dir()? {
-            Some(dir) => self.good(&dir, &format!("{name}.json")),
+            Some(dir) => self.good_network(&dir, &format!("{name}.json")),
             None => Ok(None),
         }
     }
@@ -86,11 +86,32 @@ impl Store {
         Dir::open_root(&self.paths.state)?.sub("networks")
     }
 
-    /// Reads a record, setting one aside that makes no sense.
-    fn good<T: serde::de::DeserializeOwned>(&self, dir: &Dir, file: &str) -> Result<Option<T>, StoreError> {
+    fn good_network(&self, dir: &Dir, file: &str) -> Result<Option<Network>, StoreError> {
+        self.good(dir, file, |network: &Network| format!("{}.json", network.name) == file)
+    }
+
+    fn good_endpoint(
+        &self,
+        dir: &Dir,
+        (sandbox, file): (&SandboxName, &str),
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let is_its = |journal: &Journal| {
+            journal.endpoint.sandbox() == sandbox && endpoint_file(&journal.endpoint) == file
+        };
+        Ok(self.good(dir, file, is_its)?.map(|journal| journal.endpoint))
+    }
+
+    /// Reads a record, setting one aside that makes no sense or is not what its name says.
+    fn good<T: serde::de::DeserializeOwned>(
+        &self,
+        dir: &Dir,
+        file: &str,
+        is_its: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, StoreError> {
         match record::read(dir, file)? {
             Read::Absent => Ok(None),
-            Read::Good(body) => Ok(Some(body)),
+            Read::Good(body) if is_its(&body) => Ok(Some(body)),
+            Read::Good(_) => self.quarantine(dir, file, "it is of something else").map(|()| None),
             Read::Bad(why) => self.quarantine(dir, file, &why).map(|()| None),
         }
     }
@@ -120,7 +141,7 @@ impl Store {
     /// One endpoint's record.
     pub fn endpoint(&self, sandbox: &SandboxName, ifname: &str) -> Result<Option<Endpoint>, StoreError> {
         let Some(dir) = runtime::sandbox_dir(&self.run, sandbox)? else { return Ok(None) };
-        Ok(self.good::<Journal>(&dir, &format!("{ifname}.json"))?.map(|journal| journal.endpoint))
+        self.good_endpoint(&dir, (sandbox, &format!("{ifname}.json")))
     }
 
     /// The endpoints of a sandbox, by interface.
@@ -128,7 +149,7 @@ impl Store {
         let Some(dir) = runtime::sandbox_dir(&self.run, sandbox)? else { return Ok(Vec::new()) };
         let mut endpoints = Vec::new();
         for file in dir.names()? {
-            endpoints.extend(self.good::<Journal>(&dir, &file)?.map(|journal| journal.endpoint));
+            endpoints.extend(self.good_endpoint(&dir, (sandbox, &file))?);
         }
         endpoints.sort_by(|a, b| a.id.ifname.cmp(&b.id.ifname));
         Ok(endpoints)
@@ -154,12 +175,12 @@ impl Store {
 
     /// The networks in use, with how they were made.
     pub fn active(&self) -> Result<Active, StoreError> {
-        Ok(self.good(&self.run, runtime::ACTIVE)?.unwrap_or_default())
+        Ok(self.good(&self.run, runtime::ACTIVE, |_| true)?.unwrap_or_default())
     }
 
     /// How the host was before us.
     pub fn saved(&self) -> Result<Saved, StoreError> {
-        Ok(self.good(&self.run, runtime::SAVED)?.unwrap_or_default())
+        Ok(self.good(&self.run, runtime::SAVED, |_| true)?.unwrap_or_default())
     }
 
     /// The firewall's generation after our last change.
