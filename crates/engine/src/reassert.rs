@@ -34,6 +34,7 @@ impl<K: Kernel> Engine<K> {
         let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
         session.kernel.trust(None);
         session.recover()?;
+        session.txn.sweep()?;
         let mut repaired = session.collect()?;
         repaired.plan = session.reassert()?;
         Ok(repaired)

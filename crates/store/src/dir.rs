@@ -199,7 +199,8 @@ impl Dir {
         Ok(())
     }
 
-    fn all_names(&self) -> Result<Vec<String>, StoreError> {
+    /// The names in the directory, also those of unfinished files.
+    pub(crate) fn all_names(&self) -> Result<Vec<String>, StoreError> {
         let fail = || format!("list {}", self.path);
         let fd = open_dir(&self.fd, ".").map_err(StoreError::io(fail()))?;
         let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];

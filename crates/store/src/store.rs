@@ -189,10 +189,11 @@ impl Txn<'_> {
     /// Removes the files that a killed command began to write.
     pub fn sweep(&self) -> Result<(), StoreError> {
         self.run.sweep()?;
-        match self.run.sub("pending")? {
-            Some(dir) => dir.sweep(),
-            None => Ok(()),
-        }
+        let leases = self.run.sub("leases")?;
+        let names = leases.as_ref().map(Dir::names).transpose()?.unwrap_or_default();
+        let of_networks = leases.iter().flat_map(|leases| names.iter().map(|name| leases.sub(name)));
+        let others = [self.run.sub("pending"), self.networks_dir()];
+        of_networks.chain(others).try_for_each(|dir| dir?.map_or(Ok(()), |dir| dir.sweep()))
     }
 
     /// The directory of all endpoints.

@@ -97,9 +97,17 @@ impl Host {
         outcome
     }
 
-    /// Everything there is.
+    /// Everything there is, when no command works in the background any more.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::take(self.qiao.directory())
+        let mut snapshot = Snapshot::take(self.qiao.directory());
+        crate::eventually(SETTLED, || {
+            let still = snapshot.lines_with("process: ").is_empty();
+            if !still {
+                snapshot = Snapshot::take(self.qiao.directory());
+            }
+            still
+        });
+        snapshot
     }
 
     /// Everything must be as it was; what the kernel does in the background is waited for.

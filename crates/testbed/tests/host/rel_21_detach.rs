@@ -135,7 +135,7 @@ fn what_is_not_ours_is_left_alone() {
         for line in [
             "ip link add br-own type bridge",
             "ip link add q-web-1234567 type veth peer name q-peer",
-            "ip link set q-web-1234567 alias qiao:ep:front/web",
+            "ip link set q-web-1234567 alias qiao-front-web",
             "ip route add 203.0.113.0/24 via 192.0.2.100 proto 114",
             "nft add table inet qiaox",
             "nft add table ip filter",
@@ -152,5 +152,24 @@ fn what_is_not_ours_is_left_alone() {
         host.ok("detach other");
         host.ok("network rm front");
         host.assert_like(&before, "everything of ours was removed");
+    });
+}
+
+/// A link of somebody else's that has the name which ours would have.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_foreign_link_with_our_name_is_left_alone() {
+    on_a_host(|host| {
+        let web = furnished(host);
+        host.attach(&web, "--network front");
+        let name = host.host_if("web");
+        host.ok("detach web");
+        run(&format!("ip link add {name} type bridge"));
+        let before = host.snapshot();
+        let outcome = host.qiao.run(&qiao_testbed::attach_line(&web, "--network front"));
+        assert!(matches!(outcome.code, Some(0 | 5)), "another name is taken, or it is refused: {outcome}");
+        host.ok("detach web");
+        host.ok("repair");
+        host.assert_like(&before, "attach, detach and repair");
     });
 }

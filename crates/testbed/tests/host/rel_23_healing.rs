@@ -22,6 +22,7 @@ fn mended(host: &Host, (breaking, named): (&str, &str), heal: &str) {
         Service::start(&host.lan, Protocol::Tcp, "[::]:99"),
     ];
     assert!(works(host, &web), "before");
+    run("conntrack -F");
     host.ok("check");
     let before = host.snapshot();
     breaking.split(';').for_each(run);
@@ -31,6 +32,7 @@ fn mended(host: &Host, (breaking, named): (&str, &str), heal: &str) {
     host.ok(heal);
     assert!(works(host, &web), "after `{heal}`");
     host.ok("check");
+    run("conntrack -F");
     if heal == "repair" {
         host.assert_like(&before, "breaking and mending");
     }
@@ -123,7 +125,8 @@ fn after_a_reboot_everything_is_free() {
         let full = host.container("full");
         host.refused(1, &qiao_testbed::attach_line(&full, "--network front"));
         let boot = format!("{}/boot", host.qiao.run_dir());
-        std::fs::write(boot, "00000000-0000-0000-0000-000000000000").unwrap();
+        std::fs::remove_file(&boot).unwrap();
+        std::os::unix::fs::symlink("00000000-0000-0000-0000-000000000000", &boot).unwrap();
         (0..5).for_each(|n| run(&format!("ip netns del c{n}")));
         run("nft flush ruleset");
         run("ip link del br-front");
