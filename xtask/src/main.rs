@@ -1,8 +1,10 @@
 //! `cargo xtask`: what is done around the code. `cargo xtask --help` lists it.
 
+mod bench;
 mod dist;
 mod needs;
 mod shell;
+mod sweep;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -26,12 +28,29 @@ enum Task {
         /// Where to
         dir: PathBuf,
     },
+    /// Kill commands at each of their system calls, and look what is left
+    Sweep,
+    /// Random changes, kills and interventions; in the end nothing may be left
+    Soak {
+        /// For how long
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// The seed of a run that failed
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
     let done = match Xtask::parse().task {
         Task::Test => test::all(),
         Task::Dist { dir } => dist::dist(&dir),
+        Task::Sweep => sweep::sweep(),
+        Task::Soak { minutes, seed } => sweep::soak(minutes, seed),
+        Task::Bench(bench) => bench::bench(&bench),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

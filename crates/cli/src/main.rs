@@ -37,10 +37,17 @@ fn command() -> ExitCode {
         Err(error) => {
             // `--help` and `--version` are errors to clap, too.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            let _ = error.print();
+            print_usage(&error);
             ExitCode::from(code)
         }
     }
+}
+
+/// What clap has to say repeats what was typed: no control character of it may reach the terminal.
+fn print_usage(error: &clap::Error) {
+    let safe = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.into() };
+    let text: String = error.render().to_string().chars().map(safe).collect();
+    if error.use_stderr() { eprint!("{text}") } else { print!("{text}") }
 }
 
 fn finish(cli: args::Cli) -> ExitCode {

@@ -42,6 +42,7 @@ impl Drop for Linux {
 pub(crate) struct Sandbox {
     pub handle: NetnsHandle,
     pub rtnl: Socket,
+    pub interfaces: Interfaces,
     /// Its links as they were when the sandbox was opened, and those asked for since.
     pub indices: BTreeMap<String, u32>,
 }
@@ -90,10 +91,10 @@ impl Linux {
 
 impl Sandbox {
     fn open(handle: NetnsHandle) -> Result<Self, KernelError> {
-        let mut rtnl = handle.inside(route_socket)?;
+        let (mut rtnl, interfaces) = handle.inside(|| Ok((route_socket()?, Interfaces::open()?)))?;
         let links = link::read(&ask_one(&mut rtnl, &link::get_all())?);
         let indices = links.into_iter().map(|link| (link.name, link.index)).collect();
-        Ok(Self { handle, rtnl, indices })
+        Ok(Self { handle, rtnl, interfaces, indices })
     }
 
     /// The index of a link. That of a new one is asked for: the kernel heeds a wish for the index of a veth's
@@ -102,8 +103,8 @@ impl Sandbox {
         if let Some(index) = self.indices.get(name.as_str()) {
             return Ok(*index);
         }
-        let found = link::read(&ask_one(&mut self.rtnl, &link::get(name))?).into_iter().next();
-        let index = found.ok_or(KernelError::Errno { errno: libc::ENODEV, text: None })?.index;
+        let absent = KernelError::Errno { errno: libc::ENODEV, text: None };
+        let index = self.interfaces.index(name)?.ok_or(absent)?;
         self.indices.insert(name.to_string(), index);
         Ok(index)
     }

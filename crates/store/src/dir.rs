@@ -237,6 +237,11 @@ impl Dir {
         Ok(())
     }
 
+    /// The names in the directory, also those of unfinished files.
+    pub(crate) fn all_names(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
+    }
+
     /// Every name, and whether it is a directory's.
     fn entries(&self) -> Result<Vec<(String, bool)>, StoreError> {
         let fail = || format!("list {}", self.path);

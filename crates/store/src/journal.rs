@@ -65,10 +65,11 @@ const CREATE: &str = "create";
 const REMOVE: &str = "remove";
 
 impl Changes {
-    /// Everything that has begun, and the names of files that make no sense.
+    /// Everything that has begun, and the names of files that make no sense: also of those that were never
+    /// finished.
     pub fn read(&self) -> Result<(Vec<Pending>, Vec<String>), StoreError> {
         let (mut pending, mut bad) = (Vec::new(), Vec::new());
-        for name in self.0.names()? {
+        for name in self.0.all_names()? {
             match self.read_one(&name)? {
                 Some(change) => pending.push(change),
                 None => bad.push(name),

@@ -47,7 +47,13 @@ pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), Appl
             Part::Loopback => crate::loopback::apply(linux, group)?,
         }
     }
-    Ok(())
+    // The host's end of a link goes up last: only then the sandbox's gets its carrier, and its queue with it.
+    ops.iter().try_for_each(|op| match op {
+        Op::Add { key: Key::SandboxUp(name, link), .. } => {
+            sandbox::activate(linux, (name, places), link).map_err(|e| failed(op, e))
+        }
+        _ => Ok(()),
+    })
 }
 
 pub(crate) fn failed(op: &Op, source: KernelError) -> ApplyError {

@@ -48,6 +48,16 @@ pub fn apply(
     Ok(())
 }
 
+/// Runs the pending link event of a sandbox's interface. Until then its queue throws away what is sent.
+pub fn activate(
+    linux: &mut Linux,
+    (name, places): (&SandboxName, &Places),
+    link: &IfName,
+) -> Result<(), KernelError> {
+    let sandbox = places.get(name).map(|netns| linux.sandbox(netns)).transpose()?.flatten();
+    sandbox.map_or(Ok(()), |sandbox| sandbox.interfaces.force_link_event(link).map(drop))
+}
+
 fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelError> {
     let mut index = |link: &IfName| sandbox.index(link);
     Ok(match (op.key(), op.after().map(|object| object.value)) {
