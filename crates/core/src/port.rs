@@ -307,6 +307,11 @@ impl Listen {
     pub fn conflicts(self, other: Self) -> bool {
         self.protocol == other.protocol && self.ports.overlaps(other.ports) && self.host.overlaps(other.host)
     }
+
+    /// Whether clients of the loopback address are served. SCTP has no hooks when it connects, and no proxy.
+    pub fn serves_loopback(self) -> bool {
+        self.protocol != Protocol::Sctp && self.host.covers_loopback()
+    }
 }
 
 impl fmt::Display for Listen {

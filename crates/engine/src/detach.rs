@@ -108,7 +108,7 @@ impl<K: Kernel> Session<'_, K> {
 
     fn inherit(&mut self, network: &Network, heir: Endpoint) -> Result<(), EngineError> {
         let Some(activation) = self.txn.active()?.remove(&network.name) else { return Ok(()) };
-        let desired = endpoint_state(network, &activation, &heir);
+        let desired = self.wanted(network, &activation, &heir);
         let places = places(&heir);
         let plan = self.plan(&desired, &places)?;
         self.txn.update(&Journal { endpoint: heir, plan: plan.clone(), activates: false, creates: false })?;

@@ -1,9 +1,10 @@
 //! A session: the lock is held, what was begun is ended, and what was broken is mended.
 
 use crate::error::EngineError;
-use qiao_core::plan::{Observed, State, diff};
-use qiao_core::settings::Settings;
-use qiao_core::{Op, Plan};
+use qiao_core::driver::{Activation, endpoint_state};
+use qiao_core::plan::{Key, Observed, State, diff};
+use qiao_core::settings::{LoopbackMethod, Settings};
+use qiao_core::{Endpoint, Network, Op, Plan};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::{Store, Txn};
 
@@ -28,6 +29,16 @@ impl<'e, K: Kernel> Session<'e, K> {
         let txn = store.begin()?;
         kernel.trust(txn.generation()?);
         Ok(Self { kernel, txn, settings })
+    }
+
+    /// What must exist for an endpoint with these settings.
+    pub fn wanted(&self, network: &Network, activation: &Activation, endpoint: &Endpoint) -> State {
+        let state = endpoint_state(network, activation, endpoint);
+        if self.settings.loopback != LoopbackMethod::Off {
+            return state;
+        }
+        let kept = state.iter().filter(|(key, _)| !matches!(key, Key::Loopback(_)));
+        kept.map(|(key, object)| (key.clone(), object.clone())).collect()
     }
 
     /// What must be done so that `wanted` is as it must be.
