@@ -431,6 +431,19 @@ mod tests {
     }
 
     #[test]
+    fn sctp_serves_no_loopback_clients() {
+        let listen = |protocol, host: &str| Listen {
+            protocol,
+            host: HostAddr::from_ip(host.parse().unwrap()),
+            ports: PortRange::one(80).unwrap(),
+        };
+        assert!(listen(Protocol::Tcp, "0.0.0.0").serves_loopback());
+        assert!(listen(Protocol::Udp, "::1").serves_loopback());
+        assert!(!listen(Protocol::Udp, "10.0.0.1").serves_loopback());
+        assert!(!listen(Protocol::Sctp, "0.0.0.0").serves_loopback());
+    }
+
+    #[test]
     fn a_wildcard_conflicts_with_every_address_of_its_family() {
         let listen = |host: &str, ports: &str| Listen {
             protocol: Protocol::Tcp,

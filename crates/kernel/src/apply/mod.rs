@@ -47,6 +47,7 @@ pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), Appl
             Part::Loopback => crate::loopback::apply(linux, group)?,
         }
     }
+    crate::loopback::settle(linux);
     Ok(())
 }
 

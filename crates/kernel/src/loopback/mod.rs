@@ -37,6 +37,8 @@ pub(crate) struct Loopback {
     thorough: bool,
     place: Option<Place>,
     hooks: Option<Hooks>,
+    /// Whether the note of hooks was found, and no hooks.
+    noted_in_vain: bool,
 }
 
 /// Which way serves loopback clients.
@@ -66,7 +68,14 @@ const NOTE: &str = "loopback-hooks";
 
 impl Loopback {
     pub fn new(method: LoopbackMethod, run: Option<&str>) -> Self {
-        Self { method, run: run.map(str::to_owned), thorough: true, place: None, hooks: None }
+        Self {
+            method,
+            run: run.map(str::to_owned),
+            thorough: true,
+            place: None,
+            hooks: None,
+            noted_in_vain: false,
+        }
     }
 
     pub fn set_thorough(&mut self, thorough: bool) {
@@ -222,11 +231,17 @@ pub fn apply(linux: &mut Linux, group: &[Op]) -> Result<(), ApplyError> {
     match wants_hooks(linux).map_err(failed)? {
         Some(forced) => match put_into_hooks(linux, &entries) {
             Ok(()) => take_from_proxy(linux, &listens).map_err(failed),
-            Err(error) if forced => Err(failed(error)),
+            Err(error) if forced => Err(failed(only_bpf(&error))),
             Err(_) => put_into_proxy(linux, (&kept, &listens), first),
         },
         None => put_into_proxy(linux, (&kept, &listens), first),
     }
+}
+
+/// The error number is told in words only: it is neither a race nor a matter of who runs the command.
+fn only_bpf(error: &io::Error) -> io::Error {
+    let fix = "the setting `loopback` allows BPF only; \"auto\" or \"proxy\" needs none";
+    io::Error::other(format!("BPF is not to be had ({error}), and {fix}"))
 }
 
 fn raw(ops: &[&Op]) -> Vec<(RawKey, RawValue)> {
@@ -293,7 +308,10 @@ fn take_from_hooks(linux: &mut Linux, listens: &[Listen]) -> io::Result<()> {
     }
     let keys: Vec<RawKey> = listens.iter().copied().flat_map(entry::keys).collect();
     let loopback = &mut linux.loopback;
-    let Some(hooks) = loopback.hooks(&linux.interfaces)? else { return Ok(()) };
+    let Some(hooks) = loopback.hooks(&linux.interfaces)? else {
+        loopback.note(None);
+        return Ok(());
+    };
     if !hooks.has_only(&keys)? {
         return hooks.entries.delete_all(&keys);
     }
@@ -309,13 +327,21 @@ fn take_from_proxy(linux: &Linux, listens: &[Listen]) -> io::Result<()> {
     proxy::take(run, &names)
 }
 
+/// Forgets the note of hooks that are gone and were not made again: nothing needs them any more.
+pub fn settle(linux: &mut Linux) {
+    let was_in_vain = std::mem::take(&mut linux.loopback.noted_in_vain);
+    if was_in_vain && matches!(linux.loopback.hooks(&linux.interfaces), Ok(None)) {
+        linux.loopback.note(None);
+    }
+}
+
 /// What keeps loopback clients from being served, if anything does: for who heals and who checks. It looks at
 /// little: two links where nothing is published.
 pub fn trouble(linux: &mut Linux) -> Result<Option<String>, KernelError> {
     let Some(run) = linux.loopback.run.clone() else { return Ok(None) };
-    if rustix::fs::readlink(format!("{run}/{NOTE}"), Vec::new()).is_ok()
-        && linux.loopback.hooks(&linux.interfaces).map_err(look)?.is_none()
-    {
+    let noted = rustix::fs::readlink(format!("{run}/{NOTE}"), Vec::new()).is_ok();
+    linux.loopback.noted_in_vain = noted && linux.loopback.hooks(&linux.interfaces).map_err(look)?.is_none();
+    if linux.loopback.noted_in_vain {
         return Ok(Some("the hooks for clients of 127.0.0.1 are gone".into()));
     }
     let Some(table) = linux.loopback.table().map_err(look)? else { return Ok(None) };

@@ -75,6 +75,7 @@ fn served(table: &Table, (run, entry): (&str, &Entry), start: Instant) -> io::Re
     loop {
         if table.server()?.is_none() {
             if started.is_none_or(|at| at.elapsed() > PATIENCE / 4) {
+                table.clear_states()?; // what a killed one said is no answer of the next one's
                 process::start_detached(&[COMMAND, run])?;
                 started = Some(Instant::now());
             }
@@ -99,6 +100,9 @@ pub fn take(run: &str, names: &[String]) -> io::Result<()> {
             std::thread::sleep(Duration::from_micros(200));
         }
         table.clear_state(name)?;
+    }
+    if table.is_empty()? {
+        Table::remove(run);
     }
     Ok(())
 }
