@@ -26,6 +26,7 @@ fn inside() -> Option<ExitCode> {
     match words.next()?.to_str()? {
         qiao_container::init::INIT => Some(qiao_container::init::run(words.next().as_deref()).into()),
         qiao_container::exec::ENTER => Some(cmd::enter()),
+        PROXY => Some(proxy(words.next()?.to_str()?)),
         cmd::PLAY => Some(cmd::play(words.next()?.to_str()?)),
         _ => None,
     }
@@ -48,6 +49,20 @@ fn print_usage(error: &clap::Error) {
     let safe = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.into() };
     let text: String = error.render().to_string().chars().map(safe).collect();
     if error.use_stderr() { eprint!("{text}") } else { print!("{text}") }
+}
+
+/// The word that makes this program the proxy for ports published on 127.0.0.1 and ::1 where BPF is forbidden.
+/// The engine starts it with its run directory.
+const PROXY: &str = "loopback-proxy";
+
+fn proxy(run: &str) -> ExitCode {
+    match qiao_proxy::serve(run, qiao_proxy::Limits::default()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(format!("the loopback proxy ended: {error}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn finish(cli: args::Cli) -> ExitCode {

@@ -113,7 +113,7 @@ impl<K: Kernel> Session<'_, K> {
 
     fn inherit(&mut self, network: &Network, heir: Endpoint) -> Result<(), EngineError> {
         let Some(activation) = self.txn.active()?.remove(&network.name) else { return Ok(()) };
-        let desired = endpoint_state(network, &activation, &heir);
+        let desired = self.wanted(network, &activation, &heir);
         let places = places(&heir);
         let observed = self.kernel.observe(&desired, &places)?;
         // A default route that somebody else gave the sandbox stays: nothing may hinder the other from leaving.

@@ -1,9 +1,10 @@
 //! A session: the lock is held, what was begun is ended, and what was broken is mended.
 
 use crate::error::EngineError;
-use qiao_core::plan::{State, diff, diff_all};
-use qiao_core::settings::Settings;
-use qiao_core::{Op, Plan};
+use qiao_core::driver::{Activation, endpoint_state};
+use qiao_core::plan::{Key, State, diff, diff_all};
+use qiao_core::settings::{LoopbackMethod, Settings};
+use qiao_core::{Endpoint, Network, Op, Plan};
 use qiao_kernel::{ApplyError, FREED, Kernel, KernelError, Places};
 use qiao_store::{Store, Txn};
 
@@ -29,6 +30,16 @@ impl<'e, K: Kernel> Session<'e, K> {
         kernel.trust(txn.generation()?);
         kernel.expect_freeing(txn.deleted_within(FREED));
         Ok(Self { kernel, txn, settings })
+    }
+
+    /// What must exist for an endpoint with these settings.
+    pub fn wanted(&self, network: &Network, activation: &Activation, endpoint: &Endpoint) -> State {
+        let state = endpoint_state(network, activation, endpoint);
+        if self.settings.loopback != LoopbackMethod::Off {
+            return state;
+        }
+        let kept = state.iter().filter(|(key, _)| !matches!(key, Key::Loopback(_)));
+        kept.map(|(key, object)| (key.clone(), object.clone())).collect()
     }
 
     /// What must be done so that `wanted` is as it must be.

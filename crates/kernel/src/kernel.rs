@@ -68,6 +68,11 @@ pub trait Kernel {
     /// What else must be known of the host to bring a network into use.
     fn facts(&mut self) -> Result<Facts, KernelError>;
 
+    /// What keeps clients of 127.0.0.1 and ::1 from being served, if anything does.
+    fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {
+        Ok(None)
+    }
+
     /// Says which generation of the firewall is known to be whole.
     fn trust(&mut self, generation: Option<u32>);
 

@@ -5,6 +5,7 @@
 
 mod announce;
 mod apply;
+mod bpf;
 mod conntrack;
 mod error;
 pub mod facts;
@@ -29,5 +30,6 @@ pub use error::KernelError;
 pub use facts::Facts;
 pub use kernel::{ApplyError, FREED, Kernel, Places};
 pub use linux::Linux;
+pub use loopback::Way;
 pub use netns::{NetnsHandle, OpenError};
 pub use sockets::InTheWay;

@@ -3,6 +3,7 @@
 use crate::error::KernelError;
 use crate::facts::{Facts, facts};
 use crate::kernel::{ApplyError, Kernel, Places};
+use crate::loopback::{self, Loopback, Way};
 use crate::netlink::Socket;
 use crate::netns::{NetnsHandle, OpenError};
 use crate::nft::{Damage, Session, is_whole};
@@ -14,6 +15,7 @@ use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Plan, State, Sysctl};
 use qiao_core::port::Listen;
+use qiao_core::settings::LoopbackMethod;
 use qiao_core::{Endpoint, IfName};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +26,7 @@ pub struct Linux {
     pub(crate) rtnl: Socket,
     pub(crate) nft: Session,
     pub(crate) interfaces: Interfaces,
+    pub(crate) loopback: Loopback,
     /// The generation at which the rule set was seen whole, or made so by us.
     pub(crate) trusted: Option<u32>,
     /// The generation at which the rule set was last looked at.
@@ -54,10 +57,25 @@ impl Linux {
             rtnl: route_socket()?,
             nft: Session::open()?,
             interfaces: Interfaces::open()?,
+            loopback: Loopback::new(LoopbackMethod::Auto, None),
             trusted: None,
             seen: None,
             sandboxes: BTreeMap::new(),
         })
+    }
+
+    /// The same, serving clients of 127.0.0.1 and ::1 in this way. `run` is the engine's run directory, where
+    /// the proxy finds what it shall serve; without one there is no proxy.
+    #[must_use]
+    pub fn serving_loopback(mut self, method: LoopbackMethod, run: &str) -> Self {
+        self.loopback = Loopback::new(method, Some(run));
+        self
+    }
+
+    /// Which way serves loopback clients now, or would serve the first. It fails where the setting leaves
+    /// only one way and that is closed.
+    pub fn loopback_way(&mut self) -> Result<Way, KernelError> {
+        loopback::way(self).map_err(KernelError::io("serve clients of 127.0.0.1 by BPF"))
     }
 
     /// A sandbox, opened once; none if its namespace is gone.
@@ -174,6 +192,11 @@ impl Kernel for Linux {
 
     fn trust(&mut self, generation: Option<u32>) {
         self.trusted = generation;
+        self.loopback.set_thorough(generation.is_none());
+    }
+
+    fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {
+        loopback::trouble(self)
     }
 
     fn expect_freeing(&mut self, busy: bool) {

@@ -35,8 +35,18 @@ const BOOT: &str = "boot";
 const DELETED: &str = "deleted";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// What a new boot discards.
-const OF_A_BOOT: [&str; 8] =
-    ["active", "pending", "endpoints", "leases", "macs", "ports", "ranges", "containers"];
+const OF_A_BOOT: [&str; 10] = [
+    "active",
+    "pending",
+    "endpoints",
+    "leases",
+    "macs",
+    "ports",
+    "ranges",
+    "containers",
+    "loopback",
+    "loopback-hooks",
+];
 
 /// Discards what another boot left: its containers are gone, so their leases must be.
 pub fn check_boot(run: &Dir) -> Result<(), StoreError> {

@@ -211,6 +211,9 @@ impl Txn<'_> {
 
     /// Sets a change aside that makes no sense.
     pub fn drop_change(&self, file: &str) -> Result<(), StoreError> {
+        if file.starts_with('.') {
+            return Ok(()); // never finished: it goes when the store is swept
+        }
         self.quarantine(&self.changes()?.0, file, "it cannot be read")
     }
 

@@ -47,6 +47,7 @@ pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), Appl
             Part::Loopback => crate::loopback::apply(linux, group)?,
         }
     }
+    crate::loopback::settle(linux);
     // The host's end of a link goes up last: only then the sandbox's gets its carrier, and its queue with it.
     ops.iter().try_for_each(|op| match op {
         Op::Add { key: Key::SandboxUp(name, link), .. } => {

@@ -42,3 +42,23 @@ fn close_all_but(kept: Option<RawFd>) {
         None => close(0, libc::c_uint::MAX),
     }
 }
+
+/// Starts this program once more as a process of its own: in its own session, with none of our descriptors and
+/// no terminal, and nothing of our surroundings. Nobody waits for it.
+pub fn start_detached(arguments: &[&str]) -> io::Result<()> {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("qiao").args(arguments).env_clear().current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: between fork and exec only the two system calls are made; they touch no memory and no lock.
+    // The descriptors are closed by exec, since the one that tells of its failure is needed until then.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            Ok(())
+        });
+    }
+    command.spawn().map(|_| ())
+}
