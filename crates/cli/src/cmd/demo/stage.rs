@@ -4,7 +4,7 @@ use super::Host;
 use super::cast::Cast;
 use ipnet::IpNet;
 use qiao_core::IfName;
-use qiao_core::settings::Settings;
+use qiao_core::settings::{LoopbackMethod, Settings};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::stage::{End, lay};
 use qiao_kernel::{Linux, sandbox};
@@ -77,7 +77,10 @@ pub fn lay_uplink(cast: &Cast) -> Result<(), EngineError> {
 /// The host's engine.
 pub fn engine() -> Result<Host, EngineError> {
     let paths = Paths { state: format!("{FILES}/state"), run: format!("{FILES}/run") };
-    Engine::open(Linux::open()?, &paths, Settings::default())
+    // Hooks of the socket layer belong to the machine, not to a namespace: they would outlive a demonstration
+    // that is killed.
+    let settings = Settings { loopback: LoopbackMethod::Off, ..Settings::default() };
+    Engine::open(Linux::open()?, &paths, settings)
 }
 
 /// Whether only the loopback and the uplink are left; says what else is.
