@@ -17,6 +17,7 @@ use qiao_core::plan::{Observed, Plan, State, Sysctl};
 use qiao_core::port::Listen;
 use qiao_core::settings::LoopbackMethod;
 use qiao_core::{Endpoint, IfName};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The kernel that this process runs on, seen from the network namespace in which it was opened.
@@ -73,11 +74,13 @@ impl Linux {
     /// A sandbox, opened once; none if its namespace is gone.
     pub(crate) fn sandbox(&mut self, netns: &Netns) -> Result<Option<&mut Sandbox>, KernelError> {
         let key = (netns.dev, netns.ino);
-        if !self.sandboxes.contains_key(&key) {
-            let Some(handle) = NetnsHandle::reopen(netns) else { return Ok(None) };
-            self.sandboxes.insert(key, Sandbox::open(handle)?);
+        match self.sandboxes.entry(key) {
+            Entry::Occupied(known) => Ok(Some(known.into_mut())),
+            Entry::Vacant(place) => {
+                let Some(handle) = NetnsHandle::reopen(netns) else { return Ok(None) };
+                Ok(Some(place.insert(Sandbox::open(handle)?)))
+            }
         }
-        Ok(self.sandboxes.get_mut(&key))
     }
 
     /// How the rule set is. The look at its generation is quick; only if somebody changed anything since it
@@ -141,8 +144,8 @@ impl Kernel for Linux {
         let handle = NetnsHandle::open(path)?;
         let identity = handle.identity().clone();
         let key = (identity.dev, identity.ino);
-        if !self.sandboxes.contains_key(&key) {
-            self.sandboxes.insert(key, Sandbox::open(handle).map_err(OpenError::Failed)?);
+        if let Entry::Vacant(place) = self.sandboxes.entry(key) {
+            place.insert(Sandbox::open(handle).map_err(OpenError::Failed)?);
         }
         Ok(identity)
     }
