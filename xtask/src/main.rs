@@ -1,2 +1,62 @@
-//! The repository's own commands.
-fn main() {}
+//! `cargo xtask`: what is done around the code. `cargo xtask --help` lists it.
+
+mod bench;
+mod dist;
+mod needs;
+mod shell;
+mod sweep;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Tests, measurements and releases of qiao.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what the tests need, then run all of them: format, lints, documentation, tests
+    Test,
+    /// Build a static qiao into DIR/bin
+    Dist {
+        /// Where to
+        dir: PathBuf,
+    },
+    /// Kill commands at each of their system calls, and look what is left
+    Sweep,
+    /// Random changes, kills and interventions; in the end nothing may be left
+    Soak {
+        /// For how long
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// The seed of a run that failed
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let done = match Xtask::parse().task {
+        Task::Test => test::all(),
+        Task::Dist { dir } => dist::dist(&dir),
+        Task::Sweep => sweep::sweep(),
+        Task::Soak { minutes, seed } => sweep::soak(minutes, seed),
+        Task::Bench(bench) => bench::bench(&bench),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -10,33 +10,42 @@ mod cmd;
 mod output;
 mod settings;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// musl's own allocator maps and unmaps a page for nearly every object of a short process.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().collect();
-    if let Some(run) = proxy_directory(&words) {
-        return proxy(run);
+    inside().unwrap_or_else(command)
+}
+
+/// What a copy of this program does inside a container; no command is spelt like that.
+fn inside() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    match words.next()?.to_str()? {
+        qiao_container::init::INIT => Some(qiao_container::init::run(words.next().as_deref()).into()),
+        qiao_container::exec::ENTER => Some(cmd::enter()),
+        PROXY => Some(proxy(words.next()?.to_str()?)),
+        cmd::PLAY => Some(cmd::play(words.next()?.to_str()?)),
+        _ => None,
     }
-    match args::parse(words) {
+}
+
+fn command() -> ExitCode {
+    match args::parse(std::env::args_os().collect()) {
         Ok(cli) => finish(cli),
         Err(error) => {
             // `--help` and `--version` are errors to clap, too.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            let _ = error.print();
+            print_usage(&error);
             ExitCode::from(code)
         }
     }
 }
 
-/// The run directory of `qiao loopback-proxy RUN`, which the engine starts and nobody types: where BPF is
-/// forbidden, it serves ports that are published on 127.0.0.1 and ::1.
-fn proxy_directory(words: &[OsString]) -> Option<&str> {
-    match words {
-        [_, command, run] if command == "loopback-proxy" => run.to_str(),
-        _ => None,
-    }
-}
+/// What the engine starts where BPF is forbidden: it serves ports that are published on 127.0.0.1 and ::1.
+const PROXY: &str = qiao_kernel::PROXY_COMMAND;
 
 fn proxy(run: &str) -> ExitCode {
     match qiao_proxy::serve(run, qiao_proxy::Limits::default()) {
@@ -46,6 +55,13 @@ fn proxy(run: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What clap has to say repeats what was typed: no control character of it may reach the terminal.
+fn print_usage(error: &clap::Error) {
+    let safe = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.into() };
+    let text: String = error.render().to_string().chars().map(safe).collect();
+    if error.use_stderr() { eprint!("{text}") } else { print!("{text}") }
 }
 
 fn finish(cli: args::Cli) -> ExitCode {

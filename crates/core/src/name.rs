@@ -122,7 +122,8 @@ fn check_id(text: &str) -> Result<(), Refusal> {
 }
 
 fn check_ifname(text: &str) -> Result<(), Refusal> {
-    let fine = !matches!(text, "" | "." | "..")
+    // `all` and `default` are directories of settings: the kernel refuses links of that name.
+    let fine = !matches!(text, "" | "." | ".." | "all" | "default")
         && text.len() <= IFNAME_MAX
         && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%' | b'"' | b'\\'));
     if fine {

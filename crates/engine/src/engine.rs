@@ -45,6 +45,11 @@ impl<K: Kernel> Engine<K> {
         Session::begin(&mut self.kernel, &self.store, &self.settings)
     }
 
+    /// Ends what a killed command began: for commands that look something up before they change it.
+    pub fn settle(&mut self) -> Result<(), EngineError> {
+        self.begin().map(drop)
+    }
+
     /// A network by its name, by its id or by the beginning of its id.
     pub fn find_network(&self, name: &str) -> Result<Network, EngineError> {
         let networks = self.networks()?;

@@ -36,6 +36,7 @@ impl<K: Kernel> Engine<K> {
         let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
         session.kernel.trust(None);
         session.recover()?;
+        session.txn.sweep()?;
         let mut repaired = session.collect()?;
         repaired.plan = session.reassert()?;
         Ok(repaired)
@@ -67,9 +68,10 @@ impl<K: Kernel> Session<'_, K> {
     /// Brings the kernel to what must be.
     pub fn reassert(&mut self) -> Result<Plan, EngineError> {
         let (desired, places) = self.desired()?;
-        let (plan, _) = self.difference(&desired, &places)?;
-        self.apply(&plan, &places)?;
-        Ok(plan)
+        self.twice(|session| {
+            let (plan, _) = session.difference(&desired, &places)?;
+            session.apply(&plan, &places).map(|()| plan)
+        })
     }
 
     fn difference(&mut self, desired: &State, places: &Places) -> Result<(Plan, Vec<Refusal>), EngineError> {

@@ -9,6 +9,8 @@ mod bpf;
 mod conntrack;
 mod error;
 pub mod facts;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 mod kernel;
 mod linux;
 mod loopback;
@@ -18,14 +20,16 @@ mod nft;
 mod observe;
 mod reap;
 pub mod rtnl;
+pub mod sandbox;
 pub mod sockets;
+pub mod stage;
 mod sys;
 pub mod sysctl;
 
 pub use error::KernelError;
 pub use facts::Facts;
-pub use kernel::{ApplyError, Kernel, Places};
+pub use kernel::{ApplyError, FREED, Kernel, Places};
 pub use linux::Linux;
-pub use loopback::Way;
+pub use loopback::{PROXY_COMMAND, Way};
 pub use netns::{NetnsHandle, OpenError};
 pub use sockets::InTheWay;

@@ -10,7 +10,7 @@ use crate::nft::{Damage, Session, is_whole};
 use crate::rtnl::{ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
-use crate::{announce, apply, conntrack, observe, sysctl};
+use crate::{announce, apply, conntrack, observe, reap, sysctl};
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Plan, State, Sysctl};
@@ -34,12 +34,19 @@ pub struct Linux {
     sandboxes: BTreeMap<(u64, u64), Sandbox>,
 }
 
+impl Drop for Linux {
+    fn drop(&mut self) {
+        reap::hand_over(&self.nft);
+    }
+}
+
 /// An open sandbox.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     pub handle: NetnsHandle,
     pub rtnl: Socket,
-    /// Its links as they were when the sandbox was opened, and those made since.
+    pub interfaces: Interfaces,
+    /// Its links as they were when the sandbox was opened, and those asked for since.
     pub indices: BTreeMap<String, u32>,
 }
 
@@ -73,14 +80,13 @@ impl Linux {
 
     /// A sandbox, opened once; none if its namespace is gone.
     pub(crate) fn sandbox(&mut self, netns: &Netns) -> Result<Option<&mut Sandbox>, KernelError> {
-        let key = (netns.dev, netns.ino);
-        match self.sandboxes.entry(key) {
-            Entry::Occupied(known) => Ok(Some(known.into_mut())),
-            Entry::Vacant(place) => {
-                let Some(handle) = NetnsHandle::reopen(netns) else { return Ok(None) };
-                Ok(Some(place.insert(Sandbox::open(handle)?)))
-            }
-        }
+        Ok(match self.sandboxes.entry((netns.dev, netns.ino)) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) => match NetnsHandle::reopen(netns) {
+                Some(handle) => Some(place.insert(Sandbox::open(handle)?)),
+                None => None,
+            },
+        })
     }
 
     /// How the rule set is. The look at its generation is quick; only if somebody changed anything since it
@@ -103,15 +109,22 @@ impl Linux {
 
 impl Sandbox {
     fn open(handle: NetnsHandle) -> Result<Self, KernelError> {
-        let mut rtnl = handle.inside(route_socket)?;
+        let (mut rtnl, interfaces) = handle.inside(|| Ok((route_socket()?, Interfaces::open()?)))?;
         let links = link::read(&ask_one(&mut rtnl, &link::get_all())?);
         let indices = links.into_iter().map(|link| (link.name, link.index)).collect();
-        Ok(Self { handle, rtnl, indices })
+        Ok(Self { handle, rtnl, interfaces, indices })
     }
 
-    /// An index that no link of the sandbox has: the first container interface gets 2, as everywhere.
-    pub fn free_index(&self) -> u32 {
-        self.indices.values().copied().max().map_or(2, |index| index + 1).max(2)
+    /// The index of a link. That of a new one is asked for: the kernel heeds a wish for the index of a veth's
+    /// peer only together with one for its own (drivers/net/veth.c).
+    pub fn index(&mut self, name: &IfName) -> Result<u32, KernelError> {
+        if let Some(index) = self.indices.get(name.as_str()) {
+            return Ok(*index);
+        }
+        let absent = KernelError::Errno { errno: libc::ENODEV, text: None };
+        let index = self.interfaces.index(name)?.ok_or(absent)?;
+        self.indices.insert(name.to_string(), index);
+        Ok(index)
     }
 }
 
@@ -143,8 +156,7 @@ impl Kernel for Linux {
     fn netns(&mut self, path: &str) -> Result<Netns, OpenError> {
         let handle = NetnsHandle::open(path)?;
         let identity = handle.identity().clone();
-        let key = (identity.dev, identity.ino);
-        if let Entry::Vacant(place) = self.sandboxes.entry(key) {
+        if let Entry::Vacant(place) = self.sandboxes.entry((identity.dev, identity.ino)) {
             place.insert(Sandbox::open(handle).map_err(OpenError::Failed)?);
         }
         Ok(identity)
@@ -185,6 +197,16 @@ impl Kernel for Linux {
 
     fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {
         loopback::trouble(self)
+    }
+
+    fn expect_freeing(&mut self, busy: bool) {
+        if busy {
+            self.nft.expect_freeing();
+        }
+    }
+
+    fn is_freeing(&self) -> bool {
+        self.nft.has_deleted()
     }
 
     fn generation(&self) -> Option<u32> {

@@ -33,6 +33,7 @@ mod journal;
 mod lock;
 mod record;
 mod runtime;
+pub mod steps;
 mod store;
 
 pub use claims::{Binding, Claims, Holder, Leases};

@@ -1,1 +1,42 @@
-//! placeholder
+//! Hosts, containers and outside networks in namespaces: where the `qiao` command is tried out.
+//!
+//! Everything is built and looked at with `ip`, `nft` and `conntrack`, never with the code under test. A test
+//! starts itself again in network, mount and process namespaces of its own (`namespaces`); there it *is* the
+//! host. When it ends, all of it is gone.
+#![forbid(unsafe_code)]
+
+mod command;
+mod echo;
+pub mod frame;
+mod host;
+pub mod namespaces;
+mod place;
+mod qiao;
+mod snapshot;
+mod strace;
+mod wire;
+
+pub use command::{run, stdout};
+pub use echo::{Protocol, Service, ask, ask_from};
+pub use host::{Host, OUTSIDE4, OUTSIDE6, UPLINK4, UPLINK6, attach_line};
+pub use place::Place;
+pub use qiao::{Outcome, Qiao};
+pub use snapshot::Snapshot;
+pub use strace::{CHANGING, Point, kill_at, points};
+pub use wire::Wire;
+
+use std::time::{Duration, Instant};
+
+/// Waits until something is so, at most for this long; whether it became so.
+pub fn eventually(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    loop {
+        if is_so() {
+            return true;
+        }
+        if begun.elapsed() > patience {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

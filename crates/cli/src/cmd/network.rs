@@ -189,6 +189,7 @@ fn objects(engine: &mut Engine<Linux>, network: &CoreNetwork) -> Result<Value, E
 
 fn rm(app: &App, args: &Rm) -> Done {
     let mut engine = app.engine()?;
+    engine.settle()?;
     for name in &args.networks {
         let network = match engine.find_network(name) {
             Err(EngineError::Refused(refusal)) if args.force && refusal.code == Code::NotFound => continue,
@@ -268,6 +269,7 @@ fn connect(app: &App, args: &Connect) -> Done {
 
 fn disconnect(app: &App, args: &Disconnect) -> Done {
     let mut engine = app.engine()?;
+    engine.settle()?;
     let network = match engine.find_network(&args.network) {
         Err(EngineError::Refused(refusal)) if args.force && refusal.code == Code::NotFound => return Ok(OK),
         other => other?,

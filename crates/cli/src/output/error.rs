@@ -58,7 +58,7 @@ fn refused(refusal: &Refusal, exit: u8) -> Told<'static> {
 }
 
 fn failed<'a>(error: &EngineError, code: &str, left: &'a Vec<String>) -> Told<'a> {
-    let why = error.source().map(|source| chain(source));
+    let why = error.source().map(chain);
     Told {
         schema: "qiao.error/1",
         code: code.to_owned(),

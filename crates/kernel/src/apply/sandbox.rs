@@ -3,12 +3,11 @@
 use super::failed;
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
-use crate::linux::Linux;
+use crate::linux::{Linux, Sandbox};
 use crate::rtnl::{Mode, Request, address, ask, link, route};
 use crate::sysctl::has_ipv6;
 use qiao_core::plan::{Key, Op, Value};
 use qiao_core::{IfName, SandboxName};
-use std::collections::BTreeMap;
 
 /// Carries out a group.
 pub fn apply(
@@ -34,7 +33,7 @@ pub fn apply(
     };
     let mut requests = Vec::new();
     for op in group {
-        let made = requests_for(op, &sandbox.indices).map_err(|e| failed(op, e))?;
+        let made = requests_for(op, sandbox).map_err(|e| failed(op, e))?;
         requests.extend(made.into_iter().map(|request| (op, request)));
     }
     let bare: Vec<Request> = requests.iter().map(|(_, request)| request.clone()).collect();
@@ -49,11 +48,18 @@ pub fn apply(
     Ok(())
 }
 
-fn requests_for(op: &Op, indices: &BTreeMap<String, u32>) -> Result<Vec<Request>, KernelError> {
-    let index = |link: &IfName| {
-        let absent = KernelError::Errno { errno: libc::ENODEV, text: None };
-        indices.get(link.as_str()).copied().ok_or(absent)
-    };
+/// Runs the pending link event of a sandbox's interface. Until then its queue throws away what is sent.
+pub fn activate(
+    linux: &mut Linux,
+    (name, places): (&SandboxName, &Places),
+    link: &IfName,
+) -> Result<(), KernelError> {
+    let sandbox = places.get(name).map(|netns| linux.sandbox(netns)).transpose()?.flatten();
+    sandbox.map_or(Ok(()), |sandbox| sandbox.interfaces.force_link_event(link).map(drop))
+}
+
+fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelError> {
+    let mut index = |link: &IfName| sandbox.index(link);
     Ok(match (op.key(), op.after().map(|object| object.value)) {
         (Key::SandboxLoopback(_), after) => {
             let lo = IfName::new("lo")

@@ -18,6 +18,7 @@ use crate::kernel::ApplyError;
 use crate::linux::Linux;
 use entry::{RawKey, RawValue};
 use hooks::{Hooks, Place};
+pub use proxy::COMMAND as PROXY_COMMAND;
 use qiao_core::Owner;
 use qiao_core::plan::{Key, Observed, Op, Ownership, State, Value};
 use qiao_core::port::Listen;

@@ -3,22 +3,34 @@
 use crate::error::KernelError;
 use crate::netlink::Socket;
 use qiao_nft::{Batch, Change, Query, Reply, parse};
+use rustix::fd::{AsRawFd, RawFd};
 
 /// A session.
 #[derive(Debug)]
 pub struct Session {
     socket: Socket,
+    deleted: bool,
 }
 
 impl Session {
     /// Opens a socket in the calling thread's namespace.
     pub fn open() -> Result<Self, KernelError> {
-        Ok(Self { socket: Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)? })
+        Ok(Self { socket: Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)?, deleted: false })
     }
 
     /// The socket, for other kinds of netfilter messages.
     pub fn socket(&mut self) -> &mut Socket {
         &mut self.socket
+    }
+
+    /// Whether anything was deleted over this socket: closing it waits until that is freed.
+    pub fn has_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// Says that something deleted before may not be freed yet.
+    pub fn expect_freeing(&mut self) {
+        self.deleted = true;
     }
 
     /// The rule set's generation: every transaction of anybody increments it.
@@ -91,6 +103,7 @@ impl Session {
     /// the rule set since.
     pub fn commit(&mut self, changes: &[Change], generation: Option<u32>) -> Result<(), KernelError> {
         let numbers = self.socket.numbers(changes.len() as u32 + 2);
+        self.deleted |= changes.iter().any(Change::deletes);
         let mut batch = Batch::new(numbers.start).acknowledge_last();
         if let Some(generation) = generation {
             batch = batch.generation(generation);
@@ -126,5 +139,11 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+impl AsRawFd for Session {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }

@@ -27,8 +27,6 @@ pub struct NewVeth<'a> {
     pub host_if: &'a IfName,
     /// The name of the other end.
     pub peer: &'a IfName,
-    /// The index that the other end shall have in its namespace.
-    pub peer_index: u32,
     /// The other end's namespace.
     pub netns: RawFd,
     /// The hardware address of the other end.
@@ -59,7 +57,6 @@ pub fn new_bridge(bridge: NewBridge<'_>) -> Request {
 /// everyone else waits for it; with more than one queue it waits too (`veth_init_queues`).
 pub fn new_veth(veth: NewVeth<'_>) -> Request {
     let mut peer = LinkMessage::default();
-    peer.header.index = veth.peer_index;
     peer.attributes = end(veth.peer, veth.mac, veth.mtu);
     peer.attributes.push(Attribute::NetNsFd(veth.netns));
     let mut attributes = end(veth.host_if, veth.mac.host_end(), veth.mtu);
@@ -69,6 +66,15 @@ pub fn new_veth(veth: NewVeth<'_>) -> Request {
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
     ]));
     new(attributes)
+}
+
+/// Makes a pair that is nobody's in particular: no mark, no master.
+pub fn plain_pair(own: &IfName, peer: &IfName, netns: RawFd) -> Request {
+    let mut other = LinkMessage::default();
+    other.attributes = vec![Attribute::IfName(peer.to_string()), Attribute::NetNsFd(netns)];
+    let data = LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other)));
+    let info = Attribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), data]);
+    new(vec![Attribute::IfName(own.to_string()), info])
 }
 
 fn end(name: &IfName, mac: Mac, mtu: u32) -> Vec<Attribute> {

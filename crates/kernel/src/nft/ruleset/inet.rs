@@ -112,7 +112,7 @@ fn raw_prerouting(table: &mut Builder) {
     let not_own4 = [v4(), is_not_in(&[Load::Source4, Load::IifName], "own4")].concat();
     let not_own6 = [v6(), is_not_in(&[Load::Source6, Load::IifName], "own6")].concat();
     let straight = "straight to a container's address";
-    let across = "from one network to another";
+    let across = "from one network to another's gateway";
     let rules = vec![
         accept(&[iif("lo")]),
         drop_because(&[v4(), network(12, &[127])], wire),
@@ -126,10 +126,12 @@ fn raw_prerouting(table: &mut Builder) {
         accept(&[own6()]),
         accept(&[iif_in("friends"), target4_in("friends4")]),
         accept(&[iif_in("friends"), target6_in("friends6")]),
+        drop_because(&[iif_in("bridges"), target4_in("subnets4"), is_local()], across),
+        drop_because(&[iif_in("bridges"), target6_in("subnets6"), is_local()], across),
+        // What goes from one network to another may be an answer: the forward chain knows.
+        accept(&[iif_in("bridges")]),
         drop_because(&[target4_in("hidden4")], straight),
         drop_because(&[target6_in("hidden6")], straight),
-        drop_because(&[iif_in("bridges"), target4_in("subnets4")], across),
-        drop_because(&[iif_in("bridges"), target6_in("subnets6")], across),
     ];
     table.base("raw_prerouting", ChainType::Filter, (Hook::PREROUTING, RAW), rules);
 }
@@ -143,9 +145,14 @@ fn translations(table: &mut Builder) {
         to_local(),
     ];
     table.base("nat_output", ChainType::Nat, (Hook::OUTPUT, DSTNAT), output);
-    let again =
-        [is_in(&[Load::IifName, Load::OifName], "pairs"), was_translated(), vec![masquerade()]].concat();
-    let mut rules = vec![(again, ""), accept(&[oif_in("bridges")])];
+    // The input interface would tell the same, but is not known here of frames that br_netfilter hands over.
+    let own = |protocol, source, set| [family(protocol), is_in(&[source, Load::OifName], set)].concat();
+    let again = |own| ([own, was_translated(), vec![masquerade()]].concat(), "");
+    let mut rules = vec![
+        again(own(Family::Ip, Load::Source4, "own4")),
+        again(own(Family::Ip6, Load::Source6, "own6")),
+        accept(&[oif_in("bridges")]),
+    ];
     for source in [source4_in("masquerade4"), source6_in("masquerade6")] {
         rules.push(([source.clone(), l4(TCP), masquerade_high()].concat(), ""));
         rules.push(([source.clone(), l4(UDP), masquerade_high()].concat(), ""));

@@ -1,0 +1,3 @@
+//! Does nothing: what starting a program costs.
+
+fn main() {}

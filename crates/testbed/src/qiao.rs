@@ -1,0 +1,127 @@
+//! The command under test.
+
+use serde_json::Value;
+use std::env;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// The command, with directories of its own.
+#[derive(Clone, Debug)]
+pub struct Qiao {
+    program: PathBuf,
+    directory: String,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained about.
+    pub stderr: String,
+}
+
+impl Qiao {
+    /// The command, keeping its files below `directory`.
+    pub fn new(directory: &str) -> Self {
+        Self { program: program(), directory: directory.to_owned() }
+    }
+
+    /// Where its files are.
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// The directory of what does not survive a reboot.
+    pub fn run_dir(&self) -> String {
+        format!("{}/run", self.directory)
+    }
+
+    /// The directory of what does.
+    pub fn state_dir(&self) -> String {
+        format!("{}/state", self.directory)
+    }
+
+    /// The program and its environment.
+    pub fn command(&self) -> Command {
+        self.under(&[])
+    }
+
+    /// The program with its environment, started by another program.
+    pub fn under(&self, words: &[String]) -> Command {
+        let mut command = match words.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
+        command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
+        command.env("QIAO_STATE_DIR", self.state_dir()).env("QIAO_RUN_DIR", self.run_dir());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it with a line of words.
+    pub fn run(&self, line: &str) -> Outcome {
+        self.words(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Runs it with words of any kind.
+    pub fn words<S: AsRef<OsStr>>(&self, words: &[S]) -> Outcome {
+        Outcome::of(self.command().args(words).output().expect("start qiao"))
+    }
+
+    /// Runs it with a line of words; it must succeed.
+    pub fn ok(&self, line: &str) -> Outcome {
+        let outcome = self.run(line);
+        assert_eq!(outcome.code, Some(0), "`qiao {line}`: {outcome}");
+        outcome
+    }
+
+    /// Runs it with a line of words and `--json`; it must succeed, and its answer is the result.
+    pub fn json(&self, line: &str) -> Value {
+        self.ok(&format!("{line} --json")).json()
+    }
+}
+
+impl Outcome {
+    /// What came of a process.
+    pub fn of(Output { status, stdout, stderr }: Output) -> Self {
+        Self {
+            code: status.code(),
+            signal: status.signal(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        }
+    }
+
+    /// The document that it printed.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit {:?}, signal {:?}\n{}{}", self.code, self.signal, self.stdout, self.stderr)
+    }
+}
+
+/// `QIAO_BIN`, or the program that was built next to this test.
+fn program() -> PathBuf {
+    if let Some(given) = env::var_os("QIAO_BIN") {
+        return given.into();
+    }
+    let test = env::current_exe().expect("the path of this program");
+    let built = test.ancestors().skip(1).take(2).map(|dir| dir.join("qiao")).find(|file| file.is_file());
+    built.expect("qiao is built first: `cargo build -p qiao`, or give its path in QIAO_BIN")
+}

@@ -1,0 +1,75 @@
+//! Killing a command at each of its system calls, from outside, with `strace`.
+
+use crate::qiao::{Outcome, Qiao};
+use std::collections::BTreeMap;
+use std::fs;
+
+/// The system calls that change something outside the process, or send to the kernel. A kill before one of
+/// them is a kill after the one before: nothing in between can be told apart from outside.
+pub const CHANGING: &[&str] = &[
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "write",
+    "pwrite64",
+    "rename",
+    "renameat",
+    "renameat2",
+    "symlink",
+    "symlinkat",
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "ioctl",
+    "setns",
+    "flock",
+    "fcntl",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "bpf",
+    "bind",
+    "clone",
+    "clone3",
+    "fork",
+    "vfork",
+    "exit_group",
+];
+
+/// A place to kill: the n-th call of a system call.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Point {
+    /// The system call.
+    pub syscall: String,
+    /// Which one, from 1.
+    pub nth: usize,
+}
+
+/// Runs a command to its end, and says where it can be killed.
+pub fn points(qiao: &Qiao, line: &str) -> (Outcome, Vec<Point>) {
+    let log = "/run/points";
+    let set = format!("trace={}", CHANGING.join(","));
+    let words = ["strace", "-o", log, "-e", &set, "-e", "signal=none"].map(str::to_owned);
+    let output = qiao.under(&words).args(line.split_whitespace()).output().expect("start strace");
+    let text = fs::read_to_string(log).expect("what strace wrote");
+    let (mut counts, mut points) = (BTreeMap::<String, usize>::new(), Vec::new());
+    for call in text.lines().filter_map(|line| line.split_once('(')).map(|(call, _)| call) {
+        let nth = counts.entry(call.to_owned()).or_default();
+        *nth += 1;
+        points.push(Point { syscall: call.to_owned(), nth: *nth });
+    }
+    (Outcome::of(output), points)
+}
+
+/// Runs a command and kills it at a point.
+pub fn kill_at(qiao: &Qiao, line: &str, point: &Point) -> Outcome {
+    let Point { syscall, nth } = point;
+    let inject = format!("inject={syscall}:signal=KILL:when={nth}");
+    let words =
+        ["strace", "-o", "/dev/null", "-e", &format!("trace={syscall}"), "-e", &inject].map(str::to_owned);
+    Outcome::of(qiao.under(&words).args(line.split_whitespace()).output().expect("start strace"))
+}

@@ -1,0 +1,149 @@
+//! R-INP 31 and 32: namespaces and files are what they are said to be, and the engine's own are nobody else's.
+
+use qiao_testbed::namespaces::on_a_host;
+use qiao_testbed::{Host, run};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::time::{Duration, Instant};
+
+/// Attaching to this path is refused with one of these codes, at once and without a trace.
+fn refused(host: &Host, path: &str) {
+    let before = host.snapshot();
+    let began = Instant::now();
+    let outcome = host.qiao.run(&format!("attach web --netns {path} --network front"));
+    assert!(began.elapsed() < Duration::from_secs(2), "{path} takes {:?}", began.elapsed());
+    assert!(matches!(outcome.code, Some(2 | 4)), "{path}: {outcome}");
+    host.assert_like(&before, path);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn only_network_namespaces_of_others() {
+    on_a_host(|host| {
+        host.ok("network create front");
+        host.container("c");
+        fs::create_dir("/run/p").unwrap();
+        fs::write("/run/p/file", "").unwrap();
+        run("mkfifo /run/p/fifo");
+        run("mknod /run/p/null c 1 3");
+        symlink("/run/netns/c", "/run/p/link").unwrap();
+        symlink("/proc/self/ns/net", "/run/p/own").unwrap();
+        symlink("/run/p/loop", "/run/p/loop").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind("/run/p/socket").unwrap();
+        for path in [
+            "/run/p/nothing",
+            "/run/p",
+            "/run/p/file",
+            "/run/p/fifo",
+            "/run/p/null",
+            "/run/p/link",
+            "/run/p/own",
+            "/run/p/loop",
+            "/run/p/socket",
+            "/proc/self/ns/net",
+            "/proc/1/ns/net",
+            "/proc/self/ns/mnt",
+            "/proc/self/ns/user",
+            "/proc/self/ns/pid",
+            "/proc/self/mem",
+            "/dev/null",
+            "/run/p/file/x",
+        ] {
+            refused(host, path);
+        }
+        host.ok("attach web --netns /run/netns/c --network front");
+    });
+}
+
+/// The paths of everything below a directory.
+fn below(path: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
+    let names: Vec<String> = entries.flatten().map(|entry| entry.path().display().to_string()).collect();
+    names.into_iter().flat_map(|path| [vec![path.clone()], below(&path)].concat()).collect()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn files_are_for_the_engine_alone() {
+    on_a_host(|host| {
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", "umask 0; exec \"$0\" network create front"])
+            .arg(host.qiao.command().get_program());
+        command.env("QIAO_STATE_DIR", host.qiao.state_dir()).env("QIAO_RUN_DIR", host.qiao.run_dir());
+        assert!(command.status().unwrap().success());
+        host.attached("web", "--network front -p 8080:80");
+        let all = below(host.qiao.directory());
+        assert!(all.len() > 10, "{all:?}");
+        for path in all {
+            let found = fs::symlink_metadata(&path).unwrap();
+            let mode = found.permissions().mode() & 0o777;
+            let right = found.is_symlink() || mode == if found.is_dir() { 0o700 } else { 0o600 };
+            assert!(right && found.uid() == 0, "{path} has mode {mode:o}");
+        }
+    });
+}
+
+/// Directories that somebody else put there are not used.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn foreign_directories_are_refused() {
+    on_a_host(|host| {
+        fs::create_dir_all("/run/elsewhere").unwrap();
+        fs::create_dir_all(host.qiao.directory()).unwrap();
+        for dir in [host.qiao.run_dir(), host.qiao.state_dir()] {
+            symlink("/run/elsewhere", &dir).unwrap();
+            let outcome = host.qiao.run("network create front");
+            assert!(matches!(outcome.code, Some(1 | 3)), "{dir}: {outcome}");
+            assert_eq!(below("/run/elsewhere"), [""; 0]);
+            fs::remove_file(&dir).unwrap();
+        }
+        run(&format!("chown 65534 {}", host.qiao.run_dir()));
+        let outcome = host.qiao.run("network create front");
+        assert!(matches!(outcome.code, Some(1 | 3)), "{outcome}");
+        run(&format!("chown 0 {}", host.qiao.run_dir()));
+        host.ok("network create front");
+    });
+}
+
+/// A link in the place of a record leads nowhere.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn links_in_the_place_of_records_are_not_followed() {
+    on_a_host(|host| {
+        host.ok("network create front");
+        fs::write("/run/secret", "secret").unwrap();
+        let networks = format!("{}/networks", host.qiao.state_dir());
+        symlink("/run/secret", format!("{networks}/evil.json")).unwrap();
+        symlink("/run/secret", format!("{}/active.json.tmp", host.qiao.run_dir())).unwrap();
+        let outcome = host.qiao.run("network ls");
+        assert!(!outcome.stdout.contains("evil") && !format!("{outcome}").contains("secret"), "{outcome}");
+        host.attached("web", "--network front -p 8080:80");
+        assert_eq!(fs::read_to_string("/run/secret").unwrap(), "secret");
+    });
+}
+
+/// R-INP 34: strange tables of others are ignored.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn strange_foreign_tables_do_not_matter() {
+    on_a_host(|host| {
+        for line in [
+            "nft add table inet qiao2",
+            "nft add table ip qiao",
+            "nft add table bridge filter",
+            "nft add set ip qiao publish4 { type ipv4_addr . inet_service ; flags interval,timeout ; }",
+            "nft add element ip qiao publish4 { 10.0.0.0/8 . 1-100 timeout 1h }",
+            "nft add chain ip qiao forward { type filter hook forward priority 10 ; }",
+            "nft add rule ip qiao forward counter",
+        ] {
+            run(line);
+        }
+        let before = host.snapshot();
+        host.attached("web", "-p 8080:80");
+        host.ok("check");
+        host.ok("detach web");
+        host.ok("network rm bridge");
+        host.assert_like(&before, "attaching beside strange tables");
+    });
+}

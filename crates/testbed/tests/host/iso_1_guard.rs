@@ -1,0 +1,209 @@
+//! R-ISO 1, 3 and 4: a port sends only what belongs to it.
+
+use crate::frames::{Attack, Member, no_bridge_netfilter};
+use qiao_testbed::frame::*;
+use qiao_testbed::namespaces::on_a_host;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x30, 0, 0, 0, 0, 0, 1);
+const OTHER: Mac = [2, 0, 0, 0, 0, 9];
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const FOREIGN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+
+type Frames = Vec<(&'static str, Vec<u8>)>;
+
+/// An advertisement of `target`, which says that it is at the attacker's hardware address.
+fn advertisement(attack: &Attack, target: Ipv6Addr) -> Vec<u8> {
+    let ips = (attack.attacker.ip6, attack.victim.ip6);
+    let mut body = vec![0x20, 0, 0, 0];
+    body.extend(target.octets());
+    body.extend([2, 1]);
+    body.extend(attack.attacker.mac);
+    ethernet(attack.macs(), IPV6, &ipv6(ips, ICMP6, &icmp6(ips, (136, 0), &body)))
+}
+
+fn discovery(attack: &Attack, (kind, from, to): (u8, Ipv6Addr, Ipv6Addr), body: &[u8]) -> Vec<u8> {
+    ethernet(attack.macs(), IPV6, &ipv6((from, to), ICMP6, &icmp6((from, to), (kind, 0), body)))
+}
+
+/// What belongs to a container.
+fn honest(a: &Attack) -> Frames {
+    let (me, you) = (&a.attacker, &a.victim);
+    let probe: Vec<u8> = [&[0; 4][..], &me.ip6.octets()].concat();
+    let datagram = udp(1000, 2000, b"data");
+    vec![
+        ("ARP question", ethernet((me.mac, BROADCAST), ARP, &arp(1, (me.mac, me.ip), ([0; 6], you.ip)))),
+        ("ARP answer", ethernet(a.macs(), ARP, &arp(2, (me.mac, me.ip), (you.mac, you.ip)))),
+        ("ARP probe", ethernet(a.macs(), ARP, &arp(1, (me.mac, Ipv4Addr::UNSPECIFIED), ([0; 6], me.ip)))),
+        ("IPv4", ethernet(a.macs(), IPV4, &ipv4((me.ip, you.ip), UDP, &datagram))),
+        ("IPv6", ethernet(a.macs(), IPV6, &ipv6((me.ip6, you.ip6), UDP, &datagram))),
+        ("IPv6 link-local", ethernet(a.macs(), IPV6, &ipv6((me.local, you.local), UDP, &datagram))),
+        ("own advertisement", advertisement(a, me.ip6)),
+        ("duplicate address detection", discovery(a, (135, Ipv6Addr::UNSPECIFIED, you.ip6), &probe)),
+    ]
+}
+
+/// What passes one off as somebody else.
+fn identities(a: &Attack) -> Frames {
+    let (me, you) = (&a.attacker, &a.victim);
+    let datagram = udp(1000, 2000, b"data");
+    let v4 = |from| ethernet(a.macs(), IPV4, &ipv4((from, you.ip), UDP, &datagram));
+    let v6 = |from| ethernet(a.macs(), IPV6, &ipv6((from, you.ip6), UDP, &datagram));
+    let probe: Vec<u8> = [&[0; 4][..], &GATEWAY6.octets()].concat();
+    let claim = |mac, ip| ethernet(a.macs(), ARP, &arp(2, (mac, ip), (you.mac, you.ip)));
+    vec![
+        ("hardware address", ethernet((OTHER, you.mac), IPV4, &ipv4((me.ip, you.ip), UDP, &datagram))),
+        (
+            "victim's hardware address",
+            ethernet((you.mac, BROADCAST), IPV4, &ipv4((me.ip, you.ip), UDP, &datagram)),
+        ),
+        ("IPv4 of the gateway", v4(GATEWAY)),
+        ("IPv4 from elsewhere", v4(FOREIGN)),
+        ("IPv4 of nobody", v4(Ipv4Addr::UNSPECIFIED)),
+        ("IPv6 of the gateway", v6(GATEWAY6)),
+        ("IPv6 link-local of another", v6("fe80::1".parse().unwrap())),
+        ("ARP for the gateway", claim(me.mac, GATEWAY)),
+        ("ARP with a foreign hardware address", claim(OTHER, me.ip)),
+        ("gratuitous ARP", ethernet((me.mac, BROADCAST), ARP, &arp(1, (me.mac, GATEWAY), ([0; 6], GATEWAY)))),
+        ("advertisement of the gateway", advertisement(a, GATEWAY6)),
+        ("duplicate address detection", discovery(a, (135, Ipv6Addr::UNSPECIFIED, you.ip6), &probe)),
+    ]
+}
+
+/// What only a router or a server may send, and what is not for a container at all.
+fn roles(a: &Attack) -> Frames {
+    let (me, you) = (&a.attacker, &a.victim);
+    let v4 = |to, protocol, payload: &[u8]| ethernet(a.macs(), IPV4, &ipv4((me.ip, to), protocol, payload));
+    let v6 = |to, payload: &[u8]| ethernet(a.macs(), IPV6, &ipv6((me.ip6, to), UDP, payload));
+    let honest = v4(you.ip, UDP, &udp(1000, 2000, b"data"));
+    let redirect = [&me.ip.octets()[..], &ipv4((you.ip, FOREIGN), UDP, &udp(1, 2, b""))].concat();
+    let redirect6 = [&[0; 4][..], &me.local.octets(), &GATEWAY6.octets()].concat();
+    let source_route = [131, 7, 4, 203, 0, 113, 7, 0];
+    vec![
+        (
+            "router advertisement",
+            discovery(a, (134, me.local, ALL_NODES), &[64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ),
+        ("ICMPv6 redirect", discovery(a, (137, me.local, you.ip6), &redirect6)),
+        ("ICMP redirect", v4(you.ip, ICMP, &icmp(5, 1, &redirect))),
+        ("DHCP server", v4(you.ip, UDP, &udp(67, 68, &[2; 240]))),
+        ("DHCPv6 server", v6(you.ip6, &udp(547, 546, &[2; 40]))),
+        ("to 127.0.0.1", v4(Ipv4Addr::LOCALHOST, UDP, &udp(1000, 2000, b"data"))),
+        ("to ::1", v6(Ipv6Addr::LOCALHOST, &udp(1000, 2000, b"data"))),
+        (
+            "source route",
+            ethernet(a.macs(), IPV4, &ipv4_with((me.ip, you.ip), (UDP, &source_route), &udp(1, 2, b"x"))),
+        ),
+        ("tagged", tagged(&honest, 0x8100, 5)),
+        ("tagged 802.1ad", tagged(&honest, 0x88a8, 5)),
+        ("LLDP", ethernet(a.macs(), 0x88cc, &[2; 46])),
+        ("PPPoE", ethernet(a.macs(), 0x8863, &[0x11; 46])),
+        ("BPDU", ethernet((me.mac, mac("01:80:c2:00:00:00")), 38, &[0x42, 0x42, 3, 0, 0, 0])),
+    ]
+}
+
+/// Each frame arrives or does not, as it must.
+fn all(attack: &mut Attack, frames: Frames, must_arrive: bool) {
+    let wrong: Vec<_> = frames
+        .into_iter()
+        .filter(|(_, frame)| attack.arrives(frame) != must_arrive)
+        .map(|(name, _)| name)
+        .collect();
+    assert!(wrong.is_empty(), "{}: {wrong:?}", if must_arrive { "did not arrive" } else { "arrived" });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn honest_frames_pass() {
+    on_a_host(|host| {
+        let mut attack = Attack::new(host, "");
+        let frames = honest(&attack);
+        all(&mut attack, frames, true);
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn false_identities_are_dropped() {
+    on_a_host(|host| {
+        let mut attack = Attack::new(host, "");
+        let frames = identities(&attack);
+        all(&mut attack, frames, false);
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn routers_servers_tags_and_foreign_protocols_are_dropped() {
+    on_a_host(|host| {
+        let mut attack = Attack::new(host, "");
+        let frames = roles(&attack);
+        all(&mut attack, frames, false);
+    });
+}
+
+/// The control of the two above: it is the guard that drops them, and nothing else. The port of the victim
+/// takes no router's messages, whoever sends them.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn without_the_guard_all_of_it_arrives() {
+    on_a_host(|host| {
+        no_bridge_netfilter(); // it would show the frames to the routing rules, which drop some of them too
+        let mut attack = Attack::new(host, "--guard off");
+        let to_port = ["router advertisement", "ICMPv6 redirect", "ICMP redirect"];
+        let frames: Frames = identities(&attack).into_iter().chain(roles(&attack)).collect();
+        let (router, others): (Frames, Frames) =
+            frames.into_iter().partition(|(name, _)| to_port.contains(name));
+        all(&mut attack, others, true);
+        all(&mut attack, router, false);
+    });
+}
+
+/// R-ISO 3: switching the guard off is visible, and weakens nobody else's.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_guard_is_off_only_where_it_is_said_and_with_a_warning() {
+    on_a_host(|host| {
+        let mut attack = Attack::new(host, "");
+        let bare = host.container("bare");
+        let outcome = host.attach(&bare, "--network front --guard off -p 8080:80");
+        assert!(outcome.stderr.contains("warning"), "{outcome}");
+        let frames = identities(&attack);
+        all(&mut attack, frames, false);
+    });
+}
+
+/// R-ISO 3: further addresses are declared, not implied.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn declared_addresses_pass_and_no_others() {
+    on_a_host(|host| {
+        let mut attack = Attack::new(host, "--allow-address 172.30.0.77");
+        let from = |attack: &Attack, last| {
+            let ips = (Ipv4Addr::new(172, 30, 0, last), attack.victim.ip);
+            ethernet(attack.macs(), IPV4, &ipv4(ips, UDP, &udp(1, 2, b"data")))
+        };
+        let (declared, other) = (from(&attack, 77), from(&attack, 78));
+        assert!(attack.arrives(&declared), "the declared address");
+        assert!(!attack.arrives(&other), "another one");
+    });
+}
+
+/// R-ISO 4: a network without IPv6 has none on its ports, and a port of the host has no address.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn ports_have_no_addresses_of_their_own() {
+    on_a_host(|host| {
+        host.ok("network create four --ipv6=false");
+        host.ok("network create both --ipv6");
+        let four = Member::attach(host, "four", "--network four");
+        let both = Member::attach(host, "both", "--network both");
+        assert_eq!(four.place.stdout("ip -6 -o addr show dev eth0"), "", "IPv6 where there is none");
+        assert!(!both.ip6.is_unspecified() && !both.local.is_unspecified(), "IPv6 where there is");
+        for name in ["four", "both"] {
+            let port = host.host_if(name);
+            assert_eq!(qiao_testbed::stdout(&format!("ip -o addr show dev {port}")), "", "{port}");
+        }
+    });
+}

@@ -1,0 +1,143 @@
+//! R-REL 21 and 25: a command may be killed at any of its system calls; the next one puts all in order.
+//!
+//! `cargo xtask sweep` kills at every call; otherwise every seventh, beginning elsewhere in each test.
+
+use qiao_testbed::namespaces::on_a_host;
+use qiao_testbed::{Host, Point, attach_line, kill_at, points, run};
+
+const KILLED: Option<i32> = Some(9);
+
+/// A change, how to prepare it, and how to end it.
+struct Sweep<'a> {
+    prepare: &'a dyn Fn(),
+    line: String,
+    end: &'a [&'a str],
+    first: usize,
+}
+
+/// Kills a command at many of its calls. Each time the snapshot must be that of before once `end` has run.
+fn sweep(host: &Host, sweep: &Sweep<'_>) {
+    let Sweep { prepare, line, end, first } = sweep;
+    prepare();
+    host.ok(line); // what is made once and kept, such as directories, is there when the calls are counted
+    ended(host, end);
+    prepare();
+    let (outcome, all) = points(&host.qiao, line);
+    assert_eq!(outcome.code, Some(0), "the control: it works under strace: {outcome}");
+    ended(host, end);
+    let before = host.snapshot();
+    let step = if std::env::var_os("QIAO_SWEEP").is_some() { 1 } else { 7 };
+    assert!(all.len() > 20, "{} calls", all.len());
+    for point in all.iter().skip(if step == 1 { 0 } else { *first }).step_by(step) {
+        prepare();
+        at(host, line, point);
+        ended(host, end);
+        host.assert_like(&before, &format!("`qiao {line}` was killed at {point:?}, then {end:?}"));
+    }
+    eprintln!("`qiao {line}`: {} calls, every {step}", all.len());
+}
+
+fn at(host: &Host, line: &str, point: &Point) {
+    let outcome = kill_at(&host.qiao, line, point);
+    assert_eq!(outcome.signal, KILLED, "killed at {point:?}: {outcome}");
+}
+
+fn ended(host: &Host, end: &[&str]) {
+    end.iter().for_each(|line| drop(host.ok(line)));
+}
+
+/// A network with a member, and a namespace for another.
+fn furnished(host: &Host) -> String {
+    host.ok("network create front --ipv6");
+    host.attached("other", "--network front -p 81:81");
+    let web = host.container("web");
+    attach_line(&web, "--network front -p 8080:80 -p 9000-9005:9000-9005/udp")
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn attach_then_detach() {
+    on_a_host(|host| {
+        let line = furnished(host);
+        sweep(host, &Sweep { prepare: &|| (), line, end: &["detach web"], first: 0 });
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn attach_then_repair() {
+    on_a_host(|host| {
+        let line = furnished(host);
+        // A command that was killed after its last step has attached: only then there is something to detach.
+        sweep(host, &Sweep { prepare: &|| (), line, end: &["repair", "detach web"], first: 3 });
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn detach_then_detach() {
+    on_a_host(|host| {
+        let attach = furnished(host);
+        let prepare = || drop(host.ok(&attach));
+        sweep(host, &Sweep { prepare: &prepare, line: "detach web".into(), end: &["detach web"], first: 1 });
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn detach_then_repair() {
+    on_a_host(|host| {
+        let attach = furnished(host);
+        let prepare = || drop(host.ok(&attach));
+        let end = ["repair", "detach web"];
+        sweep(host, &Sweep { prepare: &prepare, line: "detach web".into(), end: &end, first: 5 });
+    });
+}
+
+/// The first container of all: it brings the default network, the rules and forwarding with it.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_first_attach_then_detach() {
+    on_a_host(|host| {
+        let web = host.container("web");
+        let line = attach_line(&web, "-p 8080:80");
+        let prepare = || drop(std::fs::remove_dir_all(host.qiao.directory()));
+        sweep(
+            host,
+            &Sweep { prepare: &prepare, line, end: &["detach web", "network rm -f bridge"], first: 2 },
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn create_then_remove() {
+    on_a_host(|host| {
+        let line = "network create front --ipv6".to_owned();
+        sweep(host, &Sweep { prepare: &|| (), line, end: &["network rm -f front"], first: 4 });
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn remove_then_remove() {
+    on_a_host(|host| {
+        let prepare = || drop(host.ok("network create front --ipv6"));
+        let line = "network rm front".to_owned();
+        sweep(host, &Sweep { prepare: &prepare, line, end: &["network rm -f front"], first: 6 });
+    });
+}
+
+/// Repairing after a flush, killed, then repaired.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn repair_then_repair() {
+    on_a_host(|host| {
+        furnished(host);
+        let prepare = || {
+            run("nft flush ruleset");
+            run("ip link set br-front down");
+        };
+        sweep(host, &Sweep { prepare: &prepare, line: "repair".into(), end: &["repair"], first: 2 });
+    });
+}

@@ -1,0 +1,20 @@
+//! What users and attackers see of `qiao`, each test on a host of its own. The names begin with the
+//! requirement's group and number: isolation (`iso`), publishing (`port`), reliability (`rel`), inputs (`inp`).
+
+mod frames;
+mod inp_30_arguments;
+mod inp_31_files;
+mod iso_1_guard;
+mod iso_2_window;
+mod iso_6_networks;
+mod iso_7_internal;
+mod kill;
+mod port_12_conflicts;
+mod port_13_flows;
+mod port_8_exact;
+mod rel_21_detach;
+mod rel_23_healing;
+mod rel_25_storms;
+mod rel_28_records;
+mod rel_29_bridge;
+mod soak;

@@ -1,0 +1,122 @@
+//! R-REL 25 and 26: many commands at once: none fails, nothing has two owners, nothing is left.
+
+use qiao_testbed::namespaces::on_a_host;
+use qiao_testbed::{Host, Outcome, attach_line, run};
+use std::collections::BTreeSet;
+use std::process::{Child, Stdio};
+
+const MANY: usize = 64;
+
+fn start(host: &Host, line: &str) -> Child {
+    let mut command = host.qiao.command();
+    command.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("start qiao")
+}
+
+/// The host when its bridge has had a port once: the kernel gives it a multicast route then, for good.
+fn used(host: &Host) -> qiao_testbed::Snapshot {
+    host.attached("once", "--network front");
+    host.ok("detach once");
+    run("ip netns del once");
+    host.snapshot()
+}
+
+/// Runs all at once; all must succeed.
+fn at_once(host: &Host, lines: &[String]) -> Vec<Outcome> {
+    let children: Vec<Child> = lines.iter().map(|line| start(host, line)).collect();
+    let outcomes = children.into_iter().map(|child| Outcome::of(child.wait_with_output().expect("an end")));
+    let outcomes: Vec<Outcome> = outcomes.collect();
+    for (line, outcome) in lines.iter().zip(&outcomes) {
+        assert_eq!(outcome.code, Some(0), "`qiao {line}`: {outcome}");
+    }
+    outcomes
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn attaching_and_detaching() {
+    on_a_host(|host| {
+        host.ok("network create front --ipv6");
+        let places: Vec<_> = (0..MANY).map(|n| host.container(&format!("c{n}"))).collect();
+        let before = used(host);
+        let attach: Vec<_> =
+            places.iter().map(|place| attach_line(place, "--network front -p 80 --json")).collect();
+        let outcomes = at_once(host, &attach);
+        let mut seen = BTreeSet::new();
+        for outcome in &outcomes {
+            let wire = outcome.json();
+            for unique in
+                [&wire["endpoint"]["addresses"], &wire["endpoint"]["mac"], &wire["endpoint"]["ports"]]
+            {
+                assert!(
+                    !unique.is_null() && seen.insert(unique.to_string()),
+                    "twice or not at all: {unique}"
+                );
+            }
+        }
+        host.ok("check");
+        let detach: Vec<_> = places.iter().map(|place| format!("detach {}", place.name())).collect();
+        at_once(host, &detach);
+        host.assert_like(&before, "the storm");
+    });
+}
+
+/// Half of them come while the other half goes.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn coming_while_others_go() {
+    on_a_host(|host| {
+        host.ok("network create front");
+        let places: Vec<_> = (0..MANY / 2).map(|n| host.container(&format!("c{n}"))).collect();
+        let before = used(host);
+        let (left, right) = places.split_at(MANY / 4);
+        let come = |half: &[qiao_testbed::Place]| -> Vec<String> {
+            half.iter().map(|place| attach_line(place, "--network front")).collect()
+        };
+        let go = |half: &[qiao_testbed::Place]| -> Vec<String> {
+            half.iter().map(|place| format!("detach {}", place.name())).collect()
+        };
+        at_once(host, &come(left));
+        for _ in 0..2 {
+            at_once(host, &[come(right), go(left)].concat());
+            at_once(host, &[come(left), go(right)].concat());
+        }
+        at_once(host, &go(left));
+        host.assert_like(&before, "coming and going");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn creating_and_removing_networks() {
+    on_a_host(|host| {
+        let before = host.snapshot();
+        let create: Vec<_> = (0..MANY / 4).map(|n| format!("network create n{n}")).collect();
+        at_once(host, &create);
+        let subnets: BTreeSet<String> = (0..MANY / 4)
+            .map(|n| host.ok(&format!("network inspect n{n} -f {{{{.IPAM}}}}")).stdout)
+            .collect();
+        assert_eq!(subnets.len(), MANY / 4, "each has a subnet of its own");
+        at_once(host, &(0..MANY / 4).map(|n| format!("network rm n{n}")).collect::<Vec<_>>());
+        host.assert_like(&before, "the storm");
+    });
+}
+
+/// The same name wins once.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn one_port_goes_to_one_of_many() {
+    on_a_host(|host| {
+        host.ok("network create front");
+        let places: Vec<_> = (0..MANY / 4).map(|n| host.container(&format!("c{n}"))).collect();
+        let lines = places.iter().map(|place| attach_line(place, "--network front -p 8080:80"));
+        let children: Vec<Child> = lines.map(|line| start(host, &line)).collect();
+        let codes: Vec<_> = children
+            .into_iter()
+            .map(|child| Outcome::of(child.wait_with_output().expect("an end")).code)
+            .collect();
+        assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
+        assert!(codes.iter().all(|code| matches!(code, Some(0 | 5))), "{codes:?}");
+        host.ok("check");
+    });
+}

@@ -1,0 +1,89 @@
+//! `cargo xtask bench attach`: what attaching costs, beside the least that it can cost, in one run.
+//!
+//! Everything happens in namespaces of its own. The programs take turns, so that what else the machine does
+//! falls on all of them; ratios within one run are what counts.
+
+mod figures;
+mod first_packet;
+mod growth;
+mod ports;
+mod sample;
+mod tool;
+mod world;
+
+use crate::dist;
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use figures::Figures;
+use qiao_testbed::namespaces;
+use std::env;
+use std::path::PathBuf;
+
+/// Where the programs are, for the run inside.
+const PROGRAMS: &str = "QIAO_BENCH_PROGRAMS";
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Attaching and detaching
+    Attach(Attach),
+}
+
+/// How it is measured.
+#[derive(Debug, Args)]
+pub struct Attach {
+    /// With how many containers present
+    #[arg(long, value_delimiter = ',', default_value = "0,200,1000")]
+    pub present: Vec<usize>,
+    /// How often each
+    #[arg(long, default_value_t = 30)]
+    pub rounds: usize,
+    /// Measure instead one container with this many published ports, also beside 10,000 others
+    #[arg(long, value_name = "N")]
+    pub ports: Option<u16>,
+    /// Measure instead how long the first packet of this many containers waits for its answer
+    #[arg(long, value_name = "N")]
+    pub first_packet: Option<usize>,
+    /// Fill the networks of netavark and CNI too, which takes minutes
+    #[arg(long)]
+    pub peers_present: bool,
+    /// Write the figures to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// Measures.
+pub fn bench(bench: &Bench) -> Result<()> {
+    let Bench::Attach(attach) = bench;
+    if namespaces::is_inside() {
+        return measure(attach);
+    }
+    if !crate::shell::is_root() {
+        bail!("this makes network namespaces, which only root may");
+    }
+    let programs = dist::build(&["qiao", "qiao-floor"])?;
+    let status = namespaces::again().args(env::args_os().skip(1)).env(PROGRAMS, programs).status();
+    match status.context("start unshare")?.success() {
+        true => Ok(()),
+        false => bail!("the measurement failed"),
+    }
+}
+
+fn measure(attach: &Attach) -> Result<()> {
+    namespaces::boot();
+    let programs = PathBuf::from(env::var_os(PROGRAMS).context("the programs are built first")?);
+    let world = world::World::new(&programs)?;
+    let mut figures = Figures::default();
+    match (attach.ports, attach.first_packet) {
+        (Some(ports), _) => ports::measure(&world, (ports, attach.rounds), &mut figures)?,
+        (None, Some(count)) => first_packet::measure(&world, count, &mut figures)?,
+        (None, None) => growth::measure(&world, attach, &mut figures)?,
+    }
+    print!("{}", figures.table());
+    match &attach.json {
+        Some(file) => {
+            std::fs::write(file, figures.json()).with_context(|| format!("write {}", file.display()))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,62 @@
+//! `cargo xtask dist`: one static file, which runs on every Linux of its architecture.
+
+use crate::shell::{cargo, find, output, run, top};
+use anyhow::{Context, Result, bail};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Builds a static `qiao` into `dir/bin`.
+pub fn dist(dir: &Path) -> Result<()> {
+    let bin = dir.join("bin");
+    fs::create_dir_all(&bin).with_context(|| format!("create {}", bin.display()))?;
+    let built = build(&["qiao"])?;
+    let to = bin.join("qiao");
+    fs::copy(built.join("qiao"), &to).with_context(|| format!("copy to {}", to.display()))?;
+    println!("{}", to.display());
+    Ok(())
+}
+
+/// Builds packages statically; the directory that the programs are in.
+pub fn build(packages: &[&str]) -> Result<PathBuf> {
+    let (target, flags) = target()?;
+    let mut command = cargo();
+    command.current_dir(top()).args(["build", "--release", "--target", &target]);
+    command.args(packages.iter().flat_map(|package| ["--package", package]));
+    if let Some(flags) = flags {
+        command.env("RUSTFLAGS", flags);
+    }
+    run(&mut command)?;
+    Ok(target_dir().join(target).join("release"))
+}
+
+/// musl, which is made for it, where its library is or can be had; else the C library of this machine.
+fn target() -> Result<(String, Option<&'static str>)> {
+    let host = host()?;
+    let arch = host.split('-').next().unwrap_or("x86_64").to_owned();
+    let musl = format!("{arch}-unknown-linux-musl");
+    if has_library(&musl)
+        || find("rustup").is_some() && run(Command::new("rustup").args(["target", "add", &musl])).is_ok()
+    {
+        return Ok((musl, None));
+    }
+    Ok((host, Some("-C target-feature=+crt-static")))
+}
+
+fn host() -> Result<String> {
+    let text = output(Command::new("rustc").arg("-vV"))?;
+    match text.lines().find_map(|line| line.strip_prefix("host: ")) {
+        Some(host) => Ok(host.to_owned()),
+        None => bail!("`rustc -vV` names no host"),
+    }
+}
+
+fn has_library(target: &str) -> bool {
+    output(Command::new("rustc").args(["--print", "target-libdir", "--target", target]))
+        .is_ok_and(|dir| Path::new(dir.trim()).is_dir())
+}
+
+fn target_dir() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| top().join("target"), PathBuf::from)
+}

@@ -1,0 +1,65 @@
+//! What the tests need of the machine, and why.
+
+use crate::shell::{as_root, can_be_root, find, run};
+use anyhow::{Result, bail};
+use std::process::Command;
+
+/// A program that the tests start.
+struct Need {
+    package: &'static str,
+    program: &'static str,
+    why: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need { package: "iproute2", program: "ip", why: "builds the hosts and networks that tests run in" },
+    Need { package: "iproute2", program: "bridge", why: "reads what is on a bridge" },
+    Need { package: "nftables", program: "nft", why: "reads the rule set by other code than ours" },
+    Need { package: "conntrack", program: "conntrack", why: "reads the connections that the kernel tracks" },
+    Need { package: "util-linux", program: "unshare", why: "gives each test namespaces of its own" },
+    Need { package: "python3-minimal", program: "python3", why: "sends and receives hand-made frames" },
+    Need { package: "strace", program: "strace", why: "kills a command at each of its system calls" },
+    Need { package: "socat", program: "socat", why: "speaks SCTP" },
+];
+
+/// Installs with apt what is missing, and says what and why.
+pub fn install() -> Result<()> {
+    components()?;
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| find(need.program).is_none()).collect();
+    if missing.is_empty() {
+        eprintln!("all {} programs that the tests need are here", NEEDS.len());
+        return Ok(());
+    }
+    for Need { package, program, why } in &missing {
+        eprintln!("installing {package}: `{program}` {why}");
+    }
+    if find("apt-get").is_none() || !can_be_root() {
+        bail!("install these by hand: they can be installed here only with apt-get, by root");
+    }
+    apt(&["update"])?;
+    let mut words = vec!["install", "--yes", "--no-install-recommends"];
+    words.extend(missing.iter().map(|need| need.package));
+    apt(&words)
+}
+
+fn apt(words: &[&str]) -> Result<()> {
+    run(as_root("env").args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]).args(words))
+}
+
+/// A small tool chain comes without the formatter and the lints.
+fn components() -> Result<()> {
+    let missing: Vec<_> = [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")]
+        .into_iter()
+        .filter(|(program, _)| !works(program))
+        .map(|(_, component)| component)
+        .collect();
+    if missing.is_empty() || find("rustup").is_none() {
+        return Ok(());
+    }
+    run(Command::new("rustup").args(["component", "add"]).args(missing))
+}
+
+/// `rustup` puts a file for each program on the path, also where the component is missing.
+fn works(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
