@@ -4,7 +4,7 @@ use super::Host;
 use super::cast::Cast;
 use ipnet::IpNet;
 use qiao_core::IfName;
-use qiao_core::settings::Settings;
+use qiao_core::settings::{LoopbackMethod, Settings};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::stage::{End, lay};
 use qiao_kernel::{Linux, sandbox};
@@ -74,10 +74,12 @@ pub fn lay_uplink(cast: &Cast) -> Result<(), EngineError> {
     Ok(lay(&own, &other, &cast.lan.handle)?)
 }
 
-/// The host's engine.
+/// The host's engine. It serves no clients of 127.0.0.1: hooks would be in the machine's own cgroup, where a
+/// demonstration that is killed would leave them.
 pub fn engine() -> Result<Host, EngineError> {
     let paths = Paths { state: format!("{FILES}/state"), run: format!("{FILES}/run") };
-    Engine::open(Linux::open()?, &paths, Settings::default())
+    let settings = Settings { loopback: LoopbackMethod::Off, ..Settings::default() };
+    Engine::open(Linux::open()?, &paths, settings)
 }
 
 /// Whether only the loopback and the uplink are left; says what else is.
