@@ -44,16 +44,8 @@ fn command() -> ExitCode {
     }
 }
 
-/// What clap has to say repeats what was typed: no control character of it may reach the terminal.
-fn print_usage(error: &clap::Error) {
-    let safe = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.into() };
-    let text: String = error.render().to_string().chars().map(safe).collect();
-    if error.use_stderr() { eprint!("{text}") } else { print!("{text}") }
-}
-
-/// The word that makes this program the proxy for ports published on 127.0.0.1 and ::1 where BPF is forbidden.
-/// The engine starts it with its run directory.
-const PROXY: &str = "loopback-proxy";
+/// What the engine starts where BPF is forbidden: it serves ports that are published on 127.0.0.1 and ::1.
+const PROXY: &str = qiao_kernel::PROXY_COMMAND;
 
 fn proxy(run: &str) -> ExitCode {
     match qiao_proxy::serve(run, qiao_proxy::Limits::default()) {
@@ -63,6 +55,13 @@ fn proxy(run: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What clap has to say repeats what was typed: no control character of it may reach the terminal.
+fn print_usage(error: &clap::Error) {
+    let safe = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.into() };
+    let text: String = error.render().to_string().chars().map(safe).collect();
+    if error.use_stderr() { eprint!("{text}") } else { print!("{text}") }
 }
 
 fn finish(cli: args::Cli) -> ExitCode {

@@ -128,6 +128,7 @@ fn within(mut what: impl FnMut() -> bool) -> bool {
 fn tcp(to: &str) -> Option<String> {
     let mut text = String::new();
     let mut stream = TcpStream::connect_timeout(&to.parse().unwrap(), Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     stream.read_to_string(&mut text).ok()?;
     Some(text)
 }
@@ -165,7 +166,8 @@ fn by_the_proxy_through_its_death() {
         let first = host.proxy();
         assert_eq!(host.way(), format!("proxy (process {first})"));
         assert!(Command::new("kill").args(["-9", &first.to_string()]).status().unwrap().success());
-        assert!(within(|| tcp("127.0.0.1:8080").is_none()));
+        assert!(within(|| !fs::exists(format!("/proc/{first}")).unwrap()));
+        assert_eq!(tcp("127.0.0.1:8080"), None);
         let check = host.run("check");
         let text = String::from_utf8_lossy(&check.stdout).into_owned();
         assert!(

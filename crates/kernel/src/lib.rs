@@ -30,6 +30,6 @@ pub use error::KernelError;
 pub use facts::Facts;
 pub use kernel::{ApplyError, FREED, Kernel, Places};
 pub use linux::Linux;
-pub use loopback::Way;
+pub use loopback::{PROXY_COMMAND, Way};
 pub use netns::{NetnsHandle, OpenError};
 pub use sockets::InTheWay;

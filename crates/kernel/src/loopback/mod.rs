@@ -18,6 +18,7 @@ use crate::kernel::ApplyError;
 use crate::linux::Linux;
 use entry::{RawKey, RawValue};
 use hooks::{Hooks, Place};
+pub use proxy::COMMAND as PROXY_COMMAND;
 use qiao_core::Owner;
 use qiao_core::plan::{Key, Observed, Op, Ownership, State, Value};
 use qiao_core::port::Listen;
@@ -297,7 +298,7 @@ fn put_into_proxy(
     let run = linux.loopback.run.as_deref().ok_or_else(|| failed(nowhere()))?;
     let entries: Vec<(&Op, Entry)> =
         ops.iter().filter_map(|op| Some((*op, proxy::entry(op.key(), &op.after()?)?))).collect();
-    proxy::put(run, &entries).map_err(|(op, error)| crate::apply::failed(op.as_ref().unwrap_or(first), error))
+    proxy::put(run, &entries)
 }
 
 /// Takes entries out of the hooks. With the last go the hooks, and nothing is taken out before: a command

@@ -1,6 +1,8 @@
 //! Where BPF is forbidden: entries for the proxy, and the proxy itself.
 
+use crate::apply::failed;
 use crate::error::KernelError;
+use crate::kernel::ApplyError;
 use crate::sys::process;
 use qiao_core::plan::{Key, Object, Op, Ownership, Value};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Protocol};
@@ -56,17 +58,16 @@ pub fn found(table: &Table, entry: &Entry, running: bool) -> Option<(Key, Owners
 }
 
 /// Puts entries in, and waits until all are served.
-pub fn put(run: &str, entries: &[(&Op, Entry)]) -> Result<(), (Option<Op>, KernelError)> {
-    let plain = |error| (None, KernelError::io("tell the loopback proxy what to serve")(error));
+pub fn put(run: &str, entries: &[(&Op, Entry)]) -> Result<(), ApplyError> {
+    let Some((first, _)) = entries.first() else { return Ok(()) };
+    let plain = |error| failed(first, KernelError::io("tell the loopback proxy what to serve")(error));
     let table = Table::create(run).map_err(plain)?;
     entries.iter().try_for_each(|(_, entry)| table.put(entry)).map_err(plain)?;
     let start = Instant::now();
-    for (op, entry) in entries {
-        let because =
-            |error| (Some((*op).clone()), KernelError::io("have the loopback proxy serve a port")(error));
-        served(&table, (run, entry), start).map_err(because)?;
-    }
-    Ok(())
+    entries.iter().try_for_each(|(op, entry)| {
+        let because = |error| failed(op, KernelError::io("have the loopback proxy serve a port")(error));
+        served(&table, (run, entry), start).map_err(because)
+    })
 }
 
 /// Waits until an entry is served, starting the proxy where none runs.

@@ -27,22 +27,6 @@ pub fn in_child(kept: Option<RawFd>, act: &dyn Fn()) -> io::Result<()> {
     }
 }
 
-fn close_all_but(kept: Option<RawFd>) {
-    let close = |first: libc::c_uint, last: libc::c_uint| {
-        // SAFETY: nothing in the child uses these descriptors again. (musl has no wrapper.)
-        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    };
-    match kept.and_then(|kept| libc::c_uint::try_from(kept).ok()) {
-        Some(kept) => {
-            if let Some(last) = kept.checked_sub(1) {
-                close(0, last);
-            }
-            close(kept + 1, libc::c_uint::MAX);
-        }
-        None => close(0, libc::c_uint::MAX),
-    }
-}
-
 /// Starts this program once more as a process of its own: in its own session, with none of our descriptors and
 /// no terminal, and nothing of our surroundings. Nobody waits for it.
 pub fn start_detached(arguments: &[&str]) -> io::Result<()> {
@@ -61,4 +45,20 @@ pub fn start_detached(arguments: &[&str]) -> io::Result<()> {
         });
     }
     command.spawn().map(|_| ())
+}
+
+fn close_all_but(kept: Option<RawFd>) {
+    let close = |first: libc::c_uint, last: libc::c_uint| {
+        // SAFETY: nothing in the child uses these descriptors again. (musl has no wrapper.)
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    };
+    match kept.and_then(|kept| libc::c_uint::try_from(kept).ok()) {
+        Some(kept) => {
+            if let Some(last) = kept.checked_sub(1) {
+                close(0, last);
+            }
+            close(kept + 1, libc::c_uint::MAX);
+        }
+        None => close(0, libc::c_uint::MAX),
+    }
 }

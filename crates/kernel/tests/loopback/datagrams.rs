@@ -4,9 +4,12 @@ use crate::host::{BRIDGE4, BRIDGE6, V4, V6, in_host, serve, udp, udp_server, usu
 use std::net::UdpSocket;
 use std::time::Duration;
 
+/// The first packet over a port that has just come up may be lost; asking for the neighbour again takes a second.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Asks from a socket that is not connected: who answers, and what.
 fn ask(socket: &UdpSocket, to: &str) -> std::io::Result<(String, String)> {
-    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.send_to(b"hello", to)?;
     let mut buffer = [0; 256];
     let (length, from) = socket.recv_from(&mut buffer)?;
@@ -16,7 +19,7 @@ fn ask(socket: &UdpSocket, to: &str) -> std::io::Result<(String, String)> {
 /// Asks from a connected one.
 fn ask_connected(from: &str, to: &str) -> (String, String) {
     let socket = UdpSocket::bind(from).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.connect(to).unwrap();
     assert_eq!(socket.peer_addr().unwrap().to_string(), to, "getpeername");
     socket.send(b"hello").unwrap();

@@ -74,11 +74,10 @@ pub fn lay_uplink(cast: &Cast) -> Result<(), EngineError> {
     Ok(lay(&own, &other, &cast.lan.handle)?)
 }
 
-/// The host's engine.
+/// The host's engine. It serves no clients of 127.0.0.1: hooks would be in the machine's own cgroup, where a
+/// demonstration that is killed would leave them.
 pub fn engine() -> Result<Host, EngineError> {
     let paths = Paths { state: format!("{FILES}/state"), run: format!("{FILES}/run") };
-    // Hooks of the socket layer belong to the machine, not to a namespace: they would outlive a demonstration
-    // that is killed.
     let settings = Settings { loopback: LoopbackMethod::Off, ..Settings::default() };
     Engine::open(Linux::open()?, &paths, settings)
 }
