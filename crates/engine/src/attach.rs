@@ -49,7 +49,7 @@ impl<K: Kernel> Session<'_, K> {
     fn try_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
         draft.remember(&self.txn)?; // leases, ports, settings of the host as they were
         self.apply(plan, &draft.places)?;
-        let missing = self.plan(&draft.desired, &draft.places)?; // look again: nothing must be missing
+        let missing = self.missing(&draft.desired, &draft.places)?; // look again: nothing must be missing
         if let Some(op) = missing.ops().first() {
             let what = qiao_core::render::line(op);
             return Err(Refusal::conflict("the kernel is not as it was made")

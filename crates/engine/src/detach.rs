@@ -69,9 +69,9 @@ impl<K: Kernel> Session<'_, K> {
             self.residue(&rest.inverse(), &places(endpoint), (&act, error))
         })?;
         self.release(endpoint)?;
-        self.hand_over_routes(endpoint)?; // before it counts: a killed command's successor does it again
-        self.txn.changes()?.detached(endpoint)?;
-        Ok(plan)
+        let handed = self.hand_over_routes(endpoint); // before it counts: a killed command's successor does it again
+        self.txn.changes()?.detached(endpoint)?; // whatever became of that: nothing hinders anybody from leaving
+        handed.map(|()| plan)
     }
 
     /// The flows are those of all the endpoint had, not of what was still there: a killed command may have
@@ -113,14 +113,30 @@ impl<K: Kernel> Session<'_, K> {
 
     fn inherit(&mut self, network: &Network, heir: Endpoint) -> Result<(), EngineError> {
         let Some(activation) = self.txn.active()?.remove(&network.name) else { return Ok(()) };
-        let desired = self.wanted(network, &activation, &heir);
-        let places = places(&heir);
-        let observed = self.kernel.observe(&desired, &places)?;
-        // A default route that somebody else gave the sandbox stays: nothing may hinder the other from leaving.
-        let (plan, _) = diff_all(&observed, &desired);
-        self.apply(&plan, &places)?;
-        let journal = Journal { endpoint: heir, plan, activates: false, creates: false };
-        Ok(self.txn.update(&journal)?)
+        let all = self.wanted(network, &activation, &heir);
+        let routes = all.iter().filter(|(key, _)| matches!(key, Key::Route(..)));
+        let routes: State = routes.map(|(key, object)| (key.clone(), object.clone())).collect();
+        let done = self.make_routes(&routes, &places(&heir));
+        let act =
+            format!("hand the default route of `{}` over to network `{}`", heir.sandbox(), network.name);
+        // The heir's record says that it has them, whatever became of it: else `repair` makes them.
+        let plan = done.as_ref().map(Plan::clone).unwrap_or_default();
+        self.txn.update(&Journal { endpoint: heir, plan, activates: false, creates: false })?;
+        done.map(drop).map_err(|error| match error {
+            EngineError::Failed { source, .. } => {
+                let left = diff_all(&Observed::default(), &routes).0;
+                let left = left.ops().iter().map(qiao_core::render::line).collect();
+                EngineError::Residue { act, source, left }
+            }
+            other => other,
+        })
+    }
+
+    /// Makes routes, but for those in whose way somebody else's are.
+    fn make_routes(&mut self, routes: &State, places: &Places) -> Result<Plan, EngineError> {
+        let observed = self.kernel.observe(routes, places)?;
+        let (plan, _) = diff_all(&observed, routes);
+        self.apply(&plan, places).map(|()| plan)
     }
 
     /// A sandbox without a record may still have objects that bear its mark: its record was lost.

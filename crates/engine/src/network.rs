@@ -180,7 +180,7 @@ impl<K: Kernel> Session<'_, K> {
         self.txn.save(&activating.saved)?;
         self.txn.set_active(&activating.active)?;
         self.apply(&creation.plan, &Places::new())?;
-        let missing = self.plan(desired, &Places::new())?;
+        let missing = self.missing(desired, &Places::new())?;
         if let Some(op) = missing.ops().first() {
             let what = qiao_core::render::line(op);
             return Err(Refusal::conflict("the kernel is not as it was made")
@@ -234,8 +234,11 @@ impl<K: Kernel> Session<'_, K> {
             had.extend(network_state(network, &activation));
         }
         let rest = host_state(&active, &saved);
-        let observed = self.kernel.observe(&had, &Places::new())?;
-        Ok(diff(&observed, &rest)?)
+        let plan = diff(&self.kernel.observe(&had, &Places::new())?, &rest)?;
+        if self.mend_lost_rules(&plan)? {
+            return Ok(diff(&self.kernel.observe(&had, &Places::new())?, &rest)?);
+        }
+        Ok(plan)
     }
 
     /// Carries out a removal that has begun.

@@ -44,8 +44,24 @@ impl<'e, K: Kernel> Session<'e, K> {
 
     /// What must be done so that `wanted` is as it must be.
     pub fn plan(&mut self, wanted: &State, places: &Places) -> Result<Plan, EngineError> {
+        let plan = self.missing(wanted, places)?;
+        if self.mend_lost_rules(&plan)? { self.missing(wanted, places) } else { Ok(plan) }
+    }
+
+    /// The same for looking whether anything is missing.
+    pub fn missing(&mut self, wanted: &State, places: &Places) -> Result<Plan, EngineError> {
         let observed = self.kernel.observe(wanted, places)?;
         Ok(diff(&observed, wanted)?)
+    }
+
+    /// A plan that makes the rule set anew although networks are in use: somebody flushed it since it was mended,
+    /// and with it went what others have in it. That comes back first; true if there was need.
+    pub fn mend_lost_rules(&mut self, plan: &Plan) -> Result<bool, EngineError> {
+        let makes_rules = plan.ops().iter().any(|op| *op.key() == Key::Ruleset && op.after().is_some());
+        if !makes_rules || self.txn.active()?.is_empty() {
+            return Ok(false);
+        }
+        self.reassert().map(|_| true)
     }
 
     /// Carries out a plan and forgets the connections that it makes wrong.
@@ -73,7 +89,8 @@ impl<'e, K: Kernel> Session<'e, K> {
     /// back to how it was before.
     pub fn undo(&mut self, plan: &Plan, places: &Places) -> Result<(), EngineError> {
         let observed = self.kernel.observe(&touched(plan), places)?;
-        let back = diff(&observed, &plan.before())?;
+        // What somebody else has made meanwhile stays in the way of nobody.
+        let (back, _) = diff_all(&observed, &plan.before());
         self.apply(&back, places)
     }
 

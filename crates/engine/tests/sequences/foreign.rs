@@ -88,24 +88,27 @@ fn somebody_who_changes_the_rules_meanwhile_is_no_obstacle() {
     }
 }
 
+/// With everything of every container in them, by the next command at the latest.
 #[test]
-fn rules_that_are_flushed_meanwhile_come_back() {
-    for scenario in &BACK {
-        scenario.at_every_point(|scenario, at| {
-            let (host, before) = scenario.host();
-            let mut engine = host.engine();
-            host.kernel.world().faults.arm(at, Fault::Meanwhile(World::flush_ruleset));
-            let result = (scenario.act)(&mut engine);
-            let (_, reached) = host.kernel.world().faults.disarm();
-            let when = format!("{} at {at}", scenario.name);
-            host.engine().repair().unwrap();
-            host.assert_healthy(&when);
-            if result.is_err() {
-                let (found, before) = (host.snapshot().without_loopback(), before.without_loopback());
-                crate::host::assert_same(&found, &before, &when);
-            }
-            reached
-        });
+fn rules_that_are_flushed_or_changed_meanwhile_come_back() {
+    for breaks in [World::flush_ruleset, World::damage_ruleset] {
+        for scenario in BACK.iter().chain(&FORWARD) {
+            scenario.at_every_point(|scenario, at| {
+                let (host, before) = scenario.host();
+                let mut engine = host.engine();
+                host.kernel.world().faults.arm(at, Fault::Meanwhile(breaks));
+                let result = (scenario.act)(&mut engine);
+                let (_, reached) = host.kernel.world().faults.disarm();
+                let when = format!("{} at {at}: {:?}", scenario.name, result.as_ref().map_err(|e| chain(e)));
+                host.detach("c2", None); // it never was attached
+                host.assert_healthy(&when);
+                if result.is_err() && BACK.iter().any(|back| back.name == scenario.name) {
+                    let (found, before) = (host.snapshot().without_loopback(), before.without_loopback());
+                    crate::host::assert_same(&found, &before, &when);
+                }
+                reached
+            });
+        }
     }
 }
 
