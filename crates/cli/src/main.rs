@@ -12,6 +12,10 @@ mod settings;
 
 use std::process::ExitCode;
 
+/// musl's own asks the kernel for memory at every turn: a third of the time that attaching takes.
+#[global_allocator]
+static MEMORY: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     match args::parse(std::env::args_os().collect()) {
         Ok(cli) => finish(cli),
