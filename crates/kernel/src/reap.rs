@@ -29,7 +29,7 @@ pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
         return Ok(());
     }
     if process::is_single_threaded()
-        && process::in_child(&|| send(found.index)).is_ok()
+        && process::in_child(None, &|| send(found.index)).is_ok()
         && is_gone(linux, name)?
     {
         return Ok(());

@@ -3,6 +3,7 @@
 use super::frame::{Frame, Meaning, frames};
 use crate::error::KernelError;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
+use rustix::fd::{AsRawFd, RawFd};
 use std::ops::Range;
 
 /// The answer to one request: the messages, or why it failed.
@@ -36,6 +37,11 @@ impl Socket {
     pub fn strict(self) -> Result<Self, KernelError> {
         self.raw.set_netlink_get_strict_chk(true).map_err(KernelError::io("set strict checking"))?;
         Ok(self)
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> RawFd {
+        self.raw.as_raw_fd()
     }
 
     /// Reserves the numbers of `count` requests.

@@ -2,18 +2,21 @@
 
 use crate::error::KernelError;
 use crate::netlink::Socket;
+use crate::sys::process;
 use qiao_nft::{Batch, Change, Query, Reply, parse};
 
 /// A session.
 #[derive(Debug)]
 pub struct Session {
     socket: Socket,
+    /// Whether anything was deleted through it.
+    deleted: bool,
 }
 
 impl Session {
     /// Opens a socket in the calling thread's namespace.
     pub fn open() -> Result<Self, KernelError> {
-        Ok(Self { socket: Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)? })
+        Ok(Self { socket: Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)?, deleted: false })
     }
 
     /// The socket, for other kinds of netfilter messages.
@@ -101,6 +104,7 @@ impl Session {
         if batch.messages() == 0 {
             return Ok(());
         }
+        self.deleted |= changes.iter().any(is_deletion);
         self.socket.send(&batch.finish())?;
         let mut outcome = None;
         while outcome.is_none() {
@@ -127,4 +131,18 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Closing the socket waits until what was deleted is freed (`nft_rcv_nl_event`, nf_tables_api.c), 10 to 25 ms
+/// of one RCU grace period. It is over and done with for everybody else, so a child does the waiting.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.deleted && process::is_single_threaded() {
+            let _ = process::in_child(Some(self.socket.descriptor()), &|| ());
+        }
+    }
+}
+
+fn is_deletion(change: &Change) -> bool {
+    matches!(change, Change::DelElements { .. } | Change::DelTable { .. })
 }
