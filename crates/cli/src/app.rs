@@ -33,8 +33,9 @@ impl App {
     /// The engine.
     pub fn engine(&self) -> Result<Engine<Linux>, EngineError> {
         let settings = self.settings()?;
-        let kernel = Linux::open()?;
-        Engine::open(kernel, &self.paths(), settings).map_err(explain_permission)
+        let paths = self.paths();
+        let kernel = Linux::open()?.serving_loopback(settings.loopback, &paths.run);
+        Engine::open(kernel, &paths, settings).map_err(explain_permission)
     }
 
     /// The store, for commands that only read.

@@ -75,8 +75,11 @@ const NEEDLESS: [&str; 3] = ["userland-proxy", "iptables", "ip6tables"];
 
 /// Reads a daemon.json.
 pub fn import(file: &str) -> Result<Imported, Refusal> {
-    let text = std::fs::read_to_string(file).map_err(|e| unreadable(file, &e))?;
-    let daemon: Daemon = serde_json::from_str(&text)
+    import_text(file, &std::fs::read_to_string(file).map_err(|e| unreadable(file, &e))?)
+}
+
+fn import_text(file: &str, text: &str) -> Result<Imported, Refusal> {
+    let daemon: Daemon = serde_json::from_str(text)
         .map_err(|e| Refusal::invalid(format!("{file} makes no sense")).why(e.to_string()))?;
     let ignored = daemon.rest.keys().filter(|key| !NEEDLESS.contains(&key.as_str())).cloned().collect();
     let settings = settings_of(daemon);
@@ -115,5 +118,36 @@ mod tests {
     fn settings_round_trip() {
         let text = to_toml(&Settings::default()).unwrap();
         assert_eq!(parse("x.toml", &text).unwrap(), Settings::default(), "{text}");
+    }
+
+    const DAEMON: &str = r#"{"bip": "172.26.0.1/16", "fixed-cidr": "172.26.1.0/24", "mtu": 0, "icc": false,
+        "default-address-pools": [{"base": "10.0.0.0/8", "size": 24}], "ipv6": true, "ip": "127.0.0.1",
+        "dns": ["9.9.9.9"], "iptables": true, "log-driver": "journald"}"#;
+
+    #[test]
+    fn a_daemon_json_is_taken_as_far_as_it_is_about_networks() {
+        let Imported { settings, ignored } = import_text("daemon.json", DAEMON).unwrap();
+        assert_eq!(settings.bip.unwrap().to_string(), "172.26.0.1/16");
+        assert_eq!((settings.mtu, settings.icc, settings.ipv6), (MtuSetting::Auto, false, AutoToggle::On));
+        assert_eq!(ignored, ["log-driver"], "`iptables` needs no setting");
+    }
+
+    /// Every beginning of a file, and every file with one character changed, is read or refused.
+    #[test]
+    fn no_file_makes_it_panic() {
+        let toml = to_toml(&import_text("daemon.json", DAEMON).unwrap().settings).unwrap();
+        let mut read = 0;
+        for text in [DAEMON, &toml] {
+            for (at, old) in text.char_indices() {
+                let (before, after) = (&text[..at], &text[at + old.len_utf8()..]);
+                let changed =
+                    ["", "\"", "9", "-", "/", "\0", "é", "{", "]"].map(|new| format!("{before}{new}{after}"));
+                for text in changed.iter().map(String::as_str).chain([before]) {
+                    read +=
+                        usize::from(import_text("x", text).is_ok()) + usize::from(parse("x", text).is_ok());
+                }
+            }
+        }
+        assert!(read > 0, "some of them make sense");
     }
 }

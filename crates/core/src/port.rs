@@ -307,6 +307,11 @@ impl Listen {
     pub fn conflicts(self, other: Self) -> bool {
         self.protocol == other.protocol && self.ports.overlaps(other.ports) && self.host.overlaps(other.host)
     }
+
+    /// Whether clients of the loopback address are served. SCTP has no hooks when it connects, and no proxy.
+    pub fn serves_loopback(self) -> bool {
+        self.protocol != Protocol::Sctp && self.host.covers_loopback()
+    }
 }
 
 impl fmt::Display for Listen {
@@ -423,6 +428,19 @@ mod tests {
         ] {
             assert!(bad.parse::<PublishSpec>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn sctp_serves_no_loopback_clients() {
+        let listen = |protocol, host: &str| Listen {
+            protocol,
+            host: HostAddr::from_ip(host.parse().unwrap()),
+            ports: PortRange::one(80).unwrap(),
+        };
+        assert!(listen(Protocol::Tcp, "0.0.0.0").serves_loopback());
+        assert!(listen(Protocol::Udp, "::1").serves_loopback());
+        assert!(!listen(Protocol::Udp, "10.0.0.1").serves_loopback());
+        assert!(!listen(Protocol::Sctp, "0.0.0.0").serves_loopback());
     }
 
     #[test]

@@ -54,8 +54,9 @@ impl<K: Kernel> Session<'_, K> {
     /// Notes that a network is in use no more. With the last one goes what was noted of the host.
     pub fn deactivate(&mut self, network: &NetworkName) -> Result<(), EngineError> {
         let mut active = self.txn.active()?;
-        active.remove(network);
-        self.txn.set_active(&active)?;
+        if active.remove(network).is_some() {
+            self.txn.set_active(&active)?;
+        }
         if active.is_empty() {
             self.txn.save(&Saved::default())?;
         }

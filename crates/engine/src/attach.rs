@@ -7,7 +7,7 @@ use crate::outcome::Attached;
 use crate::session::Session;
 use qiao_core::request::Attach;
 use qiao_core::{Plan, Refusal};
-use qiao_kernel::{ApplyError, Kernel, KernelError};
+use qiao_kernel::Kernel;
 use qiao_store::Journal;
 
 impl<K: Kernel> Engine<K> {
@@ -15,14 +15,10 @@ impl<K: Kernel> Engine<K> {
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
         let draft = session.draft(request)?; // network, namespace, addresses, ports: the last place to refuse
-        let mut plan = session.plan(&draft.desired, &draft.places)?; // what must exist, less what does
-        for last_try in [false, true] {
-            match session.carry_out(&draft, &plan) {
-                Ok(()) => break,
-                Err(error) if last_try || !is_race(&error) => return Err(error),
-                Err(_) => plan = session.plan(&draft.desired, &draft.places)?, // somebody moved: look again
-            }
-        }
+        let plan = session.twice(|session| {
+            let plan = session.plan(&draft.desired, &draft.places)?; // what must exist, less what does
+            session.carry_out(&draft, &plan).map(|()| plan)
+        })?;
         let Draft { endpoint, network, places, .. } = draft;
         Ok(Attached { endpoint, network, plan, places })
     }
@@ -43,10 +39,11 @@ impl<K: Kernel> Session<'_, K> {
         let journal = Journal { endpoint, plan: plan_, activates: draft.activates(), creates: draft.new };
         let changes = self.txn.changes()?;
         changes.attach(&journal)?; // on disk before the kernel is touched
-        match self.try_out(draft, plan) {
-            Ok(()) => Ok(changes.attached(&draft.endpoint, &self.txn.endpoints_dir()?)?), // one rename: it counts
-            Err(error) => Err(self.take_back(&journal, &draft.act(), error)),
-        }
+        let done = self.try_out(draft, plan).and_then(|()| {
+            let endpoints = self.txn.endpoints_dir()?;
+            Ok(changes.attached(&draft.endpoint, &endpoints)?) // one rename: it counts
+        });
+        done.map_err(|error| self.take_back(&journal, &draft.act(), error))
     }
 
     fn try_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
@@ -64,11 +61,4 @@ impl<K: Kernel> Session<'_, K> {
         }
         Ok(())
     }
-}
-
-/// Whether somebody else changed what we were about to change.
-fn is_race(error: &EngineError) -> bool {
-    let EngineError::Failed { source, .. } = error else { return false };
-    let apply = source.downcast_ref::<ApplyError>().map(|e| &e.source);
-    apply.or_else(|| source.downcast_ref::<KernelError>()).is_some_and(KernelError::is_race)
 }

@@ -8,7 +8,7 @@ use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::endpoint_state;
 use qiao_core::owner::EndpointId;
-use qiao_core::plan::{Key, State, diff};
+use qiao_core::plan::{Key, Observed, State, Value, diff, diff_all};
 use qiao_core::request::Detach;
 use qiao_core::{Endpoint, Network, Plan};
 use qiao_kernel::{Kernel, Places};
@@ -59,14 +59,18 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Carries out a detachment that has begun.
     pub fn finish_detach(&mut self, endpoint: &Endpoint) -> Result<Plan, EngineError> {
-        let plan = self.plan_removal(endpoint)?;
-        let act = format!("detach `{}` from network `{}`", endpoint.sandbox(), endpoint.network());
-        if let Err(error) = self.apply_removal(endpoint, &plan) {
-            return Err(self.residue(&plan.inverse(), &places(endpoint), (&act, error)));
-        }
+        let done = self.twice(|session| {
+            let plan = session.plan_removal(endpoint)?;
+            session.apply_removal(endpoint, &plan).map(|()| plan)
+        });
+        let plan = done.map_err(|error| {
+            let act = format!("detach `{}` from network `{}`", endpoint.sandbox(), endpoint.network());
+            let rest = self.plan_removal(endpoint).unwrap_or_default();
+            self.residue(&rest.inverse(), &places(endpoint), (&act, error))
+        })?;
         self.release(endpoint)?;
+        self.hand_over_routes(endpoint)?; // before it counts: a killed command's successor does it again
         self.txn.changes()?.detached(endpoint)?;
-        self.hand_over_routes(endpoint)?;
         Ok(plan)
     }
 
@@ -85,7 +89,8 @@ impl<K: Kernel> Session<'_, K> {
         };
         // The loopback interface stays up: it was the sandbox's before us, and others may use it.
         had.remove(&Key::SandboxLoopback(endpoint.sandbox().clone()));
-        let observed = self.kernel.observe(&had, &places(endpoint))?;
+        let mut observed = self.kernel.observe(&had, &places(endpoint))?;
+        keep_own_routes(&mut observed, endpoint);
         Ok(diff(&observed, &State::default())?)
     }
 
@@ -108,11 +113,14 @@ impl<K: Kernel> Session<'_, K> {
 
     fn inherit(&mut self, network: &Network, heir: Endpoint) -> Result<(), EngineError> {
         let Some(activation) = self.txn.active()?.remove(&network.name) else { return Ok(()) };
-        let desired = endpoint_state(network, &activation, &heir);
+        let desired = self.wanted(network, &activation, &heir);
         let places = places(&heir);
-        let plan = self.plan(&desired, &places)?;
-        self.txn.update(&Journal { endpoint: heir, plan: plan.clone(), activates: false, creates: false })?;
-        self.apply(&plan, &places)
+        let observed = self.kernel.observe(&desired, &places)?;
+        // A default route that somebody else gave the sandbox stays: nothing may hinder the other from leaving.
+        let (plan, _) = diff_all(&observed, &desired);
+        self.apply(&plan, &places)?;
+        let journal = Journal { endpoint: heir, plan, activates: false, creates: false };
+        Ok(self.txn.update(&journal)?)
     }
 
     /// A sandbox without a record may still have objects that bear its mark: its record was lost.
@@ -132,6 +140,15 @@ impl<K: Kernel> Session<'_, K> {
         observed.keep_endpoints(which);
         Ok(diff(&observed, &State::default())?)
     }
+}
+
+/// A sandbox has one route to a destination: one that leads through another interface is not this endpoint's.
+fn keep_own_routes(observed: &mut Observed, endpoint: &Endpoint) {
+    let others = observed.iter().filter_map(|(key, found)| match &found.value {
+        Value::Route { dev, .. } if *dev != endpoint.id.ifname => Some(key.clone()),
+        _ => None,
+    });
+    others.collect::<Vec<_>>().iter().for_each(|key| drop(observed.remove(key)));
 }
 
 /// Everything that exists for an endpoint; none where its network is not known any more.

@@ -6,7 +6,7 @@ use crate::engine::now;
 use crate::error::EngineError;
 use crate::recover::places;
 use crate::session::Session;
-use qiao_core::driver::{Activation, endpoint_state, network_state};
+use qiao_core::driver::{Activation, network_state};
 use qiao_core::endpoint::{Netns, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::State;
@@ -184,7 +184,7 @@ impl<K: Kernel> Session<'_, K> {
         let endpoint = Endpoint { id, netns, wire: Some(wire), attached: now() };
         let mut desired = host_state(&active, &saved);
         desired.extend(network_state(&network, activation));
-        desired.extend(endpoint_state(&network, activation, &endpoint));
+        desired.extend(self.wanted(&network, activation, &endpoint));
         let moved = given.iter().filter(|(_, moves)| *moves).map(|(net, _)| net.addr()).collect();
         let (places, announces) = (places(&endpoint), request.wish.mac.is_some());
         Ok(Draft { endpoint, network, desired, places, announces, new: false, activating, moved })

@@ -60,8 +60,10 @@ impl<K: Kernel> Engine<K> {
         let mut session = self.begin()?;
         let facts = session.kernel.facts()?;
         let network = session.design(request, &facts)?;
-        let (creation, activating, desired) = session.plan_creation(network, &facts)?;
-        session.carry_out_creation(&creation, (&activating, &desired))?;
+        let creation = session.twice(|session| {
+            let (creation, activating, desired) = session.plan_creation(network.clone(), &facts)?;
+            session.carry_out_creation(&creation, (&activating, &desired)).map(|()| creation)
+        })?;
         Ok(Created { network: creation.network, plan: creation.plan })
     }
 
@@ -87,7 +89,7 @@ impl<K: Kernel> Engine<K> {
     pub fn plan_remove_network(&mut self, name: &NetworkName) -> Result<Removed, EngineError> {
         let mut session = self.begin()?;
         let network = session.removable(name)?;
-        let (plan, _) = session.plan_remove(&network)?;
+        let plan = session.plan_remove(&network)?;
         Ok(Removed { network, plan })
     }
 }
@@ -224,7 +226,7 @@ impl<K: Kernel> Session<'_, K> {
             .fix(format!("qiao network disconnect {} {sandbox}", network.name)))
     }
 
-    fn plan_remove(&mut self, network: &Network) -> Result<(Plan, State), EngineError> {
+    fn plan_remove(&mut self, network: &Network) -> Result<Plan, EngineError> {
         let mut active = self.txn.active()?;
         let saved = self.txn.saved()?;
         let mut had = host_state(&active, &saved);
@@ -233,16 +235,20 @@ impl<K: Kernel> Session<'_, K> {
         }
         let rest = host_state(&active, &saved);
         let observed = self.kernel.observe(&had, &Places::new())?;
-        Ok((diff(&observed, &rest)?, had))
+        Ok(diff(&observed, &rest)?)
     }
 
     /// Carries out a removal that has begun.
     pub fn finish_remove(&mut self, network: &Network) -> Result<Plan, EngineError> {
-        let (plan, _) = self.plan_remove(network)?;
-        if let Err(error) = self.apply(&plan, &Places::new()) {
+        let done = self.twice(|session| {
+            let plan = session.plan_remove(network)?;
+            session.apply(&plan, &Places::new()).map(|()| plan)
+        });
+        let plan = done.map_err(|error| {
             let act = format!("remove network `{}`", network.name);
-            return Err(self.residue(&plan.inverse(), &Places::new(), (&act, error)));
-        }
+            let rest = self.plan_remove(network).unwrap_or_default();
+            self.residue(&rest.inverse(), &Places::new(), (&act, error))
+        })?;
         self.deactivate(&network.name)?;
         self.txn.remove_network(network)?;
         self.txn.changes()?.removed(network)?;

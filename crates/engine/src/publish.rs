@@ -6,8 +6,9 @@ use crate::session::Session;
 use qiao_core::endpoint::Wire;
 use qiao_core::name::quoted;
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, PublishSpec};
+use qiao_core::settings::LoopbackMethod;
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Code, Publish, Refusal};
+use qiao_core::{Bridge, Code, Protocol, Publish, Refusal};
 use qiao_kernel::{InTheWay, Kernel};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -31,11 +32,26 @@ impl<K: Kernel> Session<'_, K> {
         for spec in specs {
             spec.check()?;
             let default = bridge.publish_address.unwrap_or(self.settings.publish_address);
-            let ways = ways(spec, default, wire)?;
+            let mut ways = ways(spec, default, wire)?;
+            if let Some(why) = self.no_loopback(spec) {
+                only_loopback(spec, &ways, why)?;
+                ways.retain(|(host, _)| !host.ip().is_loopback());
+            }
             let ports = self.host_ports(spec, &ways, &found)?;
             found.extend(ways.iter().map(|(host, ip)| publish(spec, (*host, ports), *ip)));
         }
         Ok(found)
+    }
+
+    /// Why clients of 127.0.0.1 and ::1 are not served, if they are not.
+    fn no_loopback(&self, spec: &PublishSpec) -> Option<&'static str> {
+        match spec.protocol {
+            _ if self.settings.loopback == LoopbackMethod::Off => {
+                Some("the setting `loopback` is \"off\": 127.0.0.1 and ::1 lead to no container")
+            }
+            Protocol::Sctp => Some("no connection of sctp leads from 127.0.0.1 or ::1 to a container"),
+            Protocol::Tcp | Protocol::Udp => None,
+        }
     }
 
     /// The ports of the host: those asked for, or the first free ones.
@@ -113,6 +129,16 @@ impl<K: Kernel> Session<'_, K> {
             )),
         })
     }
+}
+
+/// Refuses what would be published on loopback addresses only. On all addresses it is published on the others.
+fn only_loopback(spec: &PublishSpec, ways: &Ways, why: &str) -> Result<(), Refusal> {
+    if ways.iter().any(|(host, _)| !host.ip().is_loopback()) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::Unsupported, format!("cannot publish {spec}"))
+        .why(why)
+        .fix("publish it on another address of the host, or on all: leave the address out"))
 }
 
 /// `web@eth0` as a person says it.

@@ -6,7 +6,7 @@ use crate::error::EngineError;
 use crate::outcome::{Finding, Health, Repaired};
 use crate::recover::places;
 use crate::session::Session;
-use qiao_core::driver::{endpoint_state, network_state};
+use qiao_core::driver::network_state;
 use qiao_core::plan::{Observed, State, diff_all};
 use qiao_core::{Plan, Refusal};
 use qiao_kernel::{Kernel, Places};
@@ -22,6 +22,8 @@ impl<K: Kernel> Engine<K> {
         let mut findings: Vec<Finding> =
             plan.ops().iter().map(|op| Finding { line: qiao_core::render::line(op) }).collect();
         findings.extend(refusals.into_iter().map(|r| Finding { line: format!("! {r}{}", because(&r)) }));
+        let trouble = session.kernel.loopback_trouble()?;
+        findings.extend(trouble.map(|what| Finding { line: format!("! {what}") }));
         let begun = pending.len() + bad.len();
         findings.extend(
             (begun > 0).then(|| Finding { line: format!("! {begun} changes were begun and not ended") }),
@@ -57,7 +59,7 @@ impl<K: Kernel> Session<'_, K> {
         active.iter().for_each(|(name, activation)| essence.extend(activation.essence(name)));
         let observed = self.kernel.observe(&essence, &Places::new())?;
         let (plan, _) = diff_all(&observed, &essence);
-        if !plan.is_empty() {
+        if !plan.is_empty() || self.kernel.loopback_trouble()?.is_some() {
             self.reassert()?;
         }
         Ok(())
@@ -66,9 +68,10 @@ impl<K: Kernel> Session<'_, K> {
     /// Brings the kernel to what must be.
     pub fn reassert(&mut self) -> Result<Plan, EngineError> {
         let (desired, places) = self.desired()?;
-        let (plan, _) = self.difference(&desired, &places)?;
-        self.apply(&plan, &places)?;
-        Ok(plan)
+        self.twice(|session| {
+            let (plan, _) = session.difference(&desired, &places)?;
+            session.apply(&plan, &places).map(|()| plan)
+        })
     }
 
     fn difference(&mut self, desired: &State, places: &Places) -> Result<(Plan, Vec<Refusal>), EngineError> {
@@ -96,7 +99,7 @@ impl<K: Kernel> Session<'_, K> {
                 continue;
             };
             if alive {
-                desired.extend(endpoint_state(&network, activation, &endpoint));
+                desired.extend(self.wanted(&network, activation, &endpoint));
                 all_places.extend(places(&endpoint));
             }
         }

@@ -21,8 +21,7 @@ impl<K: Kernel> Session<'_, K> {
                 Pending::Remove(network) => drop(self.finish_remove(&network)?),
             }
         }
-        let unfinished = |file: &&String| file.starts_with('.'); // swept away below
-        bad.iter().filter(|file| !unfinished(file)).try_for_each(|file| self.txn.drop_change(file))?;
+        bad.iter().try_for_each(|file| self.txn.drop_change(file))?;
         Ok(self.txn.sweep()?)
     }
 

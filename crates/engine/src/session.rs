@@ -1,10 +1,11 @@
 //! A session: the lock is held, what was begun is ended, and what was broken is mended.
 
 use crate::error::EngineError;
-use qiao_core::plan::{Observed, State, diff};
-use qiao_core::settings::Settings;
-use qiao_core::{Op, Plan};
-use qiao_kernel::{Kernel, Places};
+use qiao_core::driver::{Activation, endpoint_state};
+use qiao_core::plan::{Key, State, diff, diff_all};
+use qiao_core::settings::{LoopbackMethod, Settings};
+use qiao_core::{Endpoint, Network, Op, Plan};
+use qiao_kernel::{ApplyError, FREED, Kernel, KernelError, Places};
 use qiao_store::{Store, Txn};
 
 /// A session.
@@ -27,7 +28,18 @@ impl<'e, K: Kernel> Session<'e, K> {
     pub fn lock(kernel: &'e mut K, store: &'e Store, settings: &'e Settings) -> Result<Self, EngineError> {
         let txn = store.begin()?;
         kernel.trust(txn.generation()?);
+        kernel.expect_freeing(txn.deleted_within(FREED));
         Ok(Self { kernel, txn, settings })
+    }
+
+    /// What must exist for an endpoint with these settings.
+    pub fn wanted(&self, network: &Network, activation: &Activation, endpoint: &Endpoint) -> State {
+        let state = endpoint_state(network, activation, endpoint);
+        if self.settings.loopback != LoopbackMethod::Off {
+            return state;
+        }
+        let kept = state.iter().filter(|(key, _)| !matches!(key, Key::Loopback(_)));
+        kept.map(|(key, object)| (key.clone(), object.clone())).collect()
     }
 
     /// What must be done so that `wanted` is as it must be.
@@ -39,11 +51,22 @@ impl<'e, K: Kernel> Session<'e, K> {
     /// Carries out a plan and forgets the connections that it makes wrong.
     pub fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), EngineError> {
         self.kernel.apply(plan, places)?;
+        if plan.ops().iter().any(|op| !matches!(op, Op::Add { .. })) && self.kernel.is_freeing() {
+            self.txn.note_deletion();
+        }
         self.kernel.forget(&qiao_core::flows::flows(plan))?;
         if let Some(generation) = self.kernel.generation() {
             self.txn.set_generation(generation);
         }
         Ok(())
+    }
+
+    /// Does something, and once more if somebody else changed meanwhile what it was about: it looks again.
+    pub fn twice<T>(&mut self, act: impl Fn(&mut Self) -> Result<T, EngineError>) -> Result<T, EngineError> {
+        match act(self) {
+            Err(error) if is_race(&error) => act(self),
+            result => result,
+        }
     }
 
     /// Takes a plan back, however much of it was carried out: looks at everything it touches, and brings that
@@ -54,10 +77,12 @@ impl<'e, K: Kernel> Session<'e, K> {
         self.apply(&back, places)
     }
 
-    /// What is left of a plan that could not be taken back.
+    /// What is left of a plan that could not be taken back: all it made, where the kernel does not tell.
     pub fn left(&mut self, plan: &Plan, places: &Places) -> Vec<String> {
-        let observed = self.kernel.observe(&touched(plan), places).unwrap_or_else(|_| Observed::default());
-        let back = diff(&observed, &plan.before()).unwrap_or_default();
+        let back = match self.kernel.observe(&touched(plan), places) {
+            Ok(observed) => diff_all(&observed, &plan.before()).0,
+            Err(_) => plan.inverse(),
+        };
         back.ops().iter().map(qiao_core::render::line).collect()
     }
 }
@@ -66,4 +91,11 @@ impl<'e, K: Kernel> Session<'e, K> {
 fn touched(plan: &Plan) -> State {
     let object = |op: &Op| Some((op.key().clone(), op.after().or_else(|| op.before())?));
     plan.ops().iter().filter_map(object).collect()
+}
+
+/// Whether somebody else changed what we were about to change.
+fn is_race(error: &EngineError) -> bool {
+    let EngineError::Failed { source, .. } = error else { return false };
+    let apply = source.downcast_ref::<ApplyError>().map(|e| &e.source);
+    apply.or_else(|| source.downcast_ref::<KernelError>()).is_some_and(KernelError::is_race)
 }

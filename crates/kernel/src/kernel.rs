@@ -10,6 +10,7 @@ use qiao_core::plan::{Observed, Op, Plan, State, Sysctl};
 use qiao_core::port::Listen;
 use qiao_core::{Endpoint, IfName, SandboxName};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Where the sandboxes are.
@@ -67,9 +68,26 @@ pub trait Kernel {
     /// What else must be known of the host to bring a network into use.
     fn facts(&mut self) -> Result<Facts, KernelError>;
 
+    /// What keeps clients of 127.0.0.1 and ::1 from being served, if anything does.
+    fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {
+        Ok(None)
+    }
+
     /// Says which generation of the firewall is known to be whole.
     fn trust(&mut self, generation: Option<u32>);
 
     /// The generation of the firewall after our last change to it, if it was whole then.
     fn generation(&self) -> Option<u32>;
+
+    /// Says whether the firewall is still busy freeing what was deleted before. The kernel's part of this
+    /// process's end is then left to a child, so that nobody waits for it.
+    fn expect_freeing(&mut self, _busy: bool) {}
+
+    /// Whether the firewall is busy freeing what was deleted by us, for [`FREED`].
+    fn is_freeing(&self) -> bool {
+        false
+    }
 }
+
+/// How long what was deleted from the firewall takes to be freed, at most: grace periods of RCU, 6 to 25 ms here.
+pub const FREED: Duration = Duration::from_millis(50);

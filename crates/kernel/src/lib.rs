@@ -5,9 +5,12 @@
 
 mod announce;
 mod apply;
+mod bpf;
 mod conntrack;
 mod error;
 pub mod facts;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 mod kernel;
 mod linux;
 mod loopback;
@@ -17,13 +20,16 @@ mod nft;
 mod observe;
 mod reap;
 pub mod rtnl;
+pub mod sandbox;
 pub mod sockets;
+pub mod stage;
 mod sys;
 pub mod sysctl;
 
 pub use error::KernelError;
 pub use facts::Facts;
-pub use kernel::{ApplyError, Kernel, Places};
+pub use kernel::{ApplyError, FREED, Kernel, Places};
 pub use linux::Linux;
+pub use loopback::Way;
 pub use netns::{NetnsHandle, OpenError};
 pub use sockets::InTheWay;

@@ -3,17 +3,19 @@
 use crate::error::KernelError;
 use crate::facts::{Facts, facts};
 use crate::kernel::{ApplyError, Kernel, Places};
+use crate::loopback::{self, Loopback, Way};
 use crate::netlink::Socket;
 use crate::netns::{NetnsHandle, OpenError};
 use crate::nft::{Damage, Session, is_whole};
 use crate::rtnl::{ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
-use crate::{announce, apply, conntrack, observe, sysctl};
+use crate::{announce, apply, conntrack, observe, reap, sysctl};
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Plan, State, Sysctl};
 use qiao_core::port::Listen;
+use qiao_core::settings::LoopbackMethod;
 use qiao_core::{Endpoint, IfName};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,11 +26,18 @@ pub struct Linux {
     pub(crate) rtnl: Socket,
     pub(crate) nft: Session,
     pub(crate) interfaces: Interfaces,
+    pub(crate) loopback: Loopback,
     /// The generation at which the rule set was seen whole, or made so by us.
     pub(crate) trusted: Option<u32>,
     /// The generation at which the rule set was last looked at.
     pub(crate) seen: Option<u32>,
     sandboxes: BTreeMap<(u64, u64), Sandbox>,
+}
+
+impl Drop for Linux {
+    fn drop(&mut self) {
+        reap::hand_over(&self.nft);
+    }
 }
 
 /// An open sandbox.
@@ -48,22 +57,36 @@ impl Linux {
             rtnl: route_socket()?,
             nft: Session::open()?,
             interfaces: Interfaces::open()?,
+            loopback: Loopback::new(LoopbackMethod::Auto, None),
             trusted: None,
             seen: None,
             sandboxes: BTreeMap::new(),
         })
     }
 
+    /// The same, serving clients of 127.0.0.1 and ::1 in this way. `run` is the engine's run directory, where
+    /// the proxy finds what it shall serve; without one there is no proxy.
+    #[must_use]
+    pub fn serving_loopback(mut self, method: LoopbackMethod, run: &str) -> Self {
+        self.loopback = Loopback::new(method, Some(run));
+        self
+    }
+
+    /// Which way serves loopback clients now, or would serve the first. It fails where the setting leaves
+    /// only one way and that is closed.
+    pub fn loopback_way(&mut self) -> Result<Way, KernelError> {
+        loopback::way(self).map_err(KernelError::io("serve clients of 127.0.0.1 by BPF"))
+    }
+
     /// A sandbox, opened once; none if its namespace is gone.
     pub(crate) fn sandbox(&mut self, netns: &Netns) -> Result<Option<&mut Sandbox>, KernelError> {
-        let key = (netns.dev, netns.ino);
-        match self.sandboxes.entry(key) {
-            Entry::Occupied(open) => Ok(Some(open.into_mut())),
-            Entry::Vacant(free) => match NetnsHandle::reopen(netns) {
-                Some(handle) => Ok(Some(free.insert(Sandbox::open(handle)?))),
-                None => Ok(None),
+        Ok(match self.sandboxes.entry((netns.dev, netns.ino)) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) => match NetnsHandle::reopen(netns) {
+                Some(handle) => Some(place.insert(Sandbox::open(handle)?)),
+                None => None,
             },
-        }
+        })
     }
 
     /// How the rule set is. The look at its generation is quick; only if somebody changed anything since it
@@ -133,9 +156,8 @@ impl Kernel for Linux {
     fn netns(&mut self, path: &str) -> Result<Netns, OpenError> {
         let handle = NetnsHandle::open(path)?;
         let identity = handle.identity().clone();
-        let key = (identity.dev, identity.ino);
-        if let Entry::Vacant(free) = self.sandboxes.entry(key) {
-            free.insert(Sandbox::open(handle).map_err(OpenError::Failed)?);
+        if let Entry::Vacant(place) = self.sandboxes.entry((identity.dev, identity.ino)) {
+            place.insert(Sandbox::open(handle).map_err(OpenError::Failed)?);
         }
         Ok(identity)
     }
@@ -170,6 +192,21 @@ impl Kernel for Linux {
 
     fn trust(&mut self, generation: Option<u32>) {
         self.trusted = generation;
+        self.loopback.set_thorough(generation.is_none());
+    }
+
+    fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {
+        loopback::trouble(self)
+    }
+
+    fn expect_freeing(&mut self, busy: bool) {
+        if busy {
+            self.nft.expect_freeing();
+        }
+    }
+
+    fn is_freeing(&self) -> bool {
+        self.nft.has_deleted()
     }
 
     fn generation(&self) -> Option<u32> {

@@ -100,7 +100,6 @@ impl Host<'_> {
 
     /// What is there of a link, of its port, or of its being up.
     fn link(&self, key: &Key, owner: &Owner, value: &Value) -> Option<(Ownership, Value)> {
-        let ours = Ownership::Marked(owner.clone());
         match key {
             Key::Bridge(name) => {
                 let link = self.links.get(name)?;
@@ -112,15 +111,30 @@ impl Host<'_> {
                 Some((ownership(link, "veth", owner), self.veth(link, value)?))
             }
             Key::Port(name) => {
-                let port = self.links.get(name)?.port?;
+                let link = self.links.get(name).filter(|_| self.is_in_place(name))?;
+                let port = link.port?;
                 let fixed = !port.learning && !port.flood;
-                Some((ours, Value::Port { fixed, isolated: port.isolated, hairpin: port.hairpin }))
+                Some((
+                    hanging(link, "veth", owner),
+                    Value::Port { fixed, isolated: port.isolated, hairpin: port.hairpin },
+                ))
             }
             Key::BridgeUp(name) | Key::HostUp(name) => {
-                self.links.get(name)?.up.then_some((ours, Value::Present))
+                let kind = if matches!(key, Key::BridgeUp(_)) { "bridge" } else { "veth" };
+                let link = self.links.get(name)?;
+                link.up.then(|| (hanging(link, kind, owner), Value::Present))
             }
             _ => None,
         }
+    }
+
+    /// Whether a pair is a port of the bridge that is wanted, if one is. On another bridge its settings and
+    /// its entries count for nothing: they go when it is put back.
+    fn is_in_place(&self, name: &IfName) -> bool {
+        let wanted = self.wanted.get(&Key::Veth(name.clone())).map(|object| &object.value);
+        let Some(Value::Veth { bridge: Some(bridge), .. }) = wanted else { return true };
+        let master = self.links.get(name).and_then(|link| link.master);
+        master.is_some() && self.links.get(bridge).map(|bridge| bridge.index) == master
     }
 
     /// The host does not see the other end: what is known of it is what was wanted.
@@ -142,7 +156,7 @@ impl Host<'_> {
                 if name == device
                     && found.iter().any(|address| address.index == link.index && address.net == *net)
                 {
-                    observed.insert(key.clone(), Ownership::Marked(object.owner.clone()), Value::Present);
+                    observed.insert(key.clone(), hanging(link, "bridge", &object.owner), Value::Present);
                 }
             }
         }
@@ -156,11 +170,20 @@ impl Host<'_> {
         for ((key, _), answer) in asked.into_iter().zip(ask(&mut linux.rtnl, &requests)?) {
             let owner = self.wanted.get(key).map(|object| &object.owner);
             if let (Some(owner), Some((ownership, value))) = (owner, read_neighbour(key, answer)?) {
-                let ownership = ownership.unwrap_or_else(|| Ownership::Marked(owner.clone()));
+                let ownership = ownership.unwrap_or_else(|| self.neighbour_owner(key, owner));
                 observed.insert(key.clone(), ownership, value);
             }
         }
         Ok(())
+    }
+
+    fn neighbour_owner(&self, key: &Key, owner: &Owner) -> Ownership {
+        match key {
+            Key::Neighbour(name, _) => self.links.get(name).map(|link| hanging(link, "bridge", owner)),
+            Key::Fdb(name, _) => self.links.get(name).map(|link| hanging(link, "veth", owner)),
+            _ => None,
+        }
+        .unwrap_or(Ownership::Foreign)
     }
 
     fn neighbour_request(&self, key: &Key) -> Option<Request> {
@@ -169,7 +192,7 @@ impl Host<'_> {
             Key::Fdb(port, mac) => self
                 .links
                 .get(port)
-                .filter(|link| link.master.is_some())
+                .filter(|link| link.master.is_some() && self.is_in_place(port))
                 .map(|link| neighbour::get_port(link.index, *mac)),
             _ => None,
         }
@@ -209,6 +232,15 @@ fn ownership(link: &Link, kind: &str, owner: &Owner) -> Ownership {
         Some(alias) => nft::owner_of(Some(alias), Some(owner)),
         None if link.group == GROUP => Ownership::Marked(owner.clone()),
         None => Ownership::Foreign,
+    }
+}
+
+/// Whose it is what hangs on a link and bears no mark itself: its owner's, unless the link is somebody
+/// else's. Somebody may have made a link of this name since we looked for a free one.
+fn hanging(link: &Link, kind: &str, owner: &Owner) -> Ownership {
+    match ownership(link, kind, owner) {
+        Ownership::Foreign => Ownership::Foreign,
+        _ => Ownership::Marked(owner.clone()),
     }
 }
 
@@ -317,13 +349,14 @@ impl View {
     fn find(&self, key: &Key) -> Option<(Option<Ownership>, Value)> {
         match key {
             Key::SandboxLoopback(_) => self.links.get("lo")?.up.then_some((None, Value::Present)),
-            Key::SandboxUp(_, name) => self.links.get(name.as_str())?.up.then_some((None, Value::Present)),
+            Key::SandboxUp(_, name) => {
+                let link = self.links.get(name.as_str())?;
+                link.up.then(|| (foreign_end(link), Value::Present))
+            }
             Key::SandboxAddress(_, name, net) => {
-                let index = self.links.get(name.as_str())?.index;
-                self.addresses
-                    .iter()
-                    .any(|a| a.index == index && a.net == *net)
-                    .then_some((None, Value::Present))
+                let link = self.links.get(name.as_str())?;
+                let found = self.addresses.iter().any(|a| a.index == link.index && a.net == *net);
+                found.then(|| (foreign_end(link), Value::Present))
             }
             Key::Route(_, net) => self.route(*net),
             _ => None,
@@ -338,6 +371,11 @@ impl View {
         let value = Value::Route { dev: IfName::new(&link.name).ok()?, via: route.via? };
         Some(((!route.ours).then_some(Ownership::Foreign), value))
     }
+}
+
+/// Our ends have our group; any other link of the sandbox is its own affair.
+fn foreign_end(link: &Link) -> Option<Ownership> {
+    (link.group != GROUP).then_some(Ownership::Foreign)
 }
 
 /// Everything in the host's namespace that bears a mark of ours.

@@ -5,11 +5,14 @@
 //! sight. A link whose other end's namespace is being destroyed goes with it: nobody has to do anything.
 
 use crate::error::KernelError;
+use crate::kernel::FREED;
 use crate::linux::Linux;
 use crate::netlink::Socket;
+use crate::nft::Session;
 use crate::rtnl::{ask_one, link};
 use crate::sys::process;
 use qiao_core::IfName;
+use rustix::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 /// How long a link may take to get out of sight before it is deleted while we wait.
@@ -43,6 +46,16 @@ pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
 fn send(index: u32) {
     if let Ok(mut socket) = Socket::open(netlink_sys::protocols::NETLINK_ROUTE) {
         let _ = ask_one(&mut socket, &link::delete(index));
+    }
+}
+
+/// Ends with a firewall socket without waiting for what the kernel does then: closing one after elements were
+/// deleted waits until they are freed (`nft_rcv_nl_event`, nf_tables_api.c), and holds the lock that everybody
+/// else's transactions need. So a child has it last, and closes it when there is nothing to wait for any more.
+pub fn hand_over(session: &Session) {
+    if session.has_deleted() && process::is_single_threaded() {
+        // Should there be no child, we wait ourselves.
+        let _ = process::in_child(Some(session.as_raw_fd()), &|| std::thread::sleep(FREED));
     }
 }
 

@@ -36,16 +36,22 @@ pub enum Holder {
 impl Claims<'_> {
     /// The leases of a network.
     pub fn leases(&self, network: &NetworkName) -> Result<Leases, StoreError> {
-        self.0.ensure("leases")?.ensure(network.as_str()).map(Leases)
+        self.of("leases", network.as_str()).map(Leases)
     }
 
     /// How many addresses of a network are given out or on their way back.
     pub fn count(&self, network: &NetworkName) -> Result<usize, StoreError> {
-        let Some(leases) = self.0.sub("leases")?.map(|dir| dir.sub(network.as_str())).transpose()?.flatten()
-        else {
-            return Ok(0);
-        };
-        Ok(Leases(leases).addresses()?.len())
+        Ok(self.leases(network)?.addresses()?.len())
+    }
+
+    /// The directory of a kind of claims, if there are any. Looking and giving back need no room on the disk.
+    fn of(&self, kind: &str, of: &str) -> Result<Option<Dir>, StoreError> {
+        self.0.sub(kind)?.map_or(Ok(None), |dir| dir.sub(of))
+    }
+
+    /// The same, made where it is missing.
+    fn ensure(&self, kind: &str, of: &str) -> Result<Dir, StoreError> {
+        self.0.ensure(kind)?.ensure(of)
     }
 
     /// Claims everything an endpoint has. The caller has looked that it is free; should something not be
@@ -53,13 +59,13 @@ impl Claims<'_> {
     pub fn take(&self, endpoint: &Endpoint) -> Result<Option<String>, StoreError> {
         let Some(wire) = &endpoint.wire else { return Ok(None) };
         let (key, network) = (endpoint.id.key(), endpoint.network());
-        let leases = self.leases(network)?;
+        let leases = self.ensure("leases", network.as_str())?;
         for net in &wire.addresses {
-            if !leases.0.claim(&net.addr().to_string(), &key)? {
+            if !leases.claim(&net.addr().to_string(), &key)? {
                 return Ok(Some(format!("address {}", net.addr())));
             }
         }
-        if !self.macs(network)?.claim(&wire.mac.to_string(), &key)? {
+        if !self.ensure("macs", network.as_str())?.claim(&wire.mac.to_string(), &key)? {
             return Ok(Some(format!("hardware address {}", wire.mac)));
         }
         for publish in &wire.publish {
@@ -75,42 +81,41 @@ impl Claims<'_> {
     pub fn give_back(&self, endpoint: &Endpoint, leaving: Option<&str>) -> Result<(), StoreError> {
         let Some(wire) = &endpoint.wire else { return Ok(()) };
         let (key, network) = (endpoint.id.key(), endpoint.network());
-        let leases = self.leases(network)?;
-        for net in &wire.addresses {
-            let name = net.addr().to_string();
-            match (leases.0.claimant(&name)?.as_deref() == Some(&*key), leaving) {
-                (true, Some(device)) => leases.0.reclaim(&name, &format!("{LEAVING}{device}"))?,
-                (true, None) => drop(leases.0.remove(&name)?),
-                (false, _) => {}
+        if let Some(leases) = self.of("leases", network.as_str())? {
+            for net in &wire.addresses {
+                give_address(&leases, net.addr(), (&key, leaving))?;
             }
         }
-        give(&self.macs(network)?, &wire.mac.to_string(), &key)?;
+        if let Some(macs) = self.of("macs", network.as_str())? {
+            give(&macs, &wire.mac.to_string(), &key)?;
+        }
         wire.publish.iter().try_for_each(|publish| self.give_port(publish, &key))
     }
 
     /// Gives back every claim whose owner `known` does not know, and tells which they were.
-    pub fn collect(&self, known: Known<'_>) -> Result<Vec<String>, StoreError> {
+    pub fn collect(&self, known: &dyn Fn(&str) -> bool) -> Result<Vec<String>, StoreError> {
         let mut collected = Vec::new();
         for (kind, depth) in [("leases", 1), ("macs", 1), ("ports", 2), ("ranges", 0)] {
             if let Some(dir) = self.0.sub(kind)? {
-                collect(&dir, depth, (known, &mut collected))?;
+                collect(&dir, depth, &mut Collection { known, collected: &mut collected })?;
             }
         }
         Ok(collected)
     }
 
-    fn macs(&self, network: &NetworkName) -> Result<Dir, StoreError> {
-        self.0.ensure("macs")?.ensure(network.as_str())
-    }
-
     /// Who has a hardware address.
     pub fn mac_owner(&self, network: &NetworkName, mac: Mac) -> Result<Option<String>, StoreError> {
-        self.macs(network)?.claimant(&mac.to_string())
+        self.of("macs", network.as_str())?.map_or(Ok(None), |macs| macs.claimant(&mac.to_string()))
     }
 
     fn take_port(&self, publish: &Publish, key: &str) -> Result<bool, StoreError> {
         for piece in publish.pieces() {
-            let (dir, name) = self.port_claim(piece.listen)?;
+            let (dir, name) = match place(piece.listen) {
+                Place::Port(port, name) => {
+                    (self.ensure("ports", piece.listen.protocol.as_str())?.ensure(&port)?, name)
+                }
+                Place::Range(name) => (self.0.ensure("ranges")?, name),
+            };
             if !dir.claim(&name, key)? {
                 return Ok(false);
             }
@@ -120,35 +125,25 @@ impl Claims<'_> {
 
     fn give_port(&self, publish: &Publish, key: &str) -> Result<(), StoreError> {
         for listen in publish.pieces().into_iter().map(|piece| piece.listen) {
-            let (dir, name) = self.port_claim(listen)?;
-            give(&dir, &name, key)?;
-            if listen.ports.count() == 1 {
-                self.ports(listen.protocol)?.remove_dir(&listen.ports.first().to_string())?;
+            match place(listen) {
+                Place::Range(name) => {
+                    self.0.sub("ranges")?.map_or(Ok(()), |ranges| give(&ranges, &name, key))?;
+                }
+                Place::Port(port, name) => {
+                    let Some(ports) = self.of("ports", listen.protocol.as_str())? else { continue };
+                    ports.sub(&port)?.map_or(Ok(()), |dir| give(&dir, &name, key))?;
+                    ports.remove_dir(&port)?;
+                }
             }
         }
         Ok(())
-    }
-
-    fn ports(&self, protocol: Protocol) -> Result<Dir, StoreError> {
-        self.0.ensure("ports")?.ensure(protocol.as_str())
-    }
-
-    /// Where the claim of a port or of a range is.
-    fn port_claim(&self, listen: Listen) -> Result<(Dir, String), StoreError> {
-        let (ip, ports) = (listen.host.ip(), listen.ports);
-        if ports.count() == 1 {
-            return Ok((self.ports(listen.protocol)?.ensure(&ports.first().to_string())?, ip.to_string()));
-        }
-        Ok((self.0.ensure("ranges")?, format!("{}:{}-{}:{ip}", listen.protocol, ports.first(), ports.last())))
     }
 
     /// What is published in the way of `listen`. It looks at the ports asked about and at the few ranges,
     /// not at everything that is published.
     pub fn bindings(&self, listen: Listen) -> Result<Vec<Binding>, StoreError> {
         let mut found = self.ranges()?;
-        let Some(ports) =
-            self.0.sub("ports")?.map(|dir| dir.sub(listen.protocol.as_str())).transpose()?.flatten()
-        else {
+        let Some(ports) = self.of("ports", listen.protocol.as_str())? else {
             return Ok(conflicting(found, listen));
         };
         for port in self.candidates(&ports, listen)? {
@@ -182,50 +177,70 @@ impl Claims<'_> {
     }
 }
 
-/// The leases of one network.
+/// The leases of one network; none where there never were any.
 #[derive(Debug)]
-pub struct Leases(Dir);
+pub struct Leases(Option<Dir>);
 
 impl Leases {
     /// Who has an address.
     pub fn holder(&self, ip: IpAddr) -> Result<Option<Holder>, StoreError> {
-        Ok(self.0.claimant(&ip.to_string())?.map(holder))
+        Ok(self.claimant(&ip.to_string())?.map(holder))
     }
 
     /// Every address that somebody has.
     pub fn addresses(&self) -> Result<Vec<IpAddr>, StoreError> {
-        Ok(self.0.names()?.iter().filter_map(|name| name.parse().ok()).collect())
+        let Some(dir) = &self.0 else { return Ok(Vec::new()) };
+        Ok(dir.names()?.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// The address that was given out last.
     pub fn last(&self, family: Family) -> Result<Option<IpAddr>, StoreError> {
-        Ok(self.0.claimant(last_name(family))?.and_then(|ip| ip.parse().ok()))
+        Ok(self.claimant(last_name(family))?.and_then(|ip| ip.parse().ok()))
     }
 
     /// Notes the address that was given out last.
     pub fn set_last(&self, ip: IpAddr) -> Result<(), StoreError> {
-        self.0.reclaim(last_name(Family::of(ip)), &ip.to_string())
+        self.0.as_ref().map_or(Ok(()), |dir| dir.reclaim(last_name(Family::of(ip)), &ip.to_string()))
     }
 
     /// Gives back an address, whoever had it: for what no endpoint has any more.
     pub fn forget(&self, ip: IpAddr) -> Result<(), StoreError> {
-        self.0.remove(&ip.to_string()).map(|_| ())
+        self.0.as_ref().map_or(Ok(()), |dir| dir.remove(&ip.to_string()).map(|_| ()))
+    }
+
+    fn claimant(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.0.as_ref().map_or(Ok(None), |dir| dir.claimant(name))
     }
 }
 
-/// Whether an owner exists.
-type Known<'a> = &'a dyn Fn(&str) -> bool;
+/// Where the claim of a port or of a range is.
+enum Place {
+    /// In the directory of this port, under this name.
+    Port(String, String),
+    /// Among the ranges, under this name.
+    Range(String),
+}
+
+fn place(listen: Listen) -> Place {
+    let (ip, ports) = (listen.host.ip(), listen.ports);
+    match ports.count() {
+        1 => Place::Port(ports.first().to_string(), ip.to_string()),
+        _ => Place::Range(format!("{}:{}-{}:{ip}", listen.protocol, ports.first(), ports.last())),
+    }
+}
+
+/// What is collected: the claims of owners that are not known.
+struct Collection<'a> {
+    known: &'a dyn Fn(&str) -> bool,
+    collected: &'a mut Vec<String>,
+}
 
 /// Collects in a directory, `depth` levels above its claims.
-fn collect(
-    dir: &Dir,
-    depth: u32,
-    (known, collected): (Known<'_>, &mut Vec<String>),
-) -> Result<(), StoreError> {
+fn collect(dir: &Dir, depth: u32, into: &mut Collection<'_>) -> Result<(), StoreError> {
     for name in dir.names()? {
         if depth > 0 {
             if let Some(sub) = dir.sub(&name)? {
-                collect(&sub, depth - 1, (known, collected))?;
+                collect(&sub, depth - 1, into)?;
             }
             // Only the directories of ports come and go with their claims.
             if depth == 1 && name.parse::<u16>().is_ok() {
@@ -234,9 +249,9 @@ fn collect(
             continue;
         }
         let owner = dir.claimant(&name)?.unwrap_or_default();
-        if !name.starts_with("last") && !owner.starts_with(LEAVING) && !known(&owner) {
+        if !name.starts_with("last") && !owner.starts_with(LEAVING) && !(into.known)(&owner) {
             dir.remove(&name)?;
-            collected.push(format!("{}/{name} of {owner}", dir.path()));
+            into.collected.push(format!("{}/{name} of {owner}", dir.path()));
         }
     }
     Ok(())
@@ -253,6 +268,16 @@ fn last_name(family: Family) -> &'static str {
     match family {
         Family::V4 => "last4",
         Family::V6 => "last6",
+    }
+}
+
+/// Gives an address back if it is `key`'s: to nobody, or to the device that is on its way out.
+fn give_address(leases: &Dir, ip: IpAddr, (key, leaving): (&str, Option<&str>)) -> Result<(), StoreError> {
+    let name = ip.to_string();
+    match (leases.claimant(&name)?.as_deref() == Some(key), leaving) {
+        (true, Some(device)) => leases.reclaim(&name, &format!("{LEAVING}{device}")),
+        (true, None) => leases.remove(&name).map(|_| ()),
+        (false, _) => Ok(()),
     }
 }
 

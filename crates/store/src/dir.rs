@@ -1,8 +1,9 @@
 //! A directory by its descriptor. Names are single components; no symbolic link is ever followed.
 
 use crate::error::StoreError;
+use crate::steps::{self, Needs};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 
@@ -75,7 +76,8 @@ impl Dir {
         if let Some(dir) = self.sub(name)? {
             return Ok(dir);
         }
-        match rustix::fs::mkdirat(&self.fd, name, DIR_MODE) {
+        let made = steps::pass(Needs::Room).and_then(|()| rustix::fs::mkdirat(&self.fd, name, DIR_MODE));
+        match made {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(StoreError::io(format!("create {}", self.join(name)))(error)),
         }
@@ -83,18 +85,22 @@ impl Dir {
         Ok(Dir { fd, path: self.join(name) })
     }
 
-    /// Reads a file; none where there is none.
+    /// Reads a file; none where there is none. What is no file reads as an empty one: it makes no sense either.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::NXIO) => return Ok(Some(Vec::new())),
             Err(error) => return Err(StoreError::io(format!("open {}", self.join(name)))(error)),
         };
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::fs::File::from(fd), &mut bytes)
-            .map_err(StoreError::io(format!("read {}", self.join(name))))?;
-        Ok(Some(bytes))
+        match std::io::Read::read_to_end(&mut std::fs::File::from(fd), &mut bytes) {
+            Err(error) if error.kind() != std::io::ErrorKind::IsADirectory => {
+                Err(StoreError::io(format!("read {}", self.join(name)))(error))
+            }
+            _ => Ok(Some(bytes)),
+        }
     }
 
     /// Writes a file whole: under another name first, then renamed, so that nobody ever sees half of it.
@@ -112,27 +118,33 @@ impl Dir {
 
     fn write_temporary(&self, name: &str, bytes: &[u8], durability: Durability) -> std::io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        steps::pass(Needs::Room)?;
         let mut file = std::fs::File::from(rustix::fs::openat(&self.fd, name, flags, FILE_MODE)?);
-        std::io::Write::write_all(&mut file, bytes)?;
+        let (first, rest) = bytes.split_at(steps::middle(bytes.len()));
+        std::io::Write::write_all(&mut file, first)?;
+        steps::pass(Needs::Room)?;
+        std::io::Write::write_all(&mut file, rest)?;
         if durability == Durability::Disk { file.sync_all() } else { Ok(()) }
     }
 
     fn rename_within(&self, from: &str, to: &str) -> std::io::Result<()> {
+        steps::pass(Needs::Nothing)?;
         Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
     }
 
     /// Makes the directory itself survive a loss of power: the names in it.
     pub fn sync(&self) -> Result<(), StoreError> {
-        rustix::fs::fsync(&self.fd).map_err(StoreError::io(format!("sync {}", self.path)))
+        steps::pass(Needs::Nothing)
+            .and_then(|()| rustix::fs::fsync(&self.fd))
+            .map_err(StoreError::io(format!("sync {}", self.path)))
     }
 
     /// Moves a file into another directory.
     pub fn rename(&self, from: &str, to: &Dir, name: &str) -> Result<(), StoreError> {
-        rustix::fs::renameat(&self.fd, from, &to.fd, name).map_err(StoreError::io(format!(
-            "move {} to {}",
-            self.join(from),
-            to.join(name)
-        )))
+        let act = || format!("move {} to {}", self.join(from), to.join(name));
+        let moved =
+            steps::pass(Needs::Nothing).and_then(|()| rustix::fs::renameat(&self.fd, from, &to.fd, name));
+        moved.map_err(StoreError::io(act()))
     }
 
     /// Removes a file or a claim; false where there is none.
@@ -153,16 +165,29 @@ impl Dir {
     }
 
     fn unlink(&self, name: &str, flags: AtFlags) -> Result<bool, StoreError> {
-        match rustix::fs::unlinkat(&self.fd, name, flags) {
+        match steps::pass(Needs::Nothing).and_then(|()| rustix::fs::unlinkat(&self.fd, name, flags)) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(StoreError::io(format!("remove {}", self.join(name)))(error)),
         }
     }
 
+    /// Removes a directory with all that is in it, if there is one.
+    pub fn remove_tree(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.join(name);
+        let done =
+            steps::pass(Needs::Nothing).map_err(Into::into).and_then(|()| std::fs::remove_dir_all(&path));
+        match done {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io(format!("remove {path}"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a claim; false where there is one already.
     pub fn claim(&self, name: &str, owner: &str) -> Result<bool, StoreError> {
-        match rustix::fs::symlinkat(owner, &self.fd, name) {
+        match steps::pass(Needs::Room).and_then(|()| rustix::fs::symlinkat(owner, &self.fd, name)) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             Err(error) => Err(StoreError::io(format!("write {}", self.join(name)))(error)),
@@ -186,21 +211,39 @@ impl Dir {
         }
     }
 
-    /// The names in the directory, without those of unfinished files.
-    pub fn names(&self) -> Result<Vec<String>, StoreError> {
-        Ok(self.all_names()?.into_iter().filter(|name| !name.starts_with('.')).collect())
+    /// How long ago a claim was made; none where there is none.
+    pub fn age(&self, name: &str) -> Option<std::time::Duration> {
+        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let since =
+            std::time::Duration::new(stat.st_mtime.try_into().ok()?, stat.st_mtime_nsec.try_into().ok()?);
+        (std::time::SystemTime::UNIX_EPOCH + since).elapsed().ok()
     }
 
-    /// Removes the files that somebody began to write and never finished.
+    /// The names in the directory, without those of unfinished files.
+    pub fn names(&self) -> Result<Vec<String>, StoreError> {
+        let entries = self.entries()?.into_iter().map(|(name, _)| name);
+        Ok(entries.filter(|name| !name.starts_with('.')).collect())
+    }
+
+    /// Removes the files that somebody began to write and never finished, here and in what is below.
     pub fn sweep(&self) -> Result<(), StoreError> {
-        for name in self.all_names()?.iter().filter(|name| name.starts_with('.') && name.ends_with(".tmp")) {
-            self.remove(name)?;
+        for (name, is_dir) in self.entries()? {
+            if is_dir {
+                self.sub(&name)?.map_or(Ok(()), |dir| dir.sweep())?;
+            } else if name.starts_with('.') && name.ends_with(".tmp") {
+                self.remove(&name)?;
+            }
         }
         Ok(())
     }
 
     /// The names in the directory, also those of unfinished files.
     pub(crate) fn all_names(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Every name, and whether it is a directory's.
+    fn entries(&self) -> Result<Vec<(String, bool)>, StoreError> {
         let fail = || format!("list {}", self.path);
         let fd = open_dir(&self.fd, ".").map_err(StoreError::io(fail()))?;
         let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
@@ -210,7 +253,7 @@ impl Dir {
             let entry = entry.map_err(StoreError::io(fail()))?;
             let name = entry.file_name().to_string_lossy();
             if !matches!(&*name, "." | "..") {
-                names.push(name.into_owned());
+                names.push((name.into_owned(), entry.file_type() == FileType::Directory));
             }
         }
         Ok(names)

@@ -43,6 +43,18 @@ pub enum Pending {
     Remove(Box<Network>),
 }
 
+impl Pending {
+    /// The name of its file.
+    fn file(&self) -> String {
+        match self {
+            Pending::Attach(journal) => file(ATTACH, &journal.endpoint.id.key()),
+            Pending::Detach(journal) => file(DETACH, &journal.endpoint.id.key()),
+            Pending::Create(creation) => file(CREATE, creation.network.name.as_str()),
+            Pending::Remove(network) => file(REMOVE, network.name.as_str()),
+        }
+    }
+}
+
 /// The files of changes that have begun.
 #[derive(Debug)]
 pub struct Changes(pub(crate) Dir);
@@ -67,13 +79,14 @@ impl Changes {
     }
 
     fn read_one(&self, name: &str) -> Result<Option<Pending>, StoreError> {
-        Ok(match name.split_once(':').map(|(kind, _)| kind) {
+        let change = match name.split_once(':').map(|(kind, _)| kind) {
             Some(ATTACH) => self.body(name)?.map(|j| Pending::Attach(Box::new(j))),
             Some(DETACH) => self.body(name)?.map(|j| Pending::Detach(Box::new(j))),
             Some(CREATE) => self.body(name)?.map(|c| Pending::Create(Box::new(c))),
             Some(REMOVE) => self.body(name)?.map(|n| Pending::Remove(Box::new(n))),
             _ => None,
-        })
+        };
+        Ok(change.filter(|change| change.file() == name))
     }
 
     fn body<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {

@@ -16,6 +16,8 @@
 //!   macs/NETWORK/MAC        -> key
 //!   ports/PROTO/PORT/IP     -> key
 //!   ranges/PROTO:A-B:IP     -> key
+//!   loopback/                      what the loopback proxy serves (see the crate `proxy`)
+//!   loopback-hooks          -> cgroup  the kernel serves loopback clients, by hooks of this cgroup
 //!   quarantine/                    files that made no sense
 //! ```
 //!
@@ -31,6 +33,7 @@ mod journal;
 mod lock;
 mod record;
 mod runtime;
+pub mod steps;
 mod store;
 
 pub use claims::{Binding, Claims, Holder, Leases};

@@ -3,12 +3,13 @@
 
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
-use crate::record::{self, Read};
+use crate::record;
 use qiao_core::SandboxName;
 use qiao_core::driver::Active;
 use qiao_core::plan::Sysctl;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The host's settings as they were before we changed them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,14 +26,27 @@ impl Saved {
     }
 }
 
-const SAVED: &str = "host.json";
-const ACTIVE: &str = "active.json";
+/// How the host was before us; nothing where no network is in use.
+pub const SAVED: &str = "host.json";
+/// The networks in use.
+pub const ACTIVE: &str = "active.json";
 const GENERATION: &str = "generation";
 const BOOT: &str = "boot";
+const DELETED: &str = "deleted";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// What a new boot discards.
-const OF_A_BOOT: [&str; 8] =
-    ["active", "pending", "endpoints", "leases", "macs", "ports", "ranges", "containers"];
+const OF_A_BOOT: [&str; 10] = [
+    "active",
+    "pending",
+    "endpoints",
+    "leases",
+    "macs",
+    "ports",
+    "ranges",
+    "containers",
+    "loopback",
+    "loopback-hooks",
+];
 
 /// Discards what another boot left: its containers are gone, so their leases must be.
 pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
@@ -42,28 +56,13 @@ pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
         return Ok(());
     }
     if then.is_some() {
-        for name in OF_A_BOOT {
-            let path = format!("{}/{name}", run.path());
-            match std::fs::remove_dir_all(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::io(format!("remove {path}"))(e));
-                }
-                _ => {}
-            }
-        }
+        OF_A_BOOT.into_iter().try_for_each(|name| run.remove_tree(name))?;
         run.remove(SAVED)?;
         run.remove(GENERATION)?;
+        run.remove(DELETED)?;
         run.remove(ACTIVE)?;
     }
     run.reclaim(BOOT, now.trim())
-}
-
-/// How the host was before us; nothing where no network is in use.
-pub fn saved(run: &Dir) -> Result<Saved, StoreError> {
-    Ok(match record::read(run, SAVED)? {
-        Read::Good(saved) => saved,
-        Read::Absent | Read::Bad(_) => Saved::default(),
-    })
 }
 
 /// Notes how the host was before us; an empty note removes it.
@@ -84,12 +83,14 @@ pub fn set_generation(run: &Dir, generation: u32) {
     let _ = run.reclaim(GENERATION, &generation.to_string());
 }
 
-/// The networks in use.
-pub fn active(run: &Dir) -> Result<Active, StoreError> {
-    Ok(match record::read(run, ACTIVE)? {
-        Read::Good(active) => active,
-        Read::Absent | Read::Bad(_) => Active::new(),
-    })
+/// Whether the firewall had something deleted less than `limit` ago.
+pub fn deleted_within(run: &Dir, limit: Duration) -> bool {
+    run.age(DELETED).is_some_and(|age| age < limit)
+}
+
+/// Notes that the firewall had something deleted. Losing it costs a moment of waiting, no more.
+pub fn note_deletion(run: &Dir) {
+    let _ = run.reclaim(DELETED, "now");
 }
 
 /// Notes which networks are in use; none removes the note.

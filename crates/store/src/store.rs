@@ -10,6 +10,7 @@ use crate::runtime::{self, Saved};
 use qiao_core::driver::Active;
 use qiao_core::{Endpoint, Network, NetworkName, SandboxName};
 use std::cell::RefCell;
+use std::time::Duration;
 
 /// Where an engine keeps its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Store {
         let Some(dir) = self.networks_dir()? else { return Ok(Vec::new()) };
         let mut networks = Vec::new();
         for file in dir.names()? {
-            networks.extend(self.good(&dir, &file)?);
+            networks.extend(self.good_network(&dir, &file)?);
         }
         networks.sort_by(|a: &Network, b| a.name.cmp(&b.name));
         Ok(networks)
@@ -72,7 +73,7 @@ impl Store {
     /// One network.
     pub fn network(&self, name: &NetworkName) -> Result<Option<Network>, StoreError> {
         match self.networks_dir()? {
-            Some(dir) => self.good(&dir, &format!("{name}.json")),
+            Some(dir) => self.good_network(&dir, &format!("{name}.json")),
             None => Ok(None),
         }
     }
@@ -85,11 +86,32 @@ impl Store {
         Dir::open_root(&self.paths.state)?.sub("networks")
     }
 
-    /// Reads a record, setting one aside that makes no sense.
-    fn good<T: serde::de::DeserializeOwned>(&self, dir: &Dir, file: &str) -> Result<Option<T>, StoreError> {
+    fn good_network(&self, dir: &Dir, file: &str) -> Result<Option<Network>, StoreError> {
+        self.good(dir, file, |network: &Network| format!("{}.json", network.name) == file)
+    }
+
+    fn good_endpoint(
+        &self,
+        dir: &Dir,
+        (sandbox, file): (&SandboxName, &str),
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let is_its = |journal: &Journal| {
+            journal.endpoint.sandbox() == sandbox && endpoint_file(&journal.endpoint) == file
+        };
+        Ok(self.good(dir, file, is_its)?.map(|journal| journal.endpoint))
+    }
+
+    /// Reads a record, setting one aside that makes no sense or is not what its name says.
+    fn good<T: serde::de::DeserializeOwned>(
+        &self,
+        dir: &Dir,
+        file: &str,
+        is_its: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, StoreError> {
         match record::read(dir, file)? {
             Read::Absent => Ok(None),
-            Read::Good(body) => Ok(Some(body)),
+            Read::Good(body) if is_its(&body) => Ok(Some(body)),
+            Read::Good(_) => self.quarantine(dir, file, "it is of something else").map(|()| None),
             Read::Bad(why) => self.quarantine(dir, file, &why).map(|()| None),
         }
     }
@@ -97,9 +119,15 @@ impl Store {
     /// Sets a file aside that makes no sense, and notes it for the user.
     pub fn quarantine(&self, dir: &Dir, file: &str, why: &str) -> Result<(), StoreError> {
         let aside = self.run.ensure("quarantine")?;
-        let Some(bytes) = dir.read(file)? else { return Ok(()) };
-        aside.write(file, &bytes, Durability::Boot)?;
-        dir.remove(file)?;
+        // Every container has its eth0.json: the directory's name keeps them apart.
+        let above = dir.path().rsplit('/').next().unwrap_or_default();
+        let name = format!("{above}:{file}");
+        if dir.rename(file, &aside, &name).is_err() {
+            // Another file system.
+            let Some(bytes) = dir.read(file)? else { return Ok(()) };
+            aside.write(&name, &bytes, Durability::Boot)?;
+            dir.remove(file)?;
+        }
         let note = format!("{}/{file} makes no sense ({why}); it was moved to {}", dir.path(), aside.path());
         self.notes.borrow_mut().push(note);
         Ok(())
@@ -113,7 +141,7 @@ impl Store {
     /// One endpoint's record.
     pub fn endpoint(&self, sandbox: &SandboxName, ifname: &str) -> Result<Option<Endpoint>, StoreError> {
         let Some(dir) = runtime::sandbox_dir(&self.run, sandbox)? else { return Ok(None) };
-        Ok(self.good::<Journal>(&dir, &format!("{ifname}.json"))?.map(|journal| journal.endpoint))
+        self.good_endpoint(&dir, (sandbox, &format!("{ifname}.json")))
     }
 
     /// The endpoints of a sandbox, by interface.
@@ -121,7 +149,7 @@ impl Store {
         let Some(dir) = runtime::sandbox_dir(&self.run, sandbox)? else { return Ok(Vec::new()) };
         let mut endpoints = Vec::new();
         for file in dir.names()? {
-            endpoints.extend(self.good::<Journal>(&dir, &file)?.map(|journal| journal.endpoint));
+            endpoints.extend(self.good_endpoint(&dir, (sandbox, &file))?);
         }
         endpoints.sort_by(|a, b| a.id.ifname.cmp(&b.id.ifname));
         Ok(endpoints)
@@ -147,12 +175,12 @@ impl Store {
 
     /// The networks in use, with how they were made.
     pub fn active(&self) -> Result<Active, StoreError> {
-        runtime::active(&self.run)
+        Ok(self.good(&self.run, runtime::ACTIVE, |_| true)?.unwrap_or_default())
     }
 
     /// How the host was before us.
     pub fn saved(&self) -> Result<Saved, StoreError> {
-        runtime::saved(&self.run)
+        Ok(self.good(&self.run, runtime::SAVED, |_| true)?.unwrap_or_default())
     }
 
     /// The firewall's generation after our last change.
@@ -183,17 +211,16 @@ impl Txn<'_> {
 
     /// Sets a change aside that makes no sense.
     pub fn drop_change(&self, file: &str) -> Result<(), StoreError> {
+        if file.starts_with('.') {
+            return Ok(()); // never finished: it goes when the store is swept
+        }
         self.quarantine(&self.changes()?.0, file, "it cannot be read")
     }
 
     /// Removes the files that a killed command began to write.
     pub fn sweep(&self) -> Result<(), StoreError> {
         self.run.sweep()?;
-        let leases = self.run.sub("leases")?;
-        let names = leases.as_ref().map(Dir::names).transpose()?.unwrap_or_default();
-        let of_networks = leases.iter().flat_map(|leases| names.iter().map(|name| leases.sub(name)));
-        let others = [self.run.sub("pending"), self.networks_dir()];
-        of_networks.chain(others).try_for_each(|dir| dir?.map_or(Ok(()), |dir| dir.sweep()))
+        self.networks_dir()?.map_or(Ok(()), |dir| dir.sweep())
     }
 
     /// The directory of all endpoints.
@@ -228,13 +255,7 @@ impl Txn<'_> {
     /// Forgets what a network gave out.
     pub fn forget_claims(&self, network: &NetworkName) -> Result<(), StoreError> {
         for kind in ["leases", "macs"] {
-            let path = format!("{}/{kind}/{network}", self.run.path());
-            match std::fs::remove_dir_all(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::io(format!("remove {path}"))(e));
-                }
-                _ => {}
-            }
+            self.run.sub(kind)?.map_or(Ok(()), |dir| dir.remove_tree(network.as_str()))?;
         }
         Ok(())
     }
@@ -242,6 +263,16 @@ impl Txn<'_> {
     /// Notes how the host was before us.
     pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
         runtime::save(&self.run, saved)
+    }
+
+    /// Whether the firewall had something deleted less than `limit` ago.
+    pub fn deleted_within(&self, limit: Duration) -> bool {
+        runtime::deleted_within(&self.run, limit)
+    }
+
+    /// Notes that the firewall had something deleted.
+    pub fn note_deletion(&self) {
+        runtime::note_deletion(&self.run);
     }
 
     /// Notes the firewall's generation.

@@ -3,12 +3,13 @@
 mod container;
 mod network;
 mod option;
+mod run;
 mod sandbox;
 mod tool;
 
-pub use container::*;
 pub use network::*;
-pub use option::{NetworkOption, OnOff, bridge_options, key_value, name_ip, network_option};
+pub use option::{NetworkOption, OnOff, bridge_options};
+pub use run::*;
 pub use sandbox::*;
 pub use tool::*;
 
@@ -29,10 +30,10 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 First steps:
-  qiao demo                                          see it work, nothing is left behind
+  qiao demo                          see it work; nothing is left behind
   qiao run -d --name web -p 8080:80 -- python3 -m http.server 80
-  qiao network create front                          a network of your own
-  qiao attach web --explain …                        each step as its ip or nft command
+  qiao network create front          a network of your own
+  qiao attach web --explain …        each step as its ip or nft command
 
 Exit codes: 0 done · 1 failed, nothing changed · 2 usage · 3 not permitted, or
 something remains · 4 not found · 5 in conflict · 6 the kernel lacks something";
@@ -92,6 +93,18 @@ pub enum Command {
     /// Networks: create, list, remove, connect
     #[command(subcommand, visible_alias = "net")]
     Network(Network),
+    /// Show it all in namespaces of its own, and leave nothing
+    Demo,
+    /// Run a command in a container of its own
+    Run(Box<Run>),
+    /// Run another command in a container
+    Exec(Exec),
+    /// Stop containers
+    Stop(Stop),
+    /// Remove containers
+    Rm(Remove),
+    /// Show what a container in the background has said
+    Logs(Logs),
     /// Attach a network namespace to a network
     Attach(Attach),
     /// Detach it again
@@ -140,8 +153,9 @@ fn one<A: Args>(
 ) -> Result<Cli, clap::Error> {
     words.remove(0);
     let about = Cli::command_about(name);
-    let command = clap::Command::new(name).bin_name(format!("qiao {name}")).about(about).term_width(80);
-    let matches = Global::augment_args(A::augment_args(command)).try_get_matches_from(words)?;
+    let command = clap::Command::new(name).bin_name(format!("qiao {name}")).term_width(80);
+    let command = Global::augment_args(A::augment_args(command)).about(about);
+    let matches = command.try_get_matches_from(words)?;
     Ok(Cli { global: Global::from_arg_matches(&matches)?, command: make(A::from_arg_matches(&matches)?) })
 }
 

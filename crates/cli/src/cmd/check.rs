@@ -67,6 +67,7 @@ pub fn repair(app: &App, args: &Repair) -> Done {
 /// Collects what belongs to containers that are gone.
 pub fn gc(app: &App) -> Done {
     let mut engine = app.engine()?;
+    super::life::tidy(&qiao_container::Containers::of(&app.paths().run), &mut engine);
     let collected = engine.gc()?;
     super::attach::tell_notes(&engine);
     tell_repaired(app, &collected);

@@ -3,6 +3,7 @@
 use super::{Done, OK};
 use crate::app::App;
 use crate::args::Info;
+use crate::output::error::chain;
 use crate::output::{line, print};
 use qiao_core::render;
 use serde_json::{Value, json};
@@ -42,7 +43,11 @@ pub fn run(app: &App, args: &Info) -> Done {
 }
 
 fn collect(app: &App) -> Result<Value, qiao_engine::EngineError> {
-    let engine = app.engine()?;
+    let mut engine = app.engine()?;
+    let loopback = match engine.kernel().loopback_way() {
+        Ok(way) => way.to_string(),
+        Err(error) => format!("none: {}", chain(&error)),
+    };
     let paths = app.paths();
     let facts = rustix::system::uname();
     Ok(json!({
@@ -56,6 +61,7 @@ fn collect(app: &App) -> Result<Value, qiao_engine::EngineError> {
         "networks": engine.networks()?.len(),
         "networks_in_use": engine.store().active()?.len(),
         "endpoints": engine.store().endpoints()?.len(),
+        "loopback": loopback,
         "labels": engine.settings().labels.join(","),
     }))
 }

@@ -3,12 +3,17 @@
 mod attach;
 mod check;
 mod config;
+mod demo;
+mod exec;
 mod info;
+mod life;
+mod logs;
 mod man;
 mod netns;
 mod network;
 mod port;
 mod ps;
+mod run;
 
 use crate::app::App;
 use crate::args::{Changing, Cli, Command, Network, Planned};
@@ -22,6 +27,9 @@ pub type Done = Result<ExitCode, EngineError>;
 /// Success.
 pub const OK: ExitCode = ExitCode::SUCCESS;
 
+pub use demo::{PLAY, play};
+pub use exec::enter;
+
 /// Carries out what was typed.
 pub fn run(cli: Cli) -> Done {
     let app = App { global: cli.global };
@@ -30,6 +38,12 @@ pub fn run(cli: Cli) -> Done {
 
 fn dispatch(app: &App, command: Command) -> Done {
     match command {
+        Command::Demo => demo::run(),
+        Command::Run(args) => run::run(app, &args),
+        Command::Exec(args) => exec::exec(app, &args),
+        Command::Stop(args) => life::stop(app, &args),
+        Command::Rm(args) => life::rm(app, &args),
+        Command::Logs(args) => logs::run(app, &args),
         Command::Attach(args) => attach::attach(app, &args),
         Command::Detach(args) => attach::detach(app, &args),
         Command::Network(command) => network::run(app, command),

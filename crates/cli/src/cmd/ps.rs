@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::args::Ps;
 use crate::output::table::{Table, cut};
 use crate::output::{format, json, line, print, time};
+use qiao_container::{Container, Containers, Status};
 use qiao_core::{Endpoint, SandboxName};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,11 +13,17 @@ use std::collections::BTreeMap;
 /// Lists containers and attached namespaces.
 pub fn run(app: &App, args: &Ps) -> Done {
     let store = app.store()?;
-    let mut sandboxes: BTreeMap<SandboxName, Vec<Endpoint>> = BTreeMap::new();
+    let mut all: BTreeMap<SandboxName, Row> = BTreeMap::new();
     for endpoint in store.endpoints()? {
-        sandboxes.entry(endpoint.sandbox().clone()).or_default().push(endpoint);
+        all.entry(endpoint.sandbox().clone()).or_default().endpoints.push(endpoint);
     }
-    let rows: Vec<Value> = sandboxes.iter().map(|(name, endpoints)| row(name, endpoints)).collect();
+    for container in Containers::of(&app.paths().run).all() {
+        let row = all.entry(container.spec.name.clone()).or_default();
+        row.container = Some(container);
+    }
+    let shown = |row: &&(SandboxName, Row)| args.all || row.1.is_up();
+    let all: Vec<(SandboxName, Row)> = all.into_iter().collect();
+    let rows: Vec<Value> = all.iter().filter(shown).map(|(name, row)| row.json(name)).collect();
     if app.global.json {
         line(json!({"schema": "qiao.containers/1", "containers": rows}));
     } else if args.quiet {
@@ -29,22 +36,57 @@ pub fn run(app: &App, args: &Ps) -> Done {
     Ok(OK)
 }
 
-fn row(name: &SandboxName, endpoints: &[Endpoint]) -> Value {
-    let join = |words: Vec<String>, with: &str| words.join(with);
-    let networks = endpoints.iter().map(|e| e.network().to_string()).collect();
-    let addresses = endpoints.iter().map(json::addresses).filter(|text| !text.is_empty()).collect();
-    let ports = endpoints.iter().flat_map(Endpoint::publish).map(ToString::to_string).collect();
-    let since = endpoints.iter().map(|e| e.attached).min().unwrap_or(0);
-    json!({
-        "ID": format!("{:012x}", qiao_core::owner::fnv(name.as_str(), 0) & 0xffff_ffff_ffff),
-        "Names": name,
-        "Command": "",
-        "Networks": join(networks, ","),
-        "Addresses": join(addresses, ","),
-        "Ports": join(ports, ", "),
-        "Status": format!("Attached {}", time::ago(since)),
-        "Netns": endpoints.iter().find_map(|e| e.netns.as_ref()).map(|n| n.path.clone()),
-    })
+/// What is known of a name: a container of ours, a namespace that somebody attached, or both.
+#[derive(Default)]
+struct Row {
+    container: Option<Container>,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Row {
+    fn is_up(&self) -> bool {
+        self.container.as_ref().is_none_or(Container::lives)
+    }
+
+    fn id(&self, name: &SandboxName) -> String {
+        match &self.container {
+            Some(container) => container.spec.id[..12].to_owned(),
+            None => format!("{:012x}", qiao_core::owner::fnv(name.as_str(), 0) & 0xffff_ffff_ffff),
+        }
+    }
+
+    fn status(&self) -> String {
+        let Some(container) = &self.container else {
+            let since = self.endpoints.iter().map(|e| e.attached).min().unwrap_or(0);
+            return format!("Attached {}", time::ago(since));
+        };
+        match container.state.status {
+            Status::Exited { code, at } => format!("Exited ({code}) {} ago", time::ago(at)),
+            Status::Created => "Created".into(),
+            Status::Running if container.lives() => format!("Up {}", time::ago(container.state.started)),
+            Status::Running => "Dead".into(),
+        }
+    }
+
+    fn json(&self, name: &SandboxName) -> Value {
+        let endpoints = &self.endpoints;
+        let networks: Vec<String> = endpoints.iter().map(|e| e.network().to_string()).collect();
+        let addresses: Vec<String> =
+            endpoints.iter().map(json::addresses).filter(|text| !text.is_empty()).collect();
+        let ports = endpoints.iter().flat_map(Endpoint::publish).map(ToString::to_string);
+        let ports: Vec<String> = ports.collect();
+        let command = self.container.as_ref().map(|c| c.spec.command.join(" ")).unwrap_or_default();
+        json!({
+            "ID": self.id(name),
+            "Names": name,
+            "Command": command,
+            "Networks": networks.join(","),
+            "Addresses": addresses.join(","),
+            "Ports": ports.join(", "),
+            "Status": self.status(),
+            "Netns": endpoints.iter().find_map(|e| e.netns.as_ref()).map(|n| n.path.clone()),
+        })
+    }
 }
 
 fn table(rows: &[Value], whole: bool) -> String {

@@ -7,10 +7,14 @@ pub fn rfc3339(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
+/// Now, in seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
 /// How long ago, as Docker says it: `3 minutes`.
 pub fn ago(seconds: u64) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    words(now.saturating_sub(seconds))
+    words(now().saturating_sub(seconds))
 }
 
 fn words(seconds: u64) -> String {

@@ -148,7 +148,7 @@ fn published(publish: &[Publish]) -> Vec<(Key, Value)> {
     let pieces: Vec<_> = publish.iter().flat_map(|p| p.pieces()).collect();
     let translated = pieces.iter().filter(|p| !p.listen.host.ip().is_loopback());
     let translated = translated.map(|p| (Key::Publish(p.listen), Value::Backend(p.backend)));
-    let local = pieces.iter().filter(|p| p.listen.host.covers_loopback());
+    let local = pieces.iter().filter(|p| p.listen.serves_loopback());
     let local = local.map(|p| (Key::Loopback(p.listen), Value::Backend(p.backend)));
     translated.chain(local).collect()
 }

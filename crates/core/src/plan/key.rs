@@ -14,12 +14,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Key {
-    /// A setting of the host's network namespace.
-    Sysctl(Sysctl),
     /// The constant rule set: the tables `inet qiao` and `bridge qiao`.
     Ruleset,
     /// A network's place in the rule set.
     Member(Member),
+    /// A setting of the host's network namespace: the host forwards only when the rules stand.
+    Sysctl(Sysctl),
     /// A bridge device.
     Bridge(IfName),
     /// An address of a bridge.
@@ -56,12 +56,13 @@ pub enum Key {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sysctl {
+    /// `net.ipv6.conf.IFNAME.accept_ra`: 2 keeps router advertisements although the host forwards. It comes
+    /// first: switching forwarding on drops the default routes of all others (`rt6_purge_dflt_routers`).
+    AcceptRa(IfName),
     /// `net.ipv4.ip_forward`.
     Forward4,
     /// `net.ipv6.conf.all.forwarding`.
     Forward6,
-    /// `net.ipv6.conf.IFNAME.accept_ra`: 2 keeps router advertisements although the host forwards.
-    AcceptRa(IfName),
 }
 
 impl Sysctl {

@@ -77,13 +77,13 @@ impl<'a> Batch<'a> {
     fn add(&mut self, op: &'a Op, (key, object): (&'a Key, &'a Object), places: &Places) -> Taken {
         match (key, &object.value) {
             (Key::Bridge(name), Value::Bridge { mac, mtu }) => {
-                self.push(
-                    op,
-                    [
-                        link::new_bridge(NewBridge { name, mac: *mac, mtu: *mtu }),
-                        link::mark(name, &object.owner.mark()),
-                    ],
-                );
+                self.push(op, [link::new_bridge(NewBridge { name, mac: *mac, mtu: *mtu })]);
+                // The kernel goes on behind a request that failed: if somebody else was faster, the mark would
+                // make his bridge ours.
+                if let Err(error) = self.send() {
+                    return Ok(Err(error));
+                }
+                self.push(op, [link::mark(name, &object.owner.mark())]);
                 self.push(op, has_ipv6().then(|| link::no_automatic_addresses(name)));
             }
             (Key::Veth(name), Value::Veth { .. }) => return self.veth(op, (name, object), places),

@@ -4,7 +4,7 @@
 mod host;
 mod nft;
 mod sandbox;
-mod skip;
+pub(crate) mod skip;
 
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
@@ -15,7 +15,7 @@ use qiao_core::plan::{Key, Op, Plan, Value};
 
 /// Which part of the kernel an operation is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     Sysctl,
     Nft,
     Host,
@@ -23,7 +23,7 @@ enum Part {
     Loopback,
 }
 
-fn part(op: &Op) -> Part {
+pub(crate) fn part(op: &Op) -> Part {
     let key = op.key();
     match key {
         Key::Sysctl(_) => Part::Sysctl,
@@ -47,6 +47,7 @@ pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), Appl
             Part::Loopback => crate::loopback::apply(linux, group)?,
         }
     }
+    crate::loopback::settle(linux);
     // The host's end of a link goes up last: only then the sandbox's gets its carrier, and its queue with it.
     ops.iter().try_for_each(|op| match op {
         Op::Add { key: Key::SandboxUp(name, link), .. } => {

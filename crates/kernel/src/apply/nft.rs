@@ -17,6 +17,8 @@ pub fn apply(linux: &mut Linux, group: &[Op]) -> Result<(), ApplyError> {
         Some(generation) => generation,
         None => linux.nft.generation().map_err(|e| failed(first, e))?,
     };
+    // What was seen counts for one try: whoever does not look again, to take something back, is not refused.
+    linux.seen = None;
     linux.nft.commit(&changes, Some(generation)).map_err(|e| failed(first, e))?;
     let after = generation.checked_add(1).unwrap_or(1);
     linux.seen = Some(after);

@@ -3,8 +3,9 @@
 use super::frame::{Frame, Meaning, frames};
 use crate::error::KernelError;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
-use rustix::fd::{AsRawFd, RawFd};
+use rustix::net::sockopt;
 use std::ops::Range;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// The answer to one request: the messages, or why it failed.
 pub type Answer = Result<Vec<(u16, Vec<u8>)>, KernelError>;
@@ -12,6 +13,9 @@ pub type Answer = Result<Vec<(u16, Vec<u8>)>, KernelError>;
 /// A datagram of the kernel is never larger than this: it fills 32 KiB where a receiver shows room
 /// (`netlink_recvmsg`, af_netlink.c), and a single larger message is sent alone.
 const RECEIVE: usize = 1 << 17;
+
+/// Every send buffer has room for this: what most messages are smaller than is not asked about.
+const SMALLEST_BUFFER: usize = 1 << 16;
 
 /// A netlink socket. It belongs to the network namespace in which it was opened, wherever its owner goes.
 pub struct Socket {
@@ -39,11 +43,6 @@ impl Socket {
         Ok(self)
     }
 
-    /// Its descriptor.
-    pub fn descriptor(&self) -> RawFd {
-        self.raw.as_raw_fd()
-    }
-
     /// Reserves the numbers of `count` requests.
     pub fn numbers(&mut self, count: u32) -> Range<u32> {
         let first = self.sequence + 1;
@@ -69,7 +68,21 @@ impl Socket {
 
     /// Sends a datagram without waiting for what comes of it.
     pub fn send(&mut self, datagram: &[u8]) -> Result<(), KernelError> {
+        self.make_room(datagram.len()).map_err(KernelError::io("make room for a large message"))?;
         self.raw.send(datagram, 0).map(|_| ()).map_err(KernelError::io("send to the kernel"))
+    }
+
+    /// A datagram is refused (`EMSGSIZE`) that is larger than the send buffer less 32 bytes (`netlink_sendmsg`):
+    /// 208 KiB unless somebody raised `net.core.wmem_default`. A thousand published ports are more.
+    fn make_room(&self, length: usize) -> rustix::io::Result<()> {
+        const SLACK: usize = 4096;
+        if length < SMALLEST_BUFFER - SLACK || sockopt::socket_send_buffer_size(&self.raw)? >= length + SLACK
+        {
+            return Ok(());
+        }
+        // Only with CAP_NET_ADMIN may it be larger than net.core.wmem_max.
+        sockopt::set_socket_send_buffer_size_force(&self.raw, length + SLACK)
+            .or_else(|_| sockopt::set_socket_send_buffer_size(&self.raw, length + SLACK))
     }
 
     /// Receives a datagram.
@@ -81,6 +94,12 @@ impl Socket {
     fn receive(&mut self) -> Result<(), KernelError> {
         self.buffer.clear();
         self.raw.recv(&mut self.buffer, 0).map(|_| ()).map_err(KernelError::io("receive from the kernel"))
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.raw.as_raw_fd()
     }
 }
 

@@ -2,14 +2,13 @@
 
 use crate::error::KernelError;
 use crate::netlink::Socket;
-use crate::sys::process;
 use qiao_nft::{Batch, Change, Query, Reply, parse};
+use rustix::fd::{AsRawFd, RawFd};
 
 /// A session.
 #[derive(Debug)]
 pub struct Session {
     socket: Socket,
-    /// Whether anything was deleted through it.
     deleted: bool,
 }
 
@@ -22,6 +21,16 @@ impl Session {
     /// The socket, for other kinds of netfilter messages.
     pub fn socket(&mut self) -> &mut Socket {
         &mut self.socket
+    }
+
+    /// Whether anything was deleted over this socket: closing it waits until that is freed.
+    pub fn has_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// Says that something deleted before may not be freed yet.
+    pub fn expect_freeing(&mut self) {
+        self.deleted = true;
     }
 
     /// The rule set's generation: every transaction of anybody increments it.
@@ -94,6 +103,7 @@ impl Session {
     /// the rule set since.
     pub fn commit(&mut self, changes: &[Change], generation: Option<u32>) -> Result<(), KernelError> {
         let numbers = self.socket.numbers(changes.len() as u32 + 2);
+        self.deleted |= changes.iter().any(Change::deletes);
         let mut batch = Batch::new(numbers.start).acknowledge_last();
         if let Some(generation) = generation {
             batch = batch.generation(generation);
@@ -104,7 +114,6 @@ impl Session {
         if batch.messages() == 0 {
             return Ok(());
         }
-        self.deleted |= changes.iter().any(is_deletion);
         self.socket.send(&batch.finish())?;
         let mut outcome = None;
         while outcome.is_none() {
@@ -133,16 +142,8 @@ impl Session {
     }
 }
 
-/// Closing the socket waits until what was deleted is freed (`nft_rcv_nl_event`, nf_tables_api.c), 10 to 25 ms
-/// of one RCU grace period. It is over and done with for everybody else, so a child does the waiting.
-impl Drop for Session {
-    fn drop(&mut self) {
-        if self.deleted && process::is_single_threaded() {
-            let _ = process::in_child(Some(self.socket.descriptor()), &|| ());
-        }
+impl AsRawFd for Session {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
-}
-
-fn is_deletion(change: &Change) -> bool {
-    matches!(change, Change::DelElements { .. } | Change::DelTable { .. })
 }

@@ -68,6 +68,15 @@ pub fn new_veth(veth: NewVeth<'_>) -> Request {
     new(attributes)
 }
 
+/// Makes a pair that is nobody's in particular: no mark, no master.
+pub fn plain_pair(own: &IfName, peer: &IfName, netns: RawFd) -> Request {
+    let mut other = LinkMessage::default();
+    other.attributes = vec![Attribute::IfName(peer.to_string()), Attribute::NetNsFd(netns)];
+    let data = LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other)));
+    let info = Attribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), data]);
+    new(vec![Attribute::IfName(own.to_string()), info])
+}
+
 fn end(name: &IfName, mac: Mac, mtu: u32) -> Vec<Attribute> {
     vec![
         Attribute::IfName(name.to_string()),

@@ -2,7 +2,7 @@
 
 use crate::error::KernelError;
 use qiao_core::IfName;
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::io;
 
 /// <linux/sockios.h>; libc gives them a type per C library.
@@ -51,6 +51,13 @@ impl Interfaces {
         // SIOCETHTOOL, is a `struct ethtool_value` of its caller's.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), number as _, &mut request.0) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// It tells which namespace it is in.
+impl AsFd for Interfaces {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -9,7 +9,7 @@ pub fn is_single_threaded() -> bool {
 }
 
 /// Runs `act` in a child that has none of our descriptors but `kept`, and does not wait for it: a caller that
-/// reads our output to its end must not wait either.
+/// reads our output to its end must not wait either. The child closes `kept` when it ends.
 pub fn in_child(kept: Option<RawFd>, act: &dyn Fn()) -> io::Result<()> {
     // SAFETY: this process has one thread (the caller looked), so the child's memory is whole and no lock in
     // it is held by a thread that does not exist there.
@@ -32,8 +32,33 @@ fn close_all_but(kept: Option<RawFd>) {
         // SAFETY: nothing in the child uses these descriptors again. (musl has no wrapper.)
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     };
-    let kept = kept.and_then(|fd| libc::c_uint::try_from(fd).ok());
-    let before = kept.and_then(|fd| fd.checked_sub(1));
-    before.into_iter().for_each(|last| close(0, last));
-    close(kept.map_or(0, |fd| fd + 1), libc::c_uint::MAX);
+    match kept.and_then(|kept| libc::c_uint::try_from(kept).ok()) {
+        Some(kept) => {
+            if let Some(last) = kept.checked_sub(1) {
+                close(0, last);
+            }
+            close(kept + 1, libc::c_uint::MAX);
+        }
+        None => close(0, libc::c_uint::MAX),
+    }
+}
+
+/// Starts this program once more as a process of its own: in its own session, with none of our descriptors and
+/// no terminal, and nothing of our surroundings. Nobody waits for it.
+pub fn start_detached(arguments: &[&str]) -> io::Result<()> {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("qiao").args(arguments).env_clear().current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: between fork and exec only the two system calls are made; they touch no memory and no lock.
+    // The descriptors are closed by exec, since the one that tells of its failure is needed until then.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            Ok(())
+        });
+    }
+    command.spawn().map(|_| ())
 }

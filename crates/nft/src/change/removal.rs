@@ -93,3 +93,19 @@ fn find<T: Value>(attributes: &Attributes<'_>, number: u16) -> Result<Option<T>,
     }
     Ok(None)
 }
+
+impl Change {
+    /// Whether something is deleted by it. What was deleted is freed after a grace period of RCU, and a
+    /// netlink socket that is closed before waits for it (`nft_rcv_nl_event`, nf_tables_api.c).
+    pub fn deletes(&self) -> bool {
+        !matches!(
+            self,
+            Change::NewTable(_)
+                | Change::NewChain(_)
+                | Change::NewRule(_)
+                | Change::InsertRule(_)
+                | Change::NewSet(_)
+                | Change::AddElements { .. }
+        )
+    }
+}

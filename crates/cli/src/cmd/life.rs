@@ -1,0 +1,97 @@
+//! `qiao stop`, `qiao rm`, and what is noted of a container's life.
+
+use super::run::into_engine;
+use super::{Done, OK};
+use crate::app::App;
+use crate::args::{Remove, Stop};
+use crate::output::{line, time};
+use qiao_container::state::State;
+use qiao_container::{Container, Containers, Process, Status};
+use qiao_core::{Code, Refusal, request};
+use qiao_engine::{Engine, EngineError};
+use qiao_kernel::Linux;
+use rustix::process::Signal;
+use std::time::Duration;
+
+/// How long a supervisor may take to take the network away.
+const TIDYING: Duration = Duration::from_secs(10);
+/// How long a killed process may take to end.
+const DYING: Duration = Duration::from_secs(5);
+
+/// A container whose command runs.
+pub fn running(state: &State, init: Option<Process>) -> State {
+    State { status: Status::Running, init, started: time::now(), ..state.clone() }
+}
+
+/// A container whose command has ended.
+pub fn exited(state: &State, code: u8) -> State {
+    State { status: Status::Exited { code, at: time::now() }, ..state.clone() }
+}
+
+/// Takes away what belongs to containers whose supervisor was killed: they have ended with it.
+pub fn tidy(containers: &Containers, engine: &mut Engine<Linux>) {
+    for name in containers.sweep() {
+        let request = request::Detach { sandbox: name.clone(), network: None, ifname: None };
+        let _ = engine.detach(&request);
+        if let Some(mut container) = containers.get(&name).filter(|container| !container.lives()) {
+            let _ = container.note(exited(&container.state, 137));
+        }
+    }
+}
+
+/// Stops containers.
+pub fn stop(app: &App, args: &Stop) -> Done {
+    let containers = Containers::of(&app.paths().run);
+    let found = args.names.iter().map(|name| containers.find(name)).collect::<Result<Vec<_>, _>>()?;
+    for (container, name) in found.iter().zip(&args.names) {
+        end(app, container, Some(Duration::from_secs(args.time)))?;
+        line(name);
+    }
+    Ok(OK)
+}
+
+/// Removes containers.
+pub fn rm(app: &App, args: &Remove) -> Done {
+    let containers = Containers::of(&app.paths().run);
+    let mut found = Vec::new();
+    for name in &args.names {
+        match containers.find(name) {
+            Err(Refusal { code: Code::NotFound, .. }) if args.force => {}
+            container => found.push((name, container?)),
+        }
+    }
+    if let Some((_, running)) = found.iter().find(|(_, container)| container.lives() && !args.force) {
+        let name = &running.spec.name;
+        return Err(Refusal::conflict(format!("container `{name}` runs"))
+            .fix(format!("qiao stop {name}"))
+            .fix(format!("qiao rm -f {name}"))
+            .into());
+    }
+    for (name, container) in found {
+        end(app, &container, None)?;
+        container.forget().map_err(into_engine)?;
+        line(name);
+    }
+    Ok(OK)
+}
+
+/// Ends a container; within `grace`, by itself. Its network is gone afterwards.
+fn end(app: &App, container: &Container, grace: Option<Duration>) -> Result<(), EngineError> {
+    if let Some(init) = container.state.init.filter(|_| container.lives()) {
+        let asked = grace.is_some_and(|grace| init.signal(Signal::TERM).is_ok() && init.await_end(grace));
+        if !asked {
+            let _ = init.signal(Signal::KILL);
+            init.await_end(DYING);
+        }
+    }
+    let supervised = container.state.supervisor.is_some_and(|process| !process.await_end(TIDYING));
+    if supervised {
+        let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        return Err(EngineError::failed(format!("wait for the end of `{}`", container.spec.name), error));
+    }
+    let containers = Containers::of(&app.paths().run);
+    if containers.get(&container.spec.name).is_some() {
+        tidy(&containers, &mut app.engine()?);
+    }
+    Ok(())
+}

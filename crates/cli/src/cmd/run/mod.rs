@@ -1,0 +1,107 @@
+//! `qiao run`: a container, its network, and the wait for its end.
+
+mod background;
+mod files;
+mod network;
+mod spec;
+
+use super::{Done, life};
+use crate::app::App;
+use crate::args::Run;
+use crate::output::{self, line};
+use network::Wires;
+use qiao_container::{Container, ContainerError, Containers, Output, Started, Status, logs::Log};
+use qiao_core::Refusal;
+use qiao_engine::EngineError;
+use std::process::ExitCode;
+
+/// Runs a container.
+pub fn run(app: &App, args: &Run) -> Done {
+    if args.detach && !background::is_supervisor() {
+        return background::start();
+    }
+    let spec = spec::of(args)?;
+    let mut engine = app.engine()?;
+    let wires = Wires::of(&engine, args)?;
+    let containers = Containers::of(&app.paths().run);
+    life::tidy(&containers, &mut engine);
+    drop(engine);
+    let mut container = containers.create(spec).map_err(into_engine)?;
+    let ended = supervise(app, &mut container, &wires);
+    finish(app, &mut container, ended)
+}
+
+/// The container's life, from its first process to its last.
+fn supervise(app: &App, container: &mut Container, wires: &Wires<'_>) -> Result<u8, RunError> {
+    let mut output = match container.spec.detached {
+        true => Output::Kept(Log::create(&container.log())?),
+        false => Output::Inherited,
+    };
+    let mut started = qiao_container::start(&container.spec, &output)?;
+    let endpoints = wires.attach(app, &container.spec, &started)?;
+    let files = wires.files(&app.settings().map_err(EngineError::from)?, &container.spec, &endpoints);
+    started.go(&files)?;
+    container.note(life::running(&container.state, started.process()))?;
+    if container.spec.detached {
+        line(&container.spec.id);
+        background::let_go();
+    }
+    Ok(wait(started, &mut output)?)
+}
+
+fn wait(started: Started, output: &mut Output) -> Result<u8, ContainerError> {
+    started.wait(output)
+}
+
+/// Takes the network away, and notes or forgets the container.
+fn finish(app: &App, container: &mut Container, ended: Result<u8, RunError>) -> Done {
+    let never_ran = container.state.status == Status::Created;
+    if let Ok(code) = &ended {
+        let note = container.note(life::exited(&container.state, *code));
+        note.map_err(into_engine)?;
+    }
+    let detached = network::detach(app, &container.spec.name);
+    if container.spec.remove || never_ran {
+        container.forget().map_err(into_engine)?;
+    }
+    let code = match ended {
+        Ok(code) => code,
+        Err(RunError::Container(ContainerError::Init { message, code })) => {
+            output::note(format!("error: {message}"));
+            code
+        }
+        Err(RunError::Container(error)) => return Err(into_engine(error)),
+        Err(RunError::Engine(error)) => return Err(error),
+    };
+    detached.map(|()| ExitCode::from(code))
+}
+
+/// Why a container did not come to its end.
+#[derive(Debug)]
+pub enum RunError {
+    /// It could not be started.
+    Container(ContainerError),
+    /// Its network could not be made.
+    Engine(EngineError),
+}
+
+impl From<ContainerError> for RunError {
+    fn from(error: ContainerError) -> Self {
+        RunError::Container(error)
+    }
+}
+
+impl From<EngineError> for RunError {
+    fn from(error: EngineError) -> Self {
+        RunError::Engine(error)
+    }
+}
+
+/// The same, as commands tell it.
+pub fn into_engine(error: ContainerError) -> EngineError {
+    match error {
+        ContainerError::Refused(refusal) => refusal.into(),
+        ContainerError::Io { act, source } => EngineError::failed(act, source),
+        ContainerError::Init { message, .. } => Refusal::invalid(message).into(),
+    }
+}

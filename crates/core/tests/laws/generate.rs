@@ -1,0 +1,242 @@
+//! Networks, endpoints, hosts, and what a kernel might show of them.
+
+use ipnet::IpNet;
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
+use qiao_core::endpoint::{Wire, host_if};
+use qiao_core::owner::EndpointId;
+use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
+use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Protocol, Publish};
+use qiao_core::subnet::Family;
+use qiao_core::{Bridge, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Pool, Subnet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The names are few, so that what is generated twice meets itself.
+const NETWORKS: [&str; 3] = ["blue", "red", "a-name.that_is-longer"];
+const SANDBOXES: [&str; 4] = ["c1", "c2", "web.1", "x"];
+
+pub fn protocol() -> impl Strategy<Value = Protocol> {
+    prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp), Just(Protocol::Sctp)]
+}
+
+pub fn mac() -> impl Strategy<Value = Mac> {
+    any::<[u8; 6]>().prop_filter_map("unicast", |mut bytes| {
+        bytes[0] &= 0xfe;
+        Mac::new(bytes).ok()
+    })
+}
+
+pub fn ports() -> impl Strategy<Value = PortRange> {
+    (1u16..=65500, 0u16..35).prop_map(|(first, more)| PortRange::new(first, first + more).unwrap())
+}
+
+/// A network of the number: its name, its device and its subnets are its own.
+fn network(number: usize) -> impl Strategy<Value = Network> {
+    (any::<[bool; 6]>(), 0u8..3, option::of(1280u32..9000)).prop_map(move |(flags, families, mtu)| {
+        let [internal, host_access, icc, isolate, masquerade, guard] = flags;
+        let v4 = Pool::new(format!("10.{number}.0.0/24").parse().unwrap());
+        let v6 = Pool::new(format!("fd00:{number}::/64").parse().unwrap());
+        let pools = match families {
+            0 => vec![v4],
+            1 => vec![v6],
+            _ => vec![v4, v6],
+        };
+        let device = IfName::new(&format!("br-{number}")).unwrap();
+        let bridge = Bridge {
+            device,
+            pools,
+            mtu,
+            internal,
+            host_access,
+            icc,
+            isolate,
+            masquerade,
+            guard,
+            publish_address: None,
+        };
+        bridge.check().unwrap();
+        let id = NetworkId::from_bytes([number as u8; 32]);
+        let name = NETWORKS[number].parse().unwrap();
+        Network { id, name, driver: Driver::Bridge(bridge), labels: Default::default(), created: 7 }
+    })
+}
+
+pub fn any_network() -> impl Strategy<Value = Network> {
+    (0..NETWORKS.len()).prop_flat_map(network)
+}
+
+fn address(pool: &Pool, host: u16) -> IpNet {
+    let ip: IpAddr = match pool.subnet.first() {
+        IpAddr::V4(first) => Ipv4Addr::from(u32::from(first) + 2 + u32::from(host % 200)).into(),
+        IpAddr::V6(first) => Ipv6Addr::from(u128::from(first) + 2 + u128::from(host)).into(),
+    };
+    pool.subnet.with_host(ip)
+}
+
+fn publish(addresses: Vec<IpNet>) -> impl Strategy<Value = Publish> {
+    (any::<Index>(), protocol(), any::<bool>(), ports(), 1u16..60000).prop_map(
+        move |(which, protocol, any, ports, port)| {
+            let ip = which.get(&addresses).addr();
+            let family = Family::of(ip);
+            let one = match family {
+                Family::V4 => IpAddr::from([192, 0, 2, 1]),
+                Family::V6 => "2001:db8::1".parse().unwrap(),
+            };
+            let host = if any { HostAddr::Any(family) } else { HostAddr::One(one) };
+            let port = if any && ports.count() > 1 { ports.first() } else { port };
+            Publish { listen: Listen { protocol, host, ports }, backend: Backend { ip, port } }
+        },
+    )
+}
+
+/// An endpoint of a network.
+fn endpoint(network: Network, sandbox: usize) -> impl Strategy<Value = Endpoint> {
+    let pools = network.bridge().unwrap().pools.clone();
+    (any::<u16>(), any::<bool>()).prop_flat_map(move |(host, guard)| {
+        let addresses: Vec<IpNet> = pools.iter().map(|pool| address(pool, host)).collect();
+        let (network, pools) = (network.clone(), pools.clone());
+        vec(publish(addresses.clone()), 0..3).prop_map(move |publish| {
+            let sandbox = SANDBOXES[sandbox].parse().unwrap();
+            let ifname =
+                IfName::new(&format!("eth{}", network.id.as_str().bytes().last().unwrap() - b'0')).unwrap();
+            let wire = Wire {
+                host_if: host_if(&sandbox, &ifname, 0),
+                mac: Mac::derived(network.mac_number(), addresses[0].addr()),
+                addresses: addresses.clone(),
+                mtu: 1500,
+                gateways: pools.iter().map(|pool| pool.gateway).collect(),
+                publish,
+                guard,
+                allow: Vec::new(),
+            };
+            let id = EndpointId { sandbox, ifname, network: network.name.clone() };
+            Endpoint { id, netns: None, wire: Some(wire), attached: 7 }
+        })
+    })
+}
+
+fn needs() -> impl Strategy<Value = HostNeeds> {
+    (0u8..4, any::<bool>()).prop_map(|(forward, was_off)| {
+        let families = [Family::V4, Family::V6];
+        let forward: Vec<_> = families
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| forward >> at & 1 == 1)
+            .map(|(_, f)| f)
+            .collect();
+        let saved = if was_off { vec![(Sysctl::Forward4, 0), (Sysctl::Forward6, 0)] } else { vec![] };
+        HostNeeds {
+            forward,
+            saved: saved.into_iter().collect(),
+            advertised: vec!["uplink".parse().unwrap()],
+            ruleset: 7,
+        }
+    })
+}
+
+/// What must exist for some networks and some of their endpoints.
+pub fn desired() -> impl Strategy<Value = State> {
+    let members = (0..NETWORKS.len(), btree_set(0..SANDBOXES.len(), 0..3), any::<bool>()).prop_flat_map(
+        |(number, sandboxes, hairpin)| {
+            network(number).prop_flat_map(move |network| {
+                let endpoints: Vec<_> =
+                    sandboxes.iter().map(|sandbox| endpoint(network.clone(), *sandbox)).collect();
+                endpoints.prop_map(move |endpoints| state(&network, &endpoints, hairpin))
+            })
+        },
+    );
+    (needs(), vec(members, 0..3)).prop_map(|(needs, members)| {
+        let mut all = host(&needs);
+        members.into_iter().for_each(|state| all.extend(state));
+        all
+    })
+}
+
+fn state(network: &Network, endpoints: &[Endpoint], hairpin: bool) -> State {
+    let bridge = network.bridge().unwrap();
+    let activation = Activation::new(network, bridge, (1500, hairpin));
+    let mut state = network_state(network, &activation);
+    endpoints.iter().for_each(|endpoint| state.extend(endpoint_state(network, &activation, endpoint)));
+    state
+}
+
+/// What somebody did to an object.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Untouched,
+    Gone,
+    Changed,
+    Foreign,
+    Unreadable,
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        12 => Just(Fate::Untouched),
+        3 => Just(Fate::Gone),
+        3 => Just(Fate::Changed),
+        1 => Just(Fate::Foreign),
+        2 => Just(Fate::Unreadable),
+    ]
+}
+
+/// What a kernel shows: of a state of ours, not all, not as it was, and not all of it ours.
+pub fn observed() -> impl Strategy<Value = Observed> {
+    desired().prop_flat_map(|state| {
+        vec(fate(), state.len()).prop_map(move |fates| {
+            let mut observed = Observed::default();
+            for ((key, object), fate) in state.iter().zip(fates) {
+                let marked = Ownership::Marked(object.owner.clone());
+                let (owner, value) = match fate {
+                    Fate::Gone => continue,
+                    Fate::Untouched => (marked, object.value.clone()),
+                    Fate::Changed => (marked, changed(&object.value)),
+                    Fate::Foreign => (Ownership::Foreign, changed(&object.value)),
+                    Fate::Unreadable => (Ownership::Ours, object.value.clone()),
+                };
+                observed.insert(key.clone(), owner, value);
+            }
+            observed
+        })
+    })
+}
+
+fn changed(value: &Value) -> Value {
+    match value.clone() {
+        Value::Number(number) => Value::Number(number ^ 1),
+        Value::Ruleset(digest) => Value::Ruleset(!digest),
+        Value::Bridge { mac, mtu } => Value::Bridge { mac, mtu: mtu + 1 },
+        Value::Veth { sandbox, peer, mac, mtu, .. } => Value::Veth { sandbox, peer, mac, mtu, bridge: None },
+        Value::Port { fixed, isolated, hairpin } => Value::Port { fixed: !fixed, isolated, hairpin },
+        Value::Mac(mac) => Value::Mac(mac.host_end()),
+        Value::Backend(backend) => Value::Backend(Backend { port: backend.port ^ 1 | 2, ..backend }),
+        other => other,
+    }
+}
+
+/// A subnet of any size that a network may have.
+pub fn subnet() -> impl Strategy<Value = Subnet> {
+    prop_oneof![
+        (any::<u32>(), 0u8..=32).prop_map(|(ip, len)| IpNet::new_assert(Ipv4Addr::from(ip).into(), len)),
+        (any::<u128>(), 0u8..=128).prop_map(|(ip, len)| IpNet::new_assert(Ipv6Addr::from(ip).into(), len)),
+    ]
+    .prop_map(Subnet::around)
+}
+
+pub fn owner() -> impl Strategy<Value = Owner> {
+    let word = "[A-Za-z0-9][A-Za-z0-9_.-]{0,127}";
+    prop_oneof![
+        Just(Owner::Host),
+        word.prop_map(|name| Owner::Network(name.parse().unwrap())),
+        (word, "[a-z]{1,14}[0-9]", word).prop_map(|(sandbox, ifname, network)| {
+            let (sandbox, ifname) = (sandbox.parse().unwrap(), ifname.parse().unwrap());
+            Owner::Endpoint(EndpointId { sandbox, ifname, network: network.parse().unwrap() })
+        }),
+    ]
+}
+
+/// A key that is always desired where anything is.
+pub const RULESET: Key = Key::Ruleset;

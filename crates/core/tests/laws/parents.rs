@@ -1,0 +1,60 @@
+//! What an object needs before it can be made, as Linux and the promises of the design have it.
+
+use qiao_core::plan::{Guard, Key, Object, State, Sysctl, Value};
+
+/// The keys among `all` without which `key` cannot be, or must not be yet.
+pub fn parents<'a>(key: &Key, object: &Object, all: &'a State) -> Vec<&'a Key> {
+    let needs = |other: &Key| match key {
+        _ if key.set().is_some() && *other == Key::Ruleset => true,
+        // The host forwards nothing that is not a container's, and loses no default route by it.
+        Key::Sysctl(Sysctl::Forward4 | Sysctl::Forward6) => {
+            matches!(other, Key::Ruleset | Key::Member(_) | Key::Sysctl(Sysctl::AcceptRa(_)))
+        }
+        Key::BridgeAddress(name, _) | Key::BridgeUp(name) | Key::Neighbour(name, _) => {
+            *other == Key::Bridge(name.clone())
+        }
+        Key::Veth(name) => is_bridge_of(object, other) || is_guard_of(name, other),
+        Key::Port(name) | Key::Fdb(name, _) => *other == Key::Veth(name.clone()),
+        // The host's end comes up last: whatever guards or steers its packets stands.
+        Key::HostUp(name) => match other {
+            Key::Veth(port) | Key::Port(port) | Key::Fdb(port, _) => port == name,
+            Key::SandboxAddress(..) | Key::SandboxUp(..) | Key::Route(..) => is_mine(object, other, all),
+            Key::Sysctl(_) | Key::Member(_) => true,
+            other => is_guard_of(name, other),
+        },
+        Key::SandboxAddress(sandbox, link, _) | Key::SandboxUp(sandbox, link) => {
+            is_pair(all, other, |s, peer| (s, peer) == (sandbox, link))
+        }
+        Key::Route(sandbox, _) => match (&object.value, other) {
+            (Value::Route { dev, .. }, Key::SandboxUp(s, link)) => (s, link) == (sandbox, dev),
+            (Value::Route { dev, via }, Key::SandboxAddress(s, link, net)) => {
+                (s, link) == (sandbox, dev) && net.contains(via)
+            }
+            _ => false,
+        },
+        Key::Publish(_) | Key::Loopback(_) => matches!(other, Key::HostUp(_)) && is_mine(object, other, all),
+        _ => false,
+    };
+    all.keys().filter(|other| *other != key && needs(other)).collect()
+}
+
+fn is_bridge_of(object: &Object, other: &Key) -> bool {
+    matches!((&object.value, other), (Value::Veth { bridge: Some(bridge), .. }, Key::Bridge(name)) if name == bridge)
+}
+
+fn is_guard_of(port: &qiao_core::IfName, other: &Key) -> bool {
+    matches!(other, Key::Guard(guard) if Guard::port(guard) == port)
+}
+
+fn is_pair(
+    all: &State,
+    other: &Key,
+    which: impl Fn(&qiao_core::SandboxName, &qiao_core::IfName) -> bool,
+) -> bool {
+    let value = all.get(other).map(|object| &object.value);
+    matches!((other, value), (Key::Veth(_), Some(Value::Veth { sandbox, peer, .. })) if which(sandbox, peer))
+}
+
+fn is_mine(object: &Object, other: &Key, all: &State) -> bool {
+    all.get(other).is_some_and(|o| o.owner == object.owner)
+}

@@ -1,0 +1,356 @@
+//! Golden plans: what a request comes to, as a file that can be read aloud. `UPDATE_GOLDEN=1 cargo test` writes
+//! them anew; look at the difference before it is committed.
+
+use ipnet::IpNet;
+use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
+use qiao_core::endpoint::{Wire, host_if};
+use qiao_core::owner::EndpointId;
+use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value, diff};
+use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Publish, PublishSpec};
+use qiao_core::render::{self, Paths};
+use qiao_core::subnet::Family;
+use qiao_core::{Bridge, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Plan, Pool};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+fn file(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "plans", name].iter().collect()
+}
+
+/// Compares with the file, or writes it.
+fn golden(name: &str, text: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(file(name), text).unwrap();
+        return;
+    }
+    let wanted = std::fs::read_to_string(file(name)).unwrap_or_default();
+    if wanted == text {
+        return;
+    }
+    let first = wanted.lines().zip(text.lines()).find(|(a, b)| a != b);
+    panic!(
+        "{name} is not what it was, first at {first:?}\n{text}\nUPDATE_GOLDEN=1 cargo test writes it anew"
+    );
+}
+
+fn bridge(name: &str, subnets: &[&str]) -> Bridge {
+    Bridge {
+        device: IfName::new(&format!("br-{name}")).unwrap(),
+        pools: subnets.iter().map(|subnet| Pool::new(subnet.parse().unwrap())).collect(),
+        mtu: None,
+        internal: false,
+        host_access: true,
+        icc: true,
+        isolate: true,
+        masquerade: true,
+        guard: true,
+        publish_address: None,
+    }
+}
+
+fn network(name: &str, bridge: Bridge) -> Network {
+    bridge.check().unwrap();
+    let id = NetworkId::from_bytes([name.len() as u8; 32]);
+    Network {
+        id,
+        name: name.parse().unwrap(),
+        driver: Driver::Bridge(bridge),
+        labels: Default::default(),
+        created: 0,
+    }
+}
+
+/// The first endpoint of a network that `c1` is on.
+fn endpoint(network: &Network, (ifname, gateways): (&str, bool), publish: &[&str]) -> Endpoint {
+    let bridge = network.bridge().unwrap();
+    let second = |pool: &Pool| match pool.gateway_net() {
+        IpNet::V4(net) => {
+            IpNet::new_assert(std::net::Ipv4Addr::from(u32::from(net.addr()) + 1).into(), net.prefix_len())
+        }
+        IpNet::V6(net) => {
+            IpNet::new_assert(std::net::Ipv6Addr::from(u128::from(net.addr()) + 1).into(), net.prefix_len())
+        }
+    };
+    let addresses: Vec<IpNet> = bridge.pools.iter().map(second).collect();
+    let (sandbox, ifname) = ("c1".parse().unwrap(), IfName::new(ifname).unwrap());
+    let wire = Wire {
+        host_if: host_if(&sandbox, &ifname, 0),
+        mac: Mac::derived(network.mac_number(), addresses[0].addr()),
+        mtu: 1500,
+        gateways: bridge
+            .pools
+            .iter()
+            .map(|pool| pool.gateway)
+            .filter(|_| gateways && !bridge.internal)
+            .collect(),
+        publish: publish.iter().flat_map(|spec| published(spec, &addresses)).collect(),
+        addresses,
+        guard: bridge.guard,
+        allow: Vec::new(),
+    };
+    let id = EndpointId { sandbox, ifname, network: network.name.clone() };
+    Endpoint { id, netns: None, wire: Some(wire), attached: 0 }
+}
+
+fn published(spec: &str, addresses: &[IpNet]) -> Vec<Publish> {
+    let spec: PublishSpec = spec.parse().unwrap();
+    let to = |host: HostAddr| {
+        let ip = addresses.iter().map(IpNet::addr).find(|ip| Family::of(*ip) == host.family())?;
+        let ports: PortRange = spec.host.unwrap();
+        let listen = Listen { protocol: spec.protocol, host, ports };
+        Some(Publish { listen, backend: Backend { ip, port: spec.container.first() } })
+    };
+    let hosts = spec
+        .host_ip
+        .map_or(vec![HostAddr::Any(Family::V4), HostAddr::Any(Family::V6)], |ip| vec![HostAddr::from_ip(ip)]);
+    hosts.into_iter().filter_map(to).collect()
+}
+
+/// What a host is before us and after us: as far as we change its settings, they are off.
+fn untouched(used: &State) -> State {
+    let mut state = State::default();
+    for key in used.keys().filter(|key| matches!(key, Key::Sysctl(_))) {
+        state.insert(key.clone(), &Owner::Host, Value::Number(0));
+    }
+    state
+}
+
+/// A host that forwarded nothing before us, with these networks in use.
+fn host_state(networks: &[&Network]) -> State {
+    let routed = networks.iter().filter_map(|n| n.bridge()).filter(|bridge| !bridge.internal);
+    let mut forward: Vec<Family> =
+        routed.flat_map(|bridge| &bridge.pools).map(|pool| pool.subnet.family()).collect();
+    forward.sort();
+    forward.dedup();
+    let saved = [(Sysctl::Forward4, 0), (Sysctl::Forward6, 0)].into();
+    let mut state = host(&HostNeeds { forward, saved, advertised: vec![], ruleset: 0 });
+    for network in networks {
+        let activation = Activation::new(network, network.bridge().unwrap(), (1500, false));
+        state.extend(network_state(network, &activation));
+    }
+    state
+}
+
+fn attached(network: &Network, endpoint: &Endpoint) -> State {
+    let activation = Activation::new(network, network.bridge().unwrap(), (1500, false));
+    endpoint_state(network, &activation, endpoint)
+}
+
+/// States put together.
+fn all(states: &[State]) -> State {
+    let mut all = State::default();
+    states.iter().for_each(|state| all.extend(state.clone()));
+    all
+}
+
+fn seen(state: &State) -> Observed {
+    let mut observed = Observed::default();
+    for (key, object) in state.iter() {
+        let owner = match key {
+            Key::SandboxLoopback(_) => Ownership::Ours, // it bears no mark: any endpoint may want it
+            _ => Ownership::Marked(object.owner.clone()),
+        };
+        observed.insert(key.clone(), owner, object.value.clone());
+    }
+    observed
+}
+
+/// A golden plan: what it is, from which state to which.
+struct Case<'a> {
+    name: &'a str,
+    title: &'a str,
+    about: Vec<String>,
+    from: State,
+    to: State,
+}
+
+impl Case<'_> {
+    fn plan(&self) -> Plan {
+        diff(&seen(&self.from), &self.to).unwrap()
+    }
+
+    fn check(&self) {
+        let plan = self.plan();
+        let again = diff(&seen(&self.to), &self.to).unwrap();
+        let mut text = format!("# {}\n", self.title);
+        self.about.iter().for_each(|line| writeln!(text, "{line}").unwrap());
+        write!(text, "plan:\n{}", indented(&render::plan(&plan))).unwrap();
+        write!(text, "again:\n{}", indented(&render::plan(&again))).unwrap();
+        write!(text, "taken back:\n{}", indented(&render::plan(&plan.inverse()))).unwrap();
+        golden(&format!("{}.plan", self.name), &text);
+    }
+
+    fn explain(&self) {
+        let paths = Paths::from([("c1".parse().unwrap(), "/run/netns/c1".into())]);
+        let mut text = format!("# {}\n", self.title);
+        self.about.iter().for_each(|line| writeln!(text, "{line}").unwrap());
+        for step in render::steps(&self.plan(), &paths) {
+            writeln!(text, "\n{}. {}: {}", step.number, step.title, step.why).unwrap();
+            step.commands.iter().for_each(|command| writeln!(text, "   {command}").unwrap());
+        }
+        golden(&format!("{}.explain", self.name), &text);
+    }
+}
+
+fn indented(text: &str) -> String {
+    if text.is_empty() {
+        return "  (nothing)\n".into();
+    }
+    text.lines().fold(String::new(), |text, line| text + "  " + line + "\n")
+}
+
+fn about_network(network: &Network) -> String {
+    let bridge = network.bridge().unwrap();
+    let pools: Vec<String> =
+        bridge.pools.iter().map(|pool| format!("{} gateway {}", pool.subnet, pool.gateway)).collect();
+    let flags = [
+        (bridge.internal, "internal"),
+        (!bridge.host_access, "no host access"),
+        (!bridge.icc, "members apart"),
+        (!bridge.isolate, "not isolated"),
+        (!bridge.masquerade, "no masquerade"),
+        (!bridge.guard, "no guard"),
+    ];
+    let flags: String = flags.iter().filter(|(on, _)| *on).map(|(_, word)| format!(", {word}")).collect();
+    format!("network:   {} = bridge {} on {}{flags}", network.name, pools.join(", "), bridge.device)
+}
+
+fn about_endpoint(endpoint: &Endpoint) -> String {
+    let addresses: Vec<String> = endpoint.addresses().iter().map(ToString::to_string).collect();
+    let publish: String = endpoint.publish().iter().map(|publish| format!(", {publish}")).collect();
+    format!(
+        "endpoint:  {} {}{publish}",
+        endpoint.owner().to_string().trim_start_matches("endpoint "),
+        addresses.join(", ")
+    )
+}
+
+const V4: &[&str] = &["172.30.0.0/24"];
+const BOTH: &[&str] = &["172.30.0.0/24", "fd00:30::/64"];
+
+/// The first container of a host's first network.
+fn first<'a>((name, title): (&'a str, &'a str), bridge: Bridge, publish: &[&str]) -> Case<'a> {
+    let network = network("blue", bridge);
+    let endpoint = endpoint(&network, ("eth0", true), publish);
+    let about = vec![
+        about_network(&network),
+        about_endpoint(&endpoint),
+        "observed:  nothing of ours, forwarding off".into(),
+    ];
+    let to = all(&[host_state(&[&network]), attached(&network, &endpoint)]);
+    Case { name, title, about, from: untouched(&to), to }
+}
+
+/// The same on a host where the network is in use.
+fn next<'a>(what: (&'a str, &'a str), bridge: Bridge, publish: &[&str]) -> Case<'a> {
+    let mut case = first(what, bridge.clone(), publish);
+    case.from = host_state(&[&network("blue", bridge)]);
+    case.about[2] = "observed:  the network in use".into();
+    case
+}
+
+#[test]
+fn attach() {
+    let case = first(("attach-v4", "the first container, IPv4"), bridge("blue", V4), &[]);
+    case.check();
+    case.explain();
+    let case = first(("attach-dual", "the first container, IPv4 and IPv6"), bridge("blue", BOTH), &[]);
+    case.check();
+    case.explain();
+    next(("attach-next", "another container of a network in use"), bridge("blue", V4), &[]).check();
+}
+
+#[test]
+fn networks_of_every_kind() {
+    let plain = || bridge("blue", V4);
+    for (what, bridge) in [
+        (
+            ("attach-internal", "an internal network, without the host"),
+            Bridge { internal: true, host_access: false, ..plain() },
+        ),
+        (
+            ("attach-internal-host", "an internal network, with the host"),
+            Bridge { internal: true, ..plain() },
+        ),
+        (("attach-icc-off", "members that do not reach one another"), Bridge { icc: false, ..plain() }),
+        (
+            ("attach-no-masquerade", "a network that goes out under its own addresses"),
+            Bridge { masquerade: false, ..plain() },
+        ),
+        (("attach-friends", "a network that is not isolated"), Bridge { isolate: false, ..plain() }),
+        (("attach-no-guard", "ports that may send anything"), Bridge { guard: false, ..plain() }),
+    ] {
+        first(what, bridge, &[]).check();
+    }
+}
+
+#[test]
+fn published_ports() {
+    let case = next(("publish-tcp", "one published port"), bridge("blue", BOTH), &["8080:80"]);
+    case.check();
+    case.explain();
+    for (what, publish) in [
+        (("publish-udp", "a published UDP port"), "53:53/udp"),
+        (("publish-sctp", "a published SCTP port"), "3868:3868/sctp"),
+        (
+            ("publish-range", "a long range that keeps its numbers: one element"),
+            "10000-10099:10000-10099/udp",
+        ),
+        (
+            ("publish-range-shifted", "a short range, and one that changes its numbers: one element a port"),
+            "7000-7002:80-82",
+        ),
+        (("publish-host-address", "a port on one address of the host"), "192.0.2.1:8080:80"),
+        (("publish-loopback", "a port for clients on the host"), "127.0.0.1:8080:80"),
+    ] {
+        next(what, bridge("blue", V4), &[publish]).check();
+    }
+}
+
+#[test]
+fn two_networks() {
+    let (blue, red) =
+        (network("blue", bridge("blue", V4)), network("red", bridge("red", &["172.31.0.0/24"])));
+    let (eth0, eth1) = (endpoint(&blue, ("eth0", true), &[]), endpoint(&red, ("eth1", false), &[]));
+    let from = all(&[host_state(&[&blue, &red]), attached(&blue, &eth0)]);
+    let to = all(&[from.clone(), attached(&red, &eth1)]);
+    let about = vec![about_network(&blue), about_network(&red), about_endpoint(&eth0), about_endpoint(&eth1)];
+    Case {
+        name: "attach-second-network",
+        title: "a container gets a second network; its default route stays",
+        about,
+        from,
+        to,
+    }
+    .check();
+}
+
+#[test]
+fn detach_and_remove() {
+    let blue = network("blue", bridge("blue", BOTH));
+    let eth0 = endpoint(&blue, ("eth0", true), &["8080:80"]);
+    let (host, about) = (host_state(&[&blue]), vec![about_network(&blue), about_endpoint(&eth0)]);
+    let from = all(&[host.clone(), attached(&blue, &eth0)]);
+    Case { name: "detach", title: "the container leaves; the network stays", about, from, to: host.clone() }
+        .check();
+    let about = vec![about_network(&blue)];
+    Case {
+        name: "network-rm",
+        title: "the last network goes, and the host is as it was",
+        about,
+        from: host.clone(),
+        to: untouched(&host),
+    }
+    .check();
+}
+
+/// No golden file is left over from a case that is no more.
+#[test]
+fn every_file_has_its_case() {
+    let source = include_str!("plans.rs");
+    for entry in std::fs::read_dir(file("")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let stem = name.split('.').next().unwrap();
+        assert!(source.contains(&format!("\"{stem}\"")), "{name} belongs to no case");
+    }
+}

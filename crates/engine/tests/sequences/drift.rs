@@ -1,0 +1,173 @@
+//! What others break is mended by the next command, what is gone is collected, and a boot begins anew.
+
+use crate::host::{Host, assert_same, attach, attach_publishing, netns};
+use qiao_core::plan::{Found, Key, Ownership, Sysctl, Value};
+use qiao_kernel::fake::World;
+
+/// Two networks, three endpoints, ports.
+fn busy() -> Host {
+    let host = Host::new();
+    host.create("blue");
+    host.create("red");
+    host.attach("c0", "blue");
+    host.engine().attach(&attach_publishing("c1", "blue")).unwrap();
+    host.attach("c1", "red");
+    host
+}
+
+type Break = fn(&mut World);
+
+const ESSENTIAL: [(&str, Break); 7] = [
+    ("the rules are flushed", World::flush_ruleset),
+    ("a rule is changed", World::damage_ruleset),
+    ("a bridge is deleted", |world| world.remove_link(&"br-blue".parse().unwrap())),
+    ("every bridge is deleted, and the rules are flushed", |world| {
+        world.remove_link(&"br-blue".parse().unwrap());
+        world.remove_link(&"br-red".parse().unwrap());
+        world.flush_ruleset();
+    }),
+    ("forwarding is switched off", |world| {
+        for sysctl in [Sysctl::Forward4, Sysctl::Forward6] {
+            world.objects.get_mut(&Key::Sysctl(sysctl)).unwrap().value = Value::Number(0);
+        }
+    }),
+    ("a bridge is taken down", |world| {
+        world.objects.remove(&Key::BridgeUp("br-red".parse().unwrap()));
+    }),
+    ("a bridge has another MTU", |world| {
+        let bridge = world.objects.get_mut(&Key::Bridge("br-red".parse().unwrap())).unwrap();
+        let Value::Bridge { mtu, .. } = &mut bridge.value else { panic!() };
+        *mtu = 1400;
+    }),
+];
+
+#[test]
+fn the_next_command_mends_what_nothing_works_without() {
+    for (what, breaks) in ESSENTIAL {
+        let host = busy();
+        let before = host.snapshot();
+        breaks(&mut host.kernel.world());
+        assert!(!host.engine().check().unwrap().findings.is_empty(), "{what}: it was noticed");
+        host.attach("c2", "red");
+        host.assert_healthy(what);
+        host.detach("c2", None);
+        assert_same(&host.snapshot().without_loopback(), &before.without_loopback(), what);
+    }
+}
+
+#[test]
+fn a_check_touches_nothing_and_a_repair_mends_everything() {
+    let all: Vec<Key> = busy().kernel.world().objects.keys().cloned().collect();
+    let mut mended = 0;
+    for at in 0..all.len() {
+        let host = busy();
+        let before = host.snapshot();
+        let key = before.kernel.keys().nth(at).unwrap().clone();
+        // A sysctl cannot go, nor a port without its bridge; a pair that is gone is another matter.
+        if matches!(key, Key::Sysctl(_) | Key::Veth(_) | Key::Port(_)) {
+            continue;
+        }
+        let found = host.kernel.world().objects.remove(&key).unwrap();
+        host.kernel.world().generation += 1;
+        let broken = host.snapshot();
+        assert!(!host.engine().check().unwrap().findings.is_empty(), "{key:?} is gone, and nobody saw it");
+        assert_same(&host.snapshot(), &broken, "a check");
+        host.engine().repair().unwrap();
+        assert_same(&host.snapshot(), &before, &format!("without {key:?} {found:?}"));
+        mended += 1;
+    }
+    assert!(mended > 60, "{mended}");
+}
+
+#[test]
+fn a_port_on_another_bridge_is_put_back_with_its_settings() {
+    let host = busy();
+    let before = host.snapshot();
+    let mut world = host.kernel.world();
+    for (key, found) in &mut world.objects {
+        match (key, &mut found.value) {
+            (Key::Veth(_), Value::Veth { bridge, .. }) => *bridge = Some("docker0".parse().unwrap()),
+            (Key::Port(_), Value::Port { fixed, .. }) => *fixed = true,
+            _ => {}
+        }
+    }
+    drop(world);
+    host.engine().repair().unwrap();
+    assert_same(&host.snapshot(), &before, "put back");
+}
+
+#[test]
+fn the_endpoints_of_sandboxes_that_are_gone_are_collected() {
+    let host = Host::new();
+    host.create("blue");
+    host.create("red");
+    host.attach("c0", "blue");
+    let before = host.snapshot();
+    host.engine().attach(&attach_publishing("c1", "blue")).unwrap();
+    host.attach("c1", "red");
+    host.kernel.world().remove_namespace(&netns("c1"));
+    let collected = host.engine().gc().unwrap().collected;
+    assert_eq!(collected.len(), 2);
+    assert_same(&host.snapshot(), &before, "collected");
+    assert!(host.engine().gc().unwrap().collected.is_empty());
+}
+
+#[test]
+fn a_container_that_comes_back_under_its_name_replaces_the_one_that_is_gone() {
+    let host = Host::new();
+    host.engine().attach(&attach_publishing("c1", "bridge")).unwrap();
+    host.kernel.world().remove_namespace(&netns("c1"));
+    host.kernel.world().add_namespace(&netns("c1"));
+    host.engine().attach(&attach_publishing("c1", "bridge")).unwrap();
+    host.assert_healthy("replaced");
+    assert_eq!(host.engine().store().endpoints().unwrap().len(), 1);
+}
+
+#[test]
+fn a_record_that_is_lost_is_no_obstacle_to_leaving() {
+    let host = Host::new();
+    host.create("blue");
+    let before = host.snapshot();
+    host.engine().attach(&attach_publishing("c1", "blue")).unwrap();
+    std::fs::remove_dir_all(host.run().join("endpoints")).unwrap();
+    host.detach("c1", None);
+    host.engine().repair().unwrap();
+    assert_same(&host.snapshot().without_loopback(), &before, "detached without a record");
+}
+
+#[test]
+fn garbage_is_set_aside_and_said() {
+    let host = busy();
+    let record = host.run().join("endpoints/c1/eth0.json");
+    std::fs::write(&record, "{}").unwrap();
+    let mut engine = host.engine();
+    engine.repair().unwrap();
+    let notes = engine.store().take_notes();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(!record.exists() && host.run().join("quarantine/c1:eth0.json").exists());
+    let its = |found: &Found| matches!(&found.owner, Ownership::Marked(owner) if owner.to_string() == "endpoint c1/eth0");
+    let left: Vec<Key> = host
+        .kernel
+        .world()
+        .objects
+        .iter()
+        .filter(|(_, found)| its(found))
+        .map(|(key, _)| key.clone())
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    host.engine().attach(&attach_publishing("c1", "blue")).unwrap();
+}
+
+#[test]
+fn a_boot_begins_anew_and_keeps_the_networks() {
+    let host = busy();
+    *host.kernel.world() = World::default();
+    host.kernel.world().add_namespace(&netns("c1"));
+    let boot = host.run().join("boot");
+    std::fs::remove_file(&boot).unwrap();
+    std::os::unix::fs::symlink("another", &boot).unwrap();
+    assert!(host.engine().check().unwrap().findings.is_empty());
+    assert!(host.engine().store().endpoints().unwrap().is_empty(), "the containers are gone");
+    host.engine().attach(&attach("c1", "blue")).unwrap();
+    host.assert_healthy("after the boot");
+}

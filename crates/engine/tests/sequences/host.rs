@@ -1,0 +1,220 @@
+//! A host to try things on: a fake kernel, and a store in a directory of its own.
+
+use qiao_core::plan::{Found, Key, Ownership};
+use qiao_core::request::{Attach, CreateNetwork, Detach};
+use qiao_core::settings::Settings;
+use qiao_core::{NetworkName, Owner, SandboxName};
+use qiao_engine::{Engine, EngineError};
+use qiao_kernel::fake::Fake;
+use qiao_store::Paths;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A host.
+pub struct Host {
+    pub kernel: Fake,
+    dir: PathBuf,
+}
+
+/// Everything that exists: in the kernel, and in the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    pub kernel: BTreeMap<Key, Found>,
+    pub store: BTreeMap<String, String>,
+}
+
+impl Host {
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("host-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let host = Self { kernel: Fake::default(), dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name) };
+        ["c0", "c1", "c2"].iter().for_each(|name| host.kernel.world().add_namespace(&netns(name)));
+        host
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).to_string_lossy().into_owned()
+    }
+
+    /// The directory of what does not survive a reboot.
+    pub fn run(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// The engine as a new process has it.
+    pub fn engine(&self) -> Engine<Fake> {
+        let paths = Paths { state: self.path("state"), run: self.path("run") };
+        Engine::open(self.kernel.again(), &paths, Settings::default()).unwrap()
+    }
+
+    /// Everything that exists.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut store = BTreeMap::new();
+        read_tree(&self.dir, &mut String::new(), &mut store);
+        Snapshot { kernel: self.kernel.world().objects.clone(), store }
+    }
+
+    /// Asserts that everything is as it must be: nothing to mend, nothing begun, no claim without an endpoint,
+    /// no mark without one, and a way out for every sandbox.
+    pub fn assert_healthy(&self, when: &str) {
+        let mut engine = self.engine();
+        let health = engine.check().unwrap();
+        assert!(health.findings.is_empty(), "{when}: {:#?}", health.findings);
+        let endpoints = engine.store().endpoints().unwrap();
+        let keys: BTreeSet<String> = endpoints.iter().map(|endpoint| endpoint.id.key()).collect();
+        let Snapshot { kernel, store } = self.snapshot();
+        for (path, target) in store.iter().filter(|(path, _)| is_claim(path)) {
+            assert!(keys.contains(target), "{when}: {path} is of {target}");
+        }
+        let pending: Vec<_> = store
+            .keys()
+            .filter(|path| !path.ends_with(".tmp"))
+            .filter(|path| path.contains("/pending/") || path.contains("/quarantine/"))
+            .collect();
+        assert!(pending.is_empty(), "{when}: {pending:?}");
+        for (key, found) in &kernel {
+            if let Ownership::Marked(Owner::Endpoint(id)) = &found.owner {
+                let lost = !keys.contains(&id.key()) && !matches!(key, Key::SandboxLoopback(_));
+                assert!(!lost, "{when}: {key:?} of {id} is left");
+            }
+        }
+        for endpoint in endpoints.iter().filter(|endpoint| endpoint.wire.is_some()) {
+            let out = Key::Route(endpoint.sandbox().clone(), "0.0.0.0/0".parse().unwrap());
+            assert!(kernel.contains_key(&out), "{when}: {} has no way out", endpoint.sandbox());
+        }
+        let notes = engine.store().take_notes();
+        assert!(notes.is_empty(), "{when}: {notes:?}");
+    }
+
+    pub fn attach(&self, sandbox: &str, network: &str) {
+        self.engine().attach(&attach(sandbox, network)).unwrap();
+    }
+
+    pub fn detach(&self, sandbox: &str, network: Option<&str>) {
+        self.engine().detach(&detach(sandbox, network)).unwrap();
+    }
+
+    pub fn create(&self, name: &str) {
+        self.engine().create_network(&create(name)).unwrap();
+    }
+
+    /// Removes a network if it is there.
+    pub fn remove(&self, name: &str) {
+        match self.engine().remove_network(&name.parse::<NetworkName>().unwrap()) {
+            Ok(_) => {}
+            Err(EngineError::Refused(refusal)) if refusal.code == qiao_core::Code::NotFound => {}
+            Err(error) => panic!("{}", chain(&error)),
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Snapshot {
+    /// Without the loopback interfaces that are up: they stay so, since others may use them.
+    pub fn without_loopback(mut self) -> Self {
+        self.kernel.retain(|key, _| !matches!(key, Key::SandboxLoopback(_)));
+        self
+    }
+
+    /// Without the files that a killed command began to write; nobody reads them.
+    pub fn without_unfinished(mut self) -> Self {
+        self.store.retain(|path, _| !path.ends_with(".tmp"));
+        self
+    }
+
+    /// What differs, in words.
+    pub fn difference(&self, other: &Self) -> Vec<String> {
+        [different(&self.kernel, &other.kernel), different(&self.store, &other.store)].concat()
+    }
+}
+
+fn different<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
+    a: &BTreeMap<K, V>,
+    b: &BTreeMap<K, V>,
+) -> Vec<String> {
+    let keys: BTreeSet<&K> = a.keys().chain(b.keys()).collect();
+    let differ = keys.into_iter().filter(|key| a.get(key) != b.get(key));
+    differ.map(|key| format!("{key:?}: {:?} is not {:?}", a.get(key), b.get(key))).collect()
+}
+
+/// Asserts that two snapshots are the same.
+#[track_caller]
+pub fn assert_same(found: &Snapshot, wanted: &Snapshot, when: &str) {
+    let difference = found.difference(wanted);
+    assert!(difference.is_empty(), "{when}: {difference:#?}");
+}
+
+/// Reads files and links. The address given out last, the firewall's generation, the boot and the lock are
+/// left out: they only steer, and directories come and go with what is in them.
+fn read_tree(dir: &Path, path: &mut String, found: &mut BTreeMap<String, String>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if matches!(&*name, "last4" | "last6" | "generation" | "boot" | "lock") {
+            continue;
+        }
+        let kind = entry.file_type().unwrap();
+        let length = path.len();
+        path.push('/');
+        path.push_str(&name);
+        if kind.is_dir() {
+            read_tree(&entry.path(), path, found);
+        } else if kind.is_symlink() {
+            let target = std::fs::read_link(entry.path()).unwrap();
+            found.insert(path.clone(), target.to_string_lossy().into_owned());
+        } else {
+            found.insert(
+                path.clone(),
+                String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()).into_owned(),
+            );
+        }
+        path.truncate(length);
+    }
+}
+
+fn is_claim(path: &str) -> bool {
+    ["leases", "macs", "ports", "ranges"].iter().any(|kind| path.starts_with(&format!("/run/{kind}/")))
+        && !path.ends_with(".tmp")
+}
+
+/// Where a sandbox's namespace is.
+pub fn netns(sandbox: &str) -> String {
+    format!("/run/netns/{sandbox}")
+}
+
+pub fn attach(sandbox: &str, network: &str) -> Attach {
+    let mut request = Attach::new(sandbox.parse::<SandboxName>().unwrap());
+    request.netns = Some(netns(sandbox));
+    request.network = Some(network.parse().unwrap());
+    request
+}
+
+/// The same with published ports of every kind.
+pub fn attach_publishing(sandbox: &str, network: &str) -> Attach {
+    let ports =
+        ["8080:80", "5353:53/udp", "127.0.0.1:9000:90", "10000-10031:10000-10031/udp", "7000-7002:70-72"];
+    Attach { publish: ports.iter().map(|port| port.parse().unwrap()).collect(), ..attach(sandbox, network) }
+}
+
+pub fn detach(sandbox: &str, network: Option<&str>) -> Detach {
+    let network = network.map(|name| name.parse().unwrap());
+    Detach { sandbox: sandbox.parse().unwrap(), network, ifname: None }
+}
+
+/// A network of both families.
+pub fn create(name: &str) -> CreateNetwork {
+    CreateNetwork { ipv6: Some(true), ..CreateNetwork::new(name.parse().unwrap()) }
+}
+
+/// An error with its causes.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,10 @@
+//! The engine's sequences on the fake kernel and a store in a directory: what they do, and what is left when
+//! they fail or are killed at any point.
+
+mod drift;
+mod faults;
+mod flows;
+mod foreign;
+mod host;
+mod kills;
+mod scenario;

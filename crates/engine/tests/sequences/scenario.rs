@@ -1,0 +1,130 @@
+//! What is tried at every point: an act, how the host is before it, and what undoes it.
+
+use crate::host::{Host, Snapshot, attach, attach_publishing, create, detach};
+use qiao_engine::{Engine, EngineError};
+use qiao_kernel::fake::Fake;
+
+/// A scenario.
+pub struct Scenario {
+    pub name: &'static str,
+    /// Makes the host what it is before the act.
+    pub setup: fn(&Host),
+    /// What is done.
+    pub act: fn(&mut Engine<Fake>) -> Result<(), EngineError>,
+    /// What follows: for an attachment what takes it back, for a detachment the same again.
+    pub then: fn(&Host),
+}
+
+/// An attachment or a creation that fails has never been.
+pub const BACK: [Scenario; 5] = [
+    Scenario {
+        name: "first attachment",
+        setup: |_| {},
+        act: |engine| engine.attach(&attach_publishing("c1", "bridge")).map(drop),
+        then: |host| {
+            host.detach("c1", None);
+            host.remove("bridge");
+        },
+    },
+    Scenario {
+        name: "attachment beside another",
+        setup: blue_with_c0,
+        act: |engine| engine.attach(&attach_publishing("c1", "blue")).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "attachment to a second network",
+        setup: |host| {
+            blue_with_c0(host);
+            host.create("red");
+            host.attach("c1", "blue");
+        },
+        act: |engine| engine.attach(&attach_publishing("c1", "red")).map(drop),
+        then: |host| host.detach("c1", Some("red")),
+    },
+    Scenario {
+        name: "attachment to nothing",
+        setup: |_| {},
+        act: |engine| engine.attach(&attach("c1", "none")).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "creation",
+        setup: blue_with_c0,
+        act: |engine| engine.create_network(&create("green")).map(drop),
+        then: |host| host.remove("green"),
+    },
+];
+
+/// A detachment, a removal or a repair that fails is finished by the next one.
+pub const FORWARD: [Scenario; 5] = [
+    Scenario {
+        name: "detachment",
+        setup: |host| {
+            blue_with_c0(host);
+            host.engine().attach(&attach_publishing("c1", "blue")).unwrap();
+        },
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "detachment from the network with the default route",
+        setup: |host| {
+            host.create("blue");
+            host.create("red");
+            host.attach("c1", "blue");
+            host.attach("c1", "red");
+        },
+        act: |engine| engine.detach(&detach("c1", Some("blue"))).map(drop),
+        then: |host| host.detach("c1", Some("blue")),
+    },
+    Scenario {
+        name: "removal",
+        setup: |host| {
+            blue_with_c0(host);
+            host.create("green");
+        },
+        act: |engine| engine.remove_network(&"green".parse().unwrap()).map(drop),
+        then: |host| host.remove("green"),
+    },
+    Scenario {
+        name: "removal of the last network",
+        setup: |host| host.create("green"),
+        act: |engine| engine.remove_network(&"green".parse().unwrap()).map(drop),
+        then: |host| host.remove("green"),
+    },
+    Scenario {
+        name: "repair",
+        setup: |host| {
+            blue_with_c0(host);
+            let mut world = host.kernel.world();
+            world.remove_link(&"br-blue".parse().unwrap());
+            world.flush_ruleset();
+        },
+        act: |engine| engine.repair().map(drop),
+        then: |host| drop(host.engine().repair().unwrap()),
+    },
+];
+
+fn blue_with_c0(host: &Host) {
+    host.create("blue");
+    host.attach("c0", "blue");
+}
+
+impl Scenario {
+    /// A host as it is before the act.
+    pub fn host(&self) -> (Host, Snapshot) {
+        let host = Host::new();
+        (self.setup)(&host);
+        let before = host.snapshot();
+        (host, before)
+    }
+
+    /// Tries `point` at 1, 2, 3 … until it is not reached any more, and asserts that there was one.
+    pub fn at_every_point(&self, point: impl Fn(&Self, usize) -> bool) {
+        let count = (1..2000).take_while(|at| point(self, *at)).count();
+        println!("{}: {count} points", self.name);
+        assert!(count > 0, "{}: no point was reached", self.name);
+        assert!(count < 1999, "{}: there is no end of points", self.name);
+    }
+}

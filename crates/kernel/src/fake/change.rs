@@ -1,0 +1,176 @@
+//! Changing the fake kernel: one operation at a time, refused as Linux refuses it.
+
+use super::world::{Errno, World, in_sandbox};
+use crate::kernel::Places;
+use qiao_core::plan::{Found, Key, Object, Op, Value};
+use qiao_core::{IfName, SandboxName};
+
+impl World {
+    /// Carries out one operation.
+    pub(super) fn change(&mut self, op: &Op, places: &Places) -> Result<(), Errno> {
+        match op {
+            Op::Add { key, object } => self.add(key, object, places),
+            Op::Set { key, owner, to, .. } => {
+                self.set(key, &Object { owner: owner.clone(), value: to.clone() }, places)
+            }
+            Op::Del { key, .. } => self.del(key, places),
+        }
+    }
+
+    fn add(&mut self, key: &Key, object: &Object, places: &Places) -> Result<(), Errno> {
+        match key {
+            Key::Ruleset | Key::BridgeAddress(..) | Key::SandboxAddress(..) | Key::Route(..)
+                if self.objects.contains_key(key) =>
+            {
+                return Err(libc::EEXIST);
+            }
+            Key::Bridge(name) | Key::Veth(name) if self.has_link(name) => return Err(libc::EEXIST),
+            _ => {}
+        }
+        match self.objects.get(key) {
+            // An element that is there already is taken for made, unless it leads elsewhere (nft_add_set_elem).
+            Some(found) if key.set().is_some() && found.value == object.value => Ok(()),
+            Some(_) if key.set().is_some() => Err(libc::EEXIST),
+            _ => self.make(key, object, places),
+        }
+    }
+
+    /// Makes what has its parents.
+    fn make(&mut self, key: &Key, object: &Object, places: &Places) -> Result<(), Errno> {
+        match (key, &object.value) {
+            (Key::Sysctl(_), value) => {
+                let found = self.objects.get_mut(key).ok_or(libc::ENOENT)?;
+                found.value = value.clone();
+                return Ok(());
+            }
+            (Key::Veth(name), _) => return self.pair(name, object, places),
+            (Key::BridgeAddress(name, _) | Key::BridgeUp(name) | Key::Neighbour(name, _), _) => {
+                self.needs(&Key::Bridge(name.clone()))?;
+            }
+            (Key::HostUp(name), _) => self.needs(&Key::Veth(name.clone()))?,
+            // Whether it is a port at all: settings and entries of what is none are refused.
+            (Key::Port(name) | Key::Fdb(name, _), _) => self.needs(&Key::Port(name.clone()))?,
+            (Key::SandboxLoopback(sandbox), _) => {
+                self.home(sandbox, places).ok_or(libc::ENOENT)?;
+            }
+            (Key::SandboxAddress(sandbox, link, _) | Key::SandboxUp(sandbox, link), _) => {
+                self.needs_end(sandbox, link, places)?;
+            }
+            (Key::Route(sandbox, _), Value::Route { dev, via }) => {
+                self.needs_end(sandbox, dev, places)?;
+                self.needs_way(sandbox, dev, *via)?;
+            }
+            _ if key.set().is_some() => self.needs(&Key::Ruleset)?,
+            _ => {}
+        }
+        self.put(key, object);
+        Ok(())
+    }
+
+    fn needs(&self, parent: &Key) -> Result<(), Errno> {
+        let missing = if *parent == Key::Ruleset { libc::ENOENT } else { libc::ENODEV };
+        if self.objects.contains_key(parent) { Ok(()) } else { Err(missing) }
+    }
+
+    fn needs_end(&mut self, sandbox: &SandboxName, link: &IfName, places: &Places) -> Result<(), Errno> {
+        self.home(sandbox, places).ok_or(libc::ENOENT)?;
+        let found = self.pairs().any(|(_, s, peer)| (s, peer) == (sandbox, link));
+        if found { Ok(()) } else { Err(libc::ENODEV) }
+    }
+
+    /// A gateway must be on the link, and the link up.
+    fn needs_way(&self, sandbox: &SandboxName, dev: &IfName, via: std::net::IpAddr) -> Result<(), Errno> {
+        if !self.objects.contains_key(&Key::SandboxUp(sandbox.clone(), dev.clone())) {
+            return Err(libc::ENETDOWN);
+        }
+        let near = |key: &Key| matches!(key, Key::SandboxAddress(s, d, net) if (s, d) == (sandbox, dev) && net.contains(&via));
+        if self.objects.keys().any(near) { Ok(()) } else { Err(libc::ENETUNREACH) }
+    }
+
+    fn pair(&mut self, name: &IfName, object: &Object, places: &Places) -> Result<(), Errno> {
+        // Without a bridge there is nothing to make it on: so does the real one.
+        let Value::Veth { sandbox, peer, bridge: Some(bridge), .. } = &object.value else { return Ok(()) };
+        self.needs(&Key::Bridge(bridge.clone()))?;
+        let netns = self.home(sandbox, places).ok_or(libc::ENOENT)?;
+        if self.links_in(&netns).contains(peer.as_str()) {
+            return Err(libc::EEXIST);
+        }
+        self.put(&Key::Veth(name.clone()), object);
+        self.new_port(name, object);
+        Ok(())
+    }
+
+    /// A port begins with the kernel's defaults.
+    fn new_port(&mut self, name: &IfName, object: &Object) {
+        let value = Value::Port { fixed: false, isolated: false, hairpin: false };
+        self.put(&Key::Port(name.clone()), &Object { owner: object.owner.clone(), value });
+    }
+
+    fn set(&mut self, key: &Key, object: &Object, places: &Places) -> Result<(), Errno> {
+        match (key, &object.value) {
+            (Key::Ruleset, _) => {
+                self.objects.retain(|key, _| key.set().is_none());
+                self.put(key, object);
+                Ok(())
+            }
+            (Key::Bridge(_), _) => self.needs(key).map(|()| self.put(key, object)),
+            (Key::Veth(name), Value::Veth { bridge: Some(bridge), .. }) => {
+                self.needs(key)?;
+                self.needs(&Key::Bridge(bridge.clone()))?;
+                let master = |found: &Found| match &found.value {
+                    Value::Veth { bridge, .. } => bridge.clone(),
+                    _ => None,
+                };
+                let moved = self.objects.get(key).and_then(master).as_ref() != Some(bridge);
+                self.put(key, object);
+                if moved {
+                    self.new_port(name, object);
+                }
+                Ok(())
+            }
+            _ if key.set().is_some() => {
+                self.objects.remove(key).ok_or(libc::ENOENT)?;
+                self.make(key, object, places)
+            }
+            _ => self.make(key, object, places),
+        }
+    }
+
+    /// What is gone already is deleted, but for elements: a transaction with such a one is refused.
+    fn del(&mut self, key: &Key, places: &Places) -> Result<(), Errno> {
+        if key.sandbox().is_some_and(|sandbox| self.home(sandbox, places).is_none()) {
+            return Ok(());
+        }
+        match key {
+            Key::Sysctl(_) | Key::Port(_) => return Ok(()),
+            Key::Bridge(name) | Key::Veth(name) => {
+                self.remove_link(name);
+                return Ok(());
+            }
+            Key::Ruleset => self.objects.retain(|key, _| key.set().is_none()),
+            Key::BridgeUp(name) => self.goes_down(name),
+            Key::SandboxUp(sandbox, link) => self.sandbox_goes_down(sandbox, link),
+            _ => {}
+        }
+        let gone = self.objects.remove(key).is_none();
+        let strict = *key == Key::Ruleset || key.set().is_some();
+        if gone && strict { Err(libc::ENOENT) } else { Ok(()) }
+    }
+
+    /// A link that goes down loses its neighbours (neigh_ifdown) and its IPv6 addresses (addrconf_ifdown).
+    fn goes_down(&mut self, name: &IfName) {
+        self.objects.retain(|key, _| match key {
+            Key::Neighbour(link, _) => link != name,
+            Key::BridgeAddress(link, net) => link != name || net.addr().is_ipv4(),
+            _ => true,
+        });
+    }
+
+    /// The same in a sandbox, where routes go too.
+    fn sandbox_goes_down(&mut self, sandbox: &SandboxName, link: &IfName) {
+        self.objects.retain(|key, found| match key {
+            Key::SandboxAddress(.., net) if net.addr().is_ipv4() => true,
+            _ => in_sandbox(key, &found.value) != Some((sandbox, link)),
+        });
+    }
+}

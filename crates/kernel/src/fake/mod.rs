@@ -1,0 +1,225 @@
+//! A kernel in memory that behaves like Linux as far as the engine can tell, with faults on demand: it fails,
+//! or its caller is killed, at any point of any sequence. For tests; no root is needed.
+
+mod change;
+mod fault;
+mod view;
+mod world;
+
+pub use fault::{Fault, Faults, Killed};
+pub use world::{Namespace, World};
+
+use crate::apply::{Part, failed, part, skip};
+use crate::error::KernelError;
+use crate::facts::Facts;
+use crate::kernel::{ApplyError, Kernel, Places};
+use crate::netns::OpenError;
+use crate::sockets::InTheWay;
+use fault::Act;
+use qiao_core::endpoint::Netns;
+use qiao_core::flows::Flows;
+use qiao_core::plan::{Key, Observed, Op, Plan, State, Sysctl, Value};
+use qiao_core::port::Listen;
+use qiao_core::{Endpoint, IfName};
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// One process's view of the fake kernel.
+#[derive(Debug, Default)]
+pub struct Fake {
+    world: Rc<RefCell<World>>,
+    trusted: Option<u32>,
+    seen: Option<u32>,
+}
+
+impl Fake {
+    /// The kernel as another process sees it: the same world, and nothing remembered.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { world: Rc::clone(&self.world), trusted: None, seen: None }
+    }
+
+    /// The world.
+    pub fn world(&self) -> RefMut<'_, World> {
+        self.world.borrow_mut()
+    }
+
+    /// Passes a point that is not an operation.
+    fn point(&self) -> Result<(), KernelError> {
+        self.pass().map_err(|(error, _)| error)
+    }
+
+    /// Passes a point; the second part of an error says whether what is behind it goes on.
+    fn pass(&self) -> Result<(), (KernelError, bool)> {
+        let act = self.world().faults.pass();
+        match act {
+            Act::Go => Ok(()),
+            Act::Meanwhile(what) => {
+                what(&mut self.world());
+                Ok(())
+            }
+            Act::Fail(error, rest) => Err((error, rest)),
+        }
+    }
+
+    /// One message: its operations one after the other, each for itself.
+    fn message(&mut self, group: &[Op], places: &Places) -> Result<(), ApplyError> {
+        let mut first = None;
+        for op in group {
+            let done = match self.pass() {
+                Ok(()) => self.world().change(op, places).map_err(|errno| (errno_error(errno), true)),
+                Err(fault) => Err(fault),
+            };
+            if let Err((error, rest)) = done {
+                first = first.or(Some(failed(op, error)));
+                // A bridge is made by itself: what is behind it may be meant for it alone.
+                if !rest || matches!(op.key(), Key::Bridge(_)) {
+                    break;
+                }
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// One transaction: all of its operations or none, and none if somebody was faster.
+    fn transaction(&mut self, group: &[Op], places: &Places) -> Result<(), ApplyError> {
+        for op in group {
+            self.pass().map_err(|(error, _)| failed(op, error))?;
+        }
+        let mut world = self.world.borrow_mut();
+        let Some(first) = group.first() else { return Ok(()) };
+        if self.seen.is_some_and(|seen| seen != world.generation) {
+            self.seen = None;
+            return Err(failed(first, errno_error(libc::ERESTART)));
+        }
+        let mut after = world.clone();
+        for op in group {
+            after.change(op, places).map_err(|errno| failed(first, errno_error(errno)))?;
+        }
+        let before = world.generation;
+        after.generation += 1;
+        *world = after;
+        self.seen = Some(world.generation);
+        self.trusted = trusted_after(group, self.trusted, (before, world.generation));
+        Ok(())
+    }
+
+    fn damage(&mut self) {
+        let (generation, whole) = {
+            let world = self.world();
+            (world.generation, world.is_whole())
+        };
+        self.seen = Some(generation);
+        self.trusted = whole.then_some(generation);
+    }
+}
+
+fn trusted_after(group: &[Op], trusted: Option<u32>, (before, after): (u32, u32)) -> Option<u32> {
+    let ruleset = group.iter().rev().find(|op| *op.key() == Key::Ruleset);
+    match ruleset {
+        Some(Op::Del { .. }) => None,
+        Some(_) => Some(after),
+        None => trusted.filter(|trusted| *trusted == before).map(|_| after),
+    }
+}
+
+fn errno_error(errno: i32) -> KernelError {
+    KernelError::Errno { errno, text: None }
+}
+
+impl Kernel for Fake {
+    fn observe(&mut self, wanted: &State, places: &Places) -> Result<Observed, KernelError> {
+        self.point()?;
+        if wanted.get(&Key::Ruleset).is_some() {
+            self.damage();
+        }
+        let observed = self.world().observe(wanted, places);
+        Ok(observed)
+    }
+
+    fn survey(&mut self) -> Result<Observed, KernelError> {
+        self.point()?;
+        self.damage();
+        let observed = self.world().survey();
+        Ok(observed)
+    }
+
+    fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), ApplyError> {
+        for group in skip::needed(plan).chunk_by(|a, b| part(a) == part(b)) {
+            match group.first().map(part) {
+                Some(Part::Nft) => self.transaction(group, places)?,
+                _ => self.message(group, places)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, flows: &BTreeSet<Flows>) -> Result<(), KernelError> {
+        self.point()?;
+        self.world().forgotten.extend(flows);
+        Ok(())
+    }
+
+    fn announce(&mut self, _endpoint: &Endpoint, _bridge: &IfName) -> Result<(), KernelError> {
+        self.point()?;
+        self.world().announced += 1;
+        Ok(())
+    }
+
+    fn netns(&mut self, path: &str) -> Result<Netns, OpenError> {
+        self.point().map_err(OpenError::Failed)?;
+        self.world().netns(path).ok_or(OpenError::Gone)
+    }
+
+    fn is_alive(&mut self, netns: &Netns) -> bool {
+        self.world().is_alive(netns)
+    }
+
+    fn links_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError> {
+        self.point()?;
+        let links = self.world().links_in(netns);
+        Ok(links.into_iter().collect())
+    }
+
+    fn has_link(&mut self, name: &IfName) -> Result<bool, KernelError> {
+        self.point()?;
+        Ok(self.world().has_link(name))
+    }
+
+    fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {
+        let taken = self.world().sockets.iter().any(|socket| socket.conflicts(listen));
+        taken.then(|| InTheWay::Socket(listen.ports.first()))
+    }
+
+    fn ephemeral_ports(&mut self) -> (u16, u16) {
+        self.world().ephemeral
+    }
+
+    fn sysctl(&mut self, sysctl: &Sysctl) -> Result<Option<u32>, KernelError> {
+        self.point()?;
+        Ok(self.world().objects.get(&Key::Sysctl(sysctl.clone())).and_then(|found| match found.value {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }))
+    }
+
+    fn facts(&mut self) -> Result<Facts, KernelError> {
+        self.point()?;
+        let world = self.world();
+        let made = world.objects.keys().filter_map(|key| match key {
+            Key::Bridge(name) | Key::Veth(name) => Some(name.to_string()),
+            _ => None,
+        });
+        let links = world.links.iter().cloned().chain(made).collect();
+        Ok(Facts { links, ..world.facts.clone() })
+    }
+
+    fn trust(&mut self, generation: Option<u32>) {
+        self.trusted = generation;
+    }
+
+    fn generation(&self) -> Option<u32> {
+        self.trusted
+    }
+}

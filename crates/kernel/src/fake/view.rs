@@ -1,0 +1,106 @@
+//! What the fake kernel shows, as `observe.rs` reads it from the real one.
+
+use super::world::{World, link_of};
+use crate::kernel::Places;
+use qiao_core::IfName;
+use qiao_core::plan::{Found, Key, Object, Observed, Ownership, State, Value};
+
+impl World {
+    /// What exists of `wanted`.
+    pub(super) fn observe(&self, wanted: &State, places: &Places) -> Observed {
+        let mut observed = Observed::default();
+        for (key, object) in wanted.iter() {
+            if let Some(found) = self.see(key, object, wanted, places) {
+                observed.insert(key.clone(), found.owner, found.value);
+            }
+        }
+        observed
+    }
+
+    fn see(&self, key: &Key, object: &Object, wanted: &State, places: &Places) -> Option<Found> {
+        if key.sandbox().is_some_and(|name| !places.get(name).is_some_and(|place| self.is_alive(place))) {
+            return None;
+        }
+        if key.set().is_some() && wanted.get(&Key::Ruleset).is_some() && !self.is_whole() {
+            return None;
+        }
+        let marked = || Ownership::Marked(object.owner.clone());
+        if let (Key::Bridge(name) | Key::Veth(name), false) = (key, self.objects.contains_key(key)) {
+            // An interface of another kind.
+            let foreign = || Found { owner: Ownership::Foreign, value: object.value.clone() };
+            return self.has_link(name).then(foreign);
+        }
+        let found = self.objects.get(key)?;
+        if let Key::Port(name) | Key::Fdb(name, _) = key
+            && !self.is_in_place(name, wanted)
+        {
+            return None;
+        }
+        let owner = match key {
+            _ if found.owner == Ownership::Foreign => Ownership::Foreign,
+            Key::Bridge(_) | Key::Veth(_) => found.owner.clone(),
+            _ if link_of(key).is_some_and(|link| self.is_foreign(link)) => Ownership::Foreign,
+            _ if key.set().is_some() => found.owner.clone(),
+            _ => marked(),
+        };
+        Some(Found { owner, value: seen_value(&found.value, &object.value) })
+    }
+
+    /// Whether a pair is a port of the bridge that is wanted, if one is.
+    fn is_in_place(&self, name: &IfName, wanted: &State) -> bool {
+        let master = |value: &Value| match value {
+            Value::Veth { bridge, .. } => bridge.clone(),
+            _ => None,
+        };
+        let key = Key::Veth(name.clone());
+        let wanted = wanted.get(&key).and_then(|object| master(&object.value));
+        let found = self.objects.get(&key).and_then(|found| master(&found.value));
+        wanted.is_none() || wanted == found
+    }
+
+    /// Whether the rule set is there and as it must be.
+    pub(super) fn is_whole(&self) -> bool {
+        let whole = Value::Ruleset(*qiao_core::render::DIGEST);
+        self.objects.get(&Key::Ruleset).is_some_and(|found| found.value == whole)
+    }
+
+    /// Everything in the host's namespace that bears a mark.
+    pub(super) fn survey(&self) -> Observed {
+        let mut observed = Observed::default();
+        for (key, found) in self.objects.iter().filter(|(_, found)| found.owner != Ownership::Foreign) {
+            let (owner, value) = match (key, &found.value) {
+                (Key::Neighbour(..), value) => (Ownership::Ours, value.clone()),
+                (Key::Veth(_), Value::Veth { sandbox, peer, mac, mtu, .. }) => {
+                    let (sandbox, peer) = (sandbox.clone(), peer.clone());
+                    (found.owner.clone(), Value::Veth { sandbox, peer, mac: *mac, mtu: *mtu, bridge: None })
+                }
+                (Key::Bridge(_) | Key::BridgeUp(_) | Key::BridgeAddress(..) | Key::Ruleset, value) => {
+                    (found.owner.clone(), value.clone())
+                }
+                (Key::Loopback(_), value) => (found.owner.clone(), value.clone()),
+                (key, value) if key.set().is_some() && self.is_whole() => {
+                    (found.owner.clone(), value.clone())
+                }
+                _ => continue,
+            };
+            observed.insert(key.clone(), owner, value);
+        }
+        observed
+    }
+}
+
+/// The host does not see a pair's other end: what is known of it is what was wanted.
+fn seen_value(found: &Value, wanted: &Value) -> Value {
+    match (found, wanted) {
+        (Value::Veth { mtu, bridge: on, .. }, Value::Veth { sandbox, peer, mac, bridge, .. }) => {
+            Value::Veth {
+                sandbox: sandbox.clone(),
+                peer: peer.clone(),
+                mac: *mac,
+                mtu: *mtu,
+                bridge: bridge.clone().filter(|bridge| on.as_ref() == Some(bridge)),
+            }
+        }
+        (found, _) => found.clone(),
+    }
+}

@@ -1,0 +1,227 @@
+//! What exists in the fake kernel, and what Linux refuses: duplicates, missing parents, namespaces that are
+//! gone; and what goes along with what: a bridge's addresses with the bridge, a pair with its namespace.
+
+use super::fault::Faults;
+use crate::facts::Facts;
+use crate::kernel::Places;
+use qiao_core::endpoint::Netns;
+use qiao_core::flows::Flows;
+use qiao_core::plan::{Found, Key, Object, Ownership, Sysctl, Value};
+use qiao_core::port::Listen;
+use qiao_core::{IfName, SandboxName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The fake kernel's state. It outlives the processes that talk to it.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Everything that exists, whoever's it is.
+    pub objects: BTreeMap<Key, Found>,
+    /// Interfaces of the host that are neither bridges nor pairs.
+    pub links: BTreeSet<String>,
+    /// The namespaces by path.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// What the host is like; the interfaces are added when asked.
+    pub facts: Facts,
+    /// What sockets of the host listen on.
+    pub sockets: Vec<Listen>,
+    /// The ports that are given to those who ask for none.
+    pub ephemeral: (u16, u16),
+    /// The connections that were forgotten.
+    pub forgotten: BTreeSet<Flows>,
+    /// How often an endpoint's addresses were announced.
+    pub announced: usize,
+    /// The firewall's generation.
+    pub generation: u32,
+    /// Faults on demand.
+    pub faults: Faults,
+    /// In which namespace a sandbox is.
+    pub(super) homes: BTreeMap<SandboxName, u64>,
+    next_inode: u64,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its identity.
+    pub inode: u64,
+    /// Interfaces that are not ours.
+    pub links: BTreeSet<String>,
+}
+
+/// The device number of the fake namespaces.
+const DEVICE: u64 = 4;
+
+impl Default for World {
+    fn default() -> Self {
+        let off = |sysctl| (Key::Sysctl(sysctl), Found { owner: Ownership::Ours, value: Value::Number(0) });
+        Self {
+            objects: [off(Sysctl::Forward4), off(Sysctl::Forward6)].into(),
+            links: ["lo".to_owned(), "uplink".to_owned()].into(),
+            namespaces: BTreeMap::new(),
+            facts: Facts { mtu: Some(1500), ipv6: true, ..Facts::default() },
+            sockets: Vec::new(),
+            ephemeral: (40000, 40063),
+            forgotten: BTreeSet::new(),
+            announced: 0,
+            generation: 1,
+            faults: Faults::default(),
+            homes: BTreeMap::new(),
+            next_inode: 100,
+        }
+    }
+}
+
+/// An error number, as the kernel gives it.
+pub(super) type Errno = i32;
+
+impl World {
+    /// Makes a namespace at a path.
+    pub fn add_namespace(&mut self, path: &str) {
+        self.next_inode += 1;
+        let links = ["lo".to_owned()].into();
+        self.namespaces.insert(path.to_owned(), Namespace { inode: self.next_inode, links });
+    }
+
+    /// A namespace ends, and the pairs with an end in it.
+    pub fn remove_namespace(&mut self, path: &str) {
+        let Some(gone) = self.namespaces.remove(path) else { return };
+        let inside = |name: &SandboxName| self.homes.get(name) == Some(&gone.inode);
+        let pairs: Vec<IfName> =
+            self.pairs().filter(|(_, s, _)| inside(s)).map(|(h, ..)| h.clone()).collect();
+        let homeless: BTreeSet<SandboxName> = self.homes.keys().filter(|n| inside(n)).cloned().collect();
+        pairs.iter().for_each(|name| self.remove_link(name));
+        self.objects.retain(|key, _| key.sandbox().is_none_or(|name| !homeless.contains(name)));
+    }
+
+    /// Somebody empties the firewall.
+    pub fn flush_ruleset(&mut self) {
+        self.objects.retain(|key, _| *key != Key::Ruleset && key.set().is_none());
+        self.generation += 1;
+    }
+
+    /// Somebody changes a rule of ours.
+    pub fn damage_ruleset(&mut self) {
+        if let Some(found) = self.objects.get_mut(&Key::Ruleset) {
+            found.value = Value::Ruleset(0);
+        }
+        self.generation += 1;
+    }
+
+    /// Somebody makes an object that bears no mark of ours.
+    pub fn add_foreign(&mut self, key: Key, value: Value) {
+        self.objects.insert(key, Found { owner: Ownership::Foreign, value });
+    }
+
+    /// A link goes, with everything that hangs on it.
+    pub fn remove_link(&mut self, name: &IfName) {
+        let ends: Vec<_> =
+            self.pairs().filter(|(h, ..)| *h == name).map(|(_, s, p)| (s.clone(), p.clone())).collect();
+        self.objects.retain(|key, found| {
+            link_of(key) != Some(name)
+                && !ends.iter().any(|end| in_sandbox(key, &found.value) == Some((&end.0, &end.1)))
+        });
+        for found in self.objects.values_mut() {
+            if let Value::Veth { bridge, .. } = &mut found.value {
+                bridge.take_if(|bridge| bridge == name);
+            }
+        }
+        let loose: BTreeSet<IfName> = self.loose_ends();
+        self.objects.retain(|key, _| match key {
+            Key::Port(port) | Key::Fdb(port, _) => !loose.contains(port),
+            _ => true,
+        });
+    }
+
+    /// Pairs that are no port of any bridge.
+    fn loose_ends(&self) -> BTreeSet<IfName> {
+        let loose = self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
+            (Key::Veth(name), Value::Veth { bridge: None, .. }) => Some(name.clone()),
+            _ => None,
+        });
+        loose.collect()
+    }
+
+    /// The pairs: host's end, sandbox, the end there.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&IfName, &SandboxName, &IfName)> {
+        self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
+            (Key::Veth(name), Value::Veth { sandbox, peer, .. }) => Some((name, sandbox, peer)),
+            _ => None,
+        })
+    }
+
+    /// Whether the host has an interface of this name.
+    pub fn has_link(&self, name: &IfName) -> bool {
+        let (bridge, pair) = (Key::Bridge(name.clone()), Key::Veth(name.clone()));
+        self.links.contains(name.as_str())
+            || self.objects.contains_key(&bridge)
+            || self.objects.contains_key(&pair)
+    }
+
+    /// Whether an interface of the host is somebody else's.
+    pub(super) fn is_foreign(&self, name: &IfName) -> bool {
+        let foreign = |key| self.objects.get(&key).is_some_and(|found| found.owner == Ownership::Foreign);
+        self.links.contains(name.as_str())
+            || foreign(Key::Bridge(name.clone()))
+            || foreign(Key::Veth(name.clone()))
+    }
+
+    /// The namespace at a path.
+    pub(super) fn netns(&self, path: &str) -> Option<Netns> {
+        let namespace = self.namespaces.get(path)?;
+        Some(Netns { path: path.to_owned(), dev: DEVICE, ino: namespace.inode })
+    }
+
+    /// Whether this namespace is still at its path.
+    pub(super) fn is_alive(&self, netns: &Netns) -> bool {
+        self.netns(&netns.path).as_ref() == Some(netns)
+    }
+
+    /// The interfaces in a namespace.
+    pub(super) fn links_in(&self, netns: &Netns) -> BTreeSet<String> {
+        let Some(namespace) = self.namespaces.get(&netns.path).filter(|n| n.inode == netns.ino) else {
+            return BTreeSet::new();
+        };
+        let inside = self.pairs().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.ino));
+        inside.map(|(.., peer)| peer.to_string()).chain(namespace.links.iter().cloned()).collect()
+    }
+
+    pub(super) fn put(&mut self, key: &Key, object: &Object) {
+        let owner = match key {
+            // Every endpoint of a sandbox wants it, and it bears nobody's mark.
+            Key::SandboxLoopback(_) => Ownership::Ours,
+            _ => Ownership::Marked(object.owner.clone()),
+        };
+        self.objects.insert(key.clone(), Found { owner, value: object.value.clone() });
+    }
+
+    /// The namespace of a sandbox, if it lives.
+    pub(super) fn home(&mut self, name: &SandboxName, places: &Places) -> Option<Netns> {
+        let netns = places.get(name).filter(|netns| self.is_alive(netns))?;
+        self.homes.insert(name.clone(), netns.ino);
+        Some(netns.clone())
+    }
+}
+
+/// The link of the host that an object hangs on.
+pub(super) fn link_of(key: &Key) -> Option<&IfName> {
+    match key {
+        Key::Bridge(name)
+        | Key::BridgeAddress(name, _)
+        | Key::BridgeUp(name)
+        | Key::Veth(name)
+        | Key::Port(name)
+        | Key::Fdb(name, _)
+        | Key::Neighbour(name, _)
+        | Key::HostUp(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// The sandbox and the link in it that an object hangs on.
+pub(super) fn in_sandbox<'a>(key: &'a Key, value: &'a Value) -> Option<(&'a SandboxName, &'a IfName)> {
+    match (key, value) {
+        (Key::SandboxAddress(sandbox, link, _) | Key::SandboxUp(sandbox, link), _) => Some((sandbox, link)),
+        (Key::Route(sandbox, _), Value::Route { dev, .. }) => Some((sandbox, dev)),
+        _ => None,
+    }
+}

@@ -1,0 +1,5 @@
+//! What our messages make of a real kernel. Each test runs in network namespaces of its own.
+
+mod elements;
+mod namespace;
+mod ruleset;
