@@ -43,8 +43,8 @@ fn one(tool: &Tool<'_>, (ports, others): (u16, u16), figures: &mut Figures) -> R
     let name = format!("{:?}", tool.kind).to_lowercase();
     figures
         .add((&name, &format!("attach, {ports} ports beside others"), others.into()), tool.attach(subject)?);
-    place.clone().delete();
     tool.detach(subject)?;
+    place.clone().delete();
     tool.world().settle();
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// How long the kernel may clean up after a sample, so that the next does not pay for it.
-const QUIET: Duration = Duration::from_millis(60);
+const QUIET: Duration = Duration::from_millis(150);
 
 /// Where the programs are.
 #[derive(Debug)]
