@@ -55,7 +55,7 @@ pub struct Run {
 /// What a command finds inside.
 #[derive(Debug, Args)]
 pub struct Inside {
-    /// A file or directory of the host: /SOURCE:/TARGET[:ro]
+    /// A file or directory of the host: /SOURCE:/TARGET or /SOURCE:/TARGET:ro
     #[arg(short, long, value_name = "VOLUME")]
     pub volume: Vec<Volume>,
     /// A variable: NAME=VALUE, or NAME for its value here
@@ -76,7 +76,7 @@ pub struct Inside {
     /// The working directory
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
-    /// User and group by their numbers: UID[:GID]
+    /// User and group by their numbers: UID or UID:GID
     #[arg(short, long, value_name = "UID", value_parser = user)]
     pub user: Option<(u32, u32)>,
 }
@@ -104,7 +104,7 @@ pub struct Exec {
     /// The working directory
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
-    /// User and group by their numbers: UID[:GID]
+    /// User and group by their numbers: UID or UID:GID
     #[arg(short, long, value_name = "UID", value_parser = user)]
     pub user: Option<(u32, u32)>,
     /// Accepted for habit's sake

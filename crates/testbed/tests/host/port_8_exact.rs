@@ -118,7 +118,7 @@ fn sctp_is_published() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn hairpins_work() {
-    on_a_host(|host| hairpins(host));
+    on_a_host(hairpins);
 }
 
 #[test]
