@@ -49,7 +49,7 @@ fn explain_permission(error: EngineError) -> EngineError {
     if !error.is_permission() {
         return error;
     }
-    let why = crate::output::error::chain(&error);
+    let why = std::error::Error::source(&error).map(crate::output::error::chain).unwrap_or_default();
     Refusal::new(Code::NotPermitted, "cannot use the engine's files")
         .why(why)
         .fix("run it as root, or give --run-dir and --state-dir")

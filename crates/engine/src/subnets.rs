@@ -100,7 +100,7 @@ impl<K: Kernel> Session<'_, K> {
         let given = request.subnets.iter().find(|subnet| subnet.family() == family);
         let subnet = match given {
             Some(subnet) => *subnet,
-            None => self.free_subnet(family, facts)?,
+            None => self.free_subnet(family, &request.name, facts)?,
         };
         let mut pool = Pool::new(subnet);
         if let Some(gateway) = request.gateways.iter().find(|ip| subnet.contains(**ip)) {
@@ -121,8 +121,18 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// A subnet that nothing of the host uses: from the pools, or a random unique local /64 (RFC 4193).
-    fn free_subnet(&mut self, family: Family, facts: &Facts) -> Result<Subnet, EngineError> {
-        let busy = self.busy(facts)?;
+    /// What the default network will have is left to it, although it may not be in use yet.
+    fn free_subnet(
+        &mut self,
+        family: Family,
+        name: &NetworkName,
+        facts: &Facts,
+    ) -> Result<Subnet, EngineError> {
+        let others = predefined(self.settings).into_iter().filter(|network| network.name != *name);
+        let pools = others.flat_map(|network| network.bridge().map(|b| b.pools.clone()).unwrap_or_default());
+        let why = "the default network has it";
+        let reserved = pools.map(|pool| Busy { net: pool.subnet.net(), why: why.into() }).collect();
+        let busy = self.busy(facts, reserved)?;
         if family == Family::V4 || self.settings.pools(family).next().is_some() {
             return Ok(choose_subnet(family, self.settings.pools(family), &busy)?);
         }
@@ -133,16 +143,16 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Whether nothing of the host uses a subnet.
     pub fn is_free(&mut self, subnet: Subnet, facts: &Facts) -> Result<bool, EngineError> {
-        Ok(self.busy(facts)?.overlap(subnet).is_none())
+        Ok(self.busy(facts, Vec::new())?.overlap(subnet).is_none())
     }
 
-    fn busy(&self, facts: &Facts) -> Result<BusyMap, EngineError> {
+    fn busy(&self, facts: &Facts, more: Vec<Busy>) -> Result<BusyMap, EngineError> {
         let avoided = self
             .settings
             .avoid_subnets
             .iter()
             .map(|subnet| Busy { net: subnet.net(), why: format!("{subnet} is in `avoid-subnets`") });
-        Ok(BusyMap::new(facts.busy.iter().cloned().chain(self.taken(None)?).chain(avoided)))
+        Ok(BusyMap::new(facts.busy.iter().cloned().chain(self.taken(None)?).chain(avoided).chain(more)))
     }
 
     /// The subnets of our networks, but for one of them.

@@ -26,15 +26,17 @@ pub fn run(app: &App, args: &Logs) -> Done {
     let (mut reader, lines) = Reader::open(&container.log()).map_err(failed)?;
     let skipped = args.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
     show(app, args, &lines[skipped..]);
-    while args.follow {
+    if !args.follow {
+        return Ok(OK);
+    }
+    loop {
         let over = !goes_on(app, &container);
         show(app, args, &reader.more().map_err(failed)?);
         if over {
-            break;
+            return Ok(OK);
         }
         std::thread::sleep(PAUSE);
     }
-    Ok(OK)
 }
 
 fn goes_on(app: &App, container: &Container) -> bool {
