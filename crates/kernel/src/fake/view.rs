@@ -67,7 +67,10 @@ impl World {
     /// Everything in the host's namespace that bears a mark.
     pub(super) fn survey(&self) -> Observed {
         let mut observed = Observed::default();
-        for (key, found) in self.objects.iter().filter(|(_, found)| found.owner != Ownership::Foreign) {
+        let is_foreign = |(key, found): &(&Key, &Found)| {
+            found.owner == Ownership::Foreign || link_of(key).is_some_and(|link| self.is_foreign(link))
+        };
+        for (key, found) in self.objects.iter().filter(|object| !is_foreign(object)) {
             let (owner, value) = match (key, &found.value) {
                 (Key::Neighbour(..), value) => (Ownership::Ours, value.clone()),
                 (Key::Veth(_), Value::Veth { sandbox, peer, mac, mtu, .. }) => {

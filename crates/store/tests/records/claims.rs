@@ -142,3 +142,18 @@ fn nobody_gives_back_what_is_anothers() {
     assert_eq!(holder, Some(Holder::Endpoint("c1@eth0".into())));
     assert_eq!(txn.claims().bindings(first.publish()[0].listen).unwrap().len(), 1);
 }
+
+/// Looking and giving back make nothing: they work on a full disk.
+#[test]
+fn looking_makes_nothing() {
+    let place = Place::new();
+    let store = place.store();
+    let (claims, nobody) = (store.claims(), endpoint("c1", 2, &["80:80", "9000-9019:9000-9019"]));
+    assert_eq!(claims.count(nobody.network()).unwrap(), 0);
+    assert_eq!(claims.mac_owner(nobody.network(), nobody.wire.as_ref().unwrap().mac).unwrap(), None);
+    assert!(claims.bindings(nobody.publish()[0].listen).unwrap().is_empty());
+    claims.give_back(&nobody, None).unwrap();
+    claims.give_back(&nobody, Some("q-device")).unwrap();
+    assert!(claims.collect(&|_| false).unwrap().is_empty());
+    assert_eq!(std::fs::read_dir(place.file("run")).unwrap().count(), 0);
+}
