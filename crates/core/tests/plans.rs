@@ -1,5 +1,6 @@
 //! Golden plans: what a request comes to, as a file that can be read aloud. `UPDATE_GOLDEN=1 cargo test` writes
 //! them anew; look at the difference before it is committed.
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros)] // only the tests read and write files
 
 use ipnet::IpNet;
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};

@@ -8,6 +8,10 @@ use qiao_core::name::quoted;
 use qiao_core::{Mac, Refusal, SandboxName};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+// Not documentation comments: their brackets would be links.
+const VOLUME: &str = "A file or directory of the host: /SOURCE:/TARGET[:ro]";
+const USER: &str = "User and group by their numbers: UID[:GID]";
+
 /// Run a command in a container of its own.
 #[derive(Debug, Args)]
 pub struct Run {
@@ -55,8 +59,8 @@ pub struct Run {
 /// What a command finds inside.
 #[derive(Debug, Args)]
 pub struct Inside {
-    /// A file or directory of the host: /SOURCE:/TARGET[:ro]
-    #[arg(short, long, value_name = "VOLUME")]
+    /// A file or directory of the host.
+    #[arg(short, long, value_name = "VOLUME", help = VOLUME)]
     pub volume: Vec<Volume>,
     /// A variable: NAME=VALUE, or NAME for its value here
     #[arg(short, long, value_name = "VARIABLE", value_parser = variable)]
@@ -76,8 +80,8 @@ pub struct Inside {
     /// The working directory
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
-    /// User and group by their numbers: UID[:GID]
-    #[arg(short, long, value_name = "UID", value_parser = user)]
+    /// User and group by their numbers.
+    #[arg(short, long, value_name = "UID", value_parser = user, help = USER)]
     pub user: Option<(u32, u32)>,
 }
 
@@ -104,8 +108,8 @@ pub struct Exec {
     /// The working directory
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
-    /// User and group by their numbers: UID[:GID]
-    #[arg(short, long, value_name = "UID", value_parser = user)]
+    /// User and group by their numbers.
+    #[arg(short, long, value_name = "UID", value_parser = user, help = USER)]
     pub user: Option<(u32, u32)>,
     /// Accepted for habit's sake
     #[arg(short, long)]

@@ -26,13 +26,13 @@ pub fn run(app: &App, args: &Logs) -> Done {
     let (mut reader, lines) = Reader::open(&container.log()).map_err(failed)?;
     let skipped = args.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
     show(app, args, &lines[skipped..]);
-    while args.follow {
-        let over = !goes_on(app, &container);
+    let mut over = !args.follow;
+    while !over {
+        over = !goes_on(app, &container); // asked first: what it said last must not be missed
         show(app, args, &reader.more().map_err(failed)?);
-        if over {
-            break;
+        if !over {
+            std::thread::sleep(PAUSE);
         }
-        std::thread::sleep(PAUSE);
     }
     Ok(OK)
 }

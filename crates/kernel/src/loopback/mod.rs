@@ -297,7 +297,8 @@ fn put_into_proxy(
     let run = linux.loopback.run.as_deref().ok_or_else(|| failed(nowhere()))?;
     let entries: Vec<(&Op, Entry)> =
         ops.iter().filter_map(|op| Some((*op, proxy::entry(op.key(), &op.after()?)?))).collect();
-    proxy::put(run, &entries).map_err(|(op, error)| crate::apply::failed(op.as_ref().unwrap_or(first), error))
+    proxy::put(run, &entries)
+        .map_err(|(op, error)| crate::apply::failed(op.as_deref().unwrap_or(first), error))
 }
 
 /// Takes entries out of the hooks. With the last go the hooks, and nothing is taken out before: a command

@@ -56,14 +56,15 @@ pub fn found(table: &Table, entry: &Entry, running: bool) -> Option<(Key, Owners
 }
 
 /// Puts entries in, and waits until all are served.
-pub fn put(run: &str, entries: &[(&Op, Entry)]) -> Result<(), (Option<Op>, KernelError)> {
+pub fn put(run: &str, entries: &[(&Op, Entry)]) -> Result<(), (Option<Box<Op>>, KernelError)> {
     let plain = |error| (None, KernelError::io("tell the loopback proxy what to serve")(error));
     let table = Table::create(run).map_err(plain)?;
     entries.iter().try_for_each(|(_, entry)| table.put(entry)).map_err(plain)?;
     let start = Instant::now();
     for (op, entry) in entries {
-        let because =
-            |error| (Some((*op).clone()), KernelError::io("have the loopback proxy serve a port")(error));
+        let because = |error| {
+            (Some(Box::new((*op).clone())), KernelError::io("have the loopback proxy serve a port")(error))
+        };
         served(&table, (run, entry), start).map_err(because)?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use std::sync::Barrier;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Take(Endpoint),
+    Take(Box<Endpoint>),
     /// Of the endpoint of that name; with its device still there or not.
     GiveBack(usize, bool),
     Collect,
@@ -23,7 +23,7 @@ const PORTS: [&str; 6] =
 
 fn step() -> impl Strategy<Value = Step> {
     let take = (0..NAMES.len(), 2u8..6, proptest::sample::subsequence(PORTS.to_vec(), 0..3))
-        .prop_map(|(name, host, ports)| Step::Take(endpoint(NAMES[name], host, &ports)));
+        .prop_map(|(name, host, ports)| Step::Take(Box::new(endpoint(NAMES[name], host, &ports))));
     prop_oneof![
         5 => take,
         3 => (0..NAMES.len(), any::<bool>()).prop_map(|(name, leaving)| Step::GiveBack(name, leaving)),
@@ -66,7 +66,7 @@ proptest! {
                     let taken = txn.claims().take(&endpoint).unwrap();
                     prop_assert_eq!(taken.is_some(), clashes, "{:?}", taken);
                     match taken {
-                        None => drop(living.insert(name, endpoint)),
+                        None => drop(living.insert(name, *endpoint)),
                         Some(_) => txn.claims().give_back(&endpoint, None).unwrap(),
                     }
                 }

@@ -20,7 +20,7 @@ fn the_record_is_the_journal_moved() {
     changes.attached(&endpoint, &txn.endpoints_dir().unwrap()).unwrap();
     assert!(!pending.exists());
     assert_eq!(std::fs::metadata(&record).unwrap().ino(), inode, "it was not written again");
-    assert_eq!(txn.endpoints().unwrap(), [endpoint.clone()]);
+    assert_eq!(txn.endpoints().unwrap(), std::slice::from_ref(&endpoint));
 
     changes.detach(&endpoint, &txn.endpoints_dir().unwrap()).unwrap();
     let leaving = place.file("run/pending/detach:c1@eth0.json");

@@ -51,7 +51,8 @@ fn without(file: Option<usize>) -> Told {
         saved: there(2).then(saved).unwrap_or_default(),
         endpoints: [(3, "c1", 2), (4, "c2", 3)]
             .into_iter()
-            .filter_map(|(at, name, host)| there(at).then(|| endpoint(name, host, &[])))
+            .filter(|(at, ..)| there(*at))
+            .map(|(_, name, host)| endpoint(name, host, &[]))
             .collect(),
         pending: there(5).then(|| "c3@eth0".to_owned()).into_iter().collect(),
         noticed: usize::from(file.is_some()),

@@ -91,7 +91,7 @@ pub fn journal(endpoint: Endpoint) -> Journal {
 pub fn active() -> Active {
     let network = network();
     let activation = Activation::new(&network, network.bridge().unwrap(), (1500, false));
-    [(network.name.clone(), activation)].into()
+    [(network.name, activation)].into()
 }
 
 pub fn saved() -> Saved {
