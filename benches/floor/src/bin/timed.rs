@@ -33,6 +33,6 @@ fn wait(pid: u32) -> (i32, i64) {
     if unsafe { libc::wait4(pid as libc::pid_t, &mut status, 0, &mut usage) } < 0 {
         qiao_floor::die("wait4");
     }
-    let time = |t: libc::timeval| t.tv_sec as i64 * 1_000_000 + t.tv_usec as i64;
+    let time = |t: libc::timeval| t.tv_sec * 1_000_000 + t.tv_usec;
     (status, time(usage.ru_utime) + time(usage.ru_stime))
 }

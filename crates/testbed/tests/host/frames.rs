@@ -71,9 +71,10 @@ impl Attack {
     }
 }
 
-/// Frames between members of a bridge are shown to the bridge's rules only, as where br_netfilter is not loaded.
-pub fn no_bridge_netfilter() {
+/// Whether frames between members of a bridge are shown to the rules for routed packets too, where the kernel
+/// has br_netfilter at all.
+pub fn bridge_netfilter(value: &str) {
     for name in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables"] {
-        let _ = std::fs::write(format!("/proc/sys/net/bridge/{name}"), "0");
+        let _ = std::fs::write(format!("/proc/sys/net/bridge/{name}"), value);
     }
 }

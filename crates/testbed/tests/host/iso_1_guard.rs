@@ -1,6 +1,6 @@
 //! R-ISO 1, 3 and 4: a port sends only what belongs to it.
 
-use crate::frames::{Attack, Member, no_bridge_netfilter};
+use crate::frames::{Attack, Member, bridge_netfilter};
 use qiao_testbed::frame::*;
 use qiao_testbed::namespaces::on_a_host;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -149,7 +149,7 @@ fn routers_servers_tags_and_foreign_protocols_are_dropped() {
 #[ignore = "needs root: cargo xtask test"]
 fn without_the_guard_all_of_it_arrives() {
     on_a_host(|host| {
-        no_bridge_netfilter(); // it would show the frames to the routing rules, which drop some of them too
+        bridge_netfilter("0"); // it would show the frames to the routing rules, which drop some of them too
         let mut attack = Attack::new(host, "--guard off");
         let to_port = ["router advertisement", "ICMPv6 redirect", "ICMP redirect"];
         let frames: Frames = identities(&attack).into_iter().chain(roles(&attack)).collect();

@@ -1,6 +1,6 @@
 //! R-PUB 8 to 11 and 14: what is published is reachable exactly as said, and nothing else.
 
-use crate::frames::{Member, no_bridge_netfilter};
+use crate::frames::{Member, bridge_netfilter};
 use qiao_testbed::frame::{IPV4, UDP, contains, ethernet, ipv4, mac, udp};
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, OUTSIDE4, OUTSIDE6, Place, Protocol, Service, ask, run, stdout};
@@ -118,14 +118,17 @@ fn sctp_is_published() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn hairpins_work() {
-    on_a_host(hairpins);
+    on_a_host(|host| {
+        bridge_netfilter("1");
+        hairpins(host);
+    });
 }
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn hairpins_work_without_bridge_netfilter() {
     on_a_host(|host| {
-        no_bridge_netfilter();
+        bridge_netfilter("0");
         hairpins(host);
     });
 }
