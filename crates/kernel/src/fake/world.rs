@@ -36,6 +36,8 @@ pub struct World {
     pub faults: Faults,
     /// In which namespace a sandbox is.
     pub(super) homes: BTreeMap<SandboxName, u64>,
+    /// The indices of pairs: each new one has its own.
+    indices: BTreeMap<IfName, u32>,
     next_inode: u64,
 }
 
@@ -66,6 +68,7 @@ impl Default for World {
             generation: 1,
             faults: Faults::default(),
             homes: BTreeMap::new(),
+            indices: BTreeMap::new(),
             next_inode: 100,
         }
     }
@@ -157,6 +160,11 @@ impl World {
             || self.objects.contains_key(&pair)
     }
 
+    /// The index of an interface of the host.
+    pub fn link_index(&self, name: &IfName) -> Option<u32> {
+        self.has_link(name).then(|| self.indices.get(name).copied().unwrap_or(1))
+    }
+
     /// Whether an interface of the host is somebody else's.
     pub(super) fn is_foreign(&self, name: &IfName) -> bool {
         let foreign = |key| self.objects.get(&key).is_some_and(|found| found.owner == Ownership::Foreign);
@@ -168,7 +176,7 @@ impl World {
     /// The namespace at a path.
     pub(super) fn netns(&self, path: &str) -> Option<Netns> {
         let namespace = self.namespaces.get(path)?;
-        Some(Netns { path: path.to_owned(), dev: DEVICE, ino: namespace.inode })
+        Some(Netns { path: path.to_owned(), dev: DEVICE, ino: namespace.inode, cookie: namespace.inode })
     }
 
     /// Whether this namespace is still at its path.
@@ -191,6 +199,10 @@ impl World {
             Key::SandboxLoopback(_) => Ownership::Ours,
             _ => Ownership::Marked(object.owner.clone()),
         };
+        if let Key::Veth(name) = key {
+            self.next_inode += 1;
+            self.indices.insert(name.clone(), self.next_inode as u32);
+        }
         self.objects.insert(key.clone(), Found { owner, value: object.value.clone() });
     }
 
