@@ -50,7 +50,7 @@ impl Row {
 
     fn id(&self, name: &SandboxName) -> String {
         match &self.container {
-            Some(container) => container.spec.id[..12].to_owned(),
+            Some(container) => container.spec.id.chars().take(12).collect(),
             None => format!("{:012x}", qiao_core::owner::fnv(name.as_str(), 0) & 0xffff_ffff_ffff),
         }
     }
