@@ -38,14 +38,16 @@ pub struct World {
     pub(super) homes: BTreeMap<SandboxName, u64>,
     /// The indices of pairs: each new one has its own.
     indices: BTreeMap<IfName, u32>,
-    next_inode: u64,
+    next_number: u64,
 }
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its identity.
+    /// Its number: that of one which is gone, if there is any.
     pub inode: u64,
+    /// Its identity.
+    pub cookie: u64,
     /// Interfaces that are not ours.
     pub links: BTreeSet<String>,
 }
@@ -69,7 +71,7 @@ impl Default for World {
             faults: Faults::default(),
             homes: BTreeMap::new(),
             indices: BTreeMap::new(),
-            next_inode: 100,
+            next_number: 100,
         }
     }
 }
@@ -80,15 +82,18 @@ pub(super) type Errno = i32;
 impl World {
     /// Makes a namespace at a path.
     pub fn add_namespace(&mut self, path: &str) {
-        self.next_inode += 1;
-        let links = ["lo".to_owned()].into();
-        self.namespaces.insert(path.to_owned(), Namespace { inode: self.next_inode, links });
+        self.next_number += 1;
+        let (cookie, links) = (self.next_number, ["lo".to_owned()].into());
+        // As the kernel does it: the lowest number that is free.
+        let is_free = |inode: &u64| self.namespaces.values().all(|namespace| namespace.inode != *inode);
+        let inode = (1..).find(is_free).unwrap_or_default();
+        self.namespaces.insert(path.to_owned(), Namespace { inode, cookie, links });
     }
 
     /// A namespace ends, and the pairs with an end in it.
     pub fn remove_namespace(&mut self, path: &str) {
         let Some(gone) = self.namespaces.remove(path) else { return };
-        let inside = |name: &SandboxName| self.homes.get(name) == Some(&gone.inode);
+        let inside = |name: &SandboxName| self.homes.get(name) == Some(&gone.cookie);
         let pairs: Vec<IfName> =
             self.pairs().filter(|(_, s, _)| inside(s)).map(|(h, ..)| h.clone()).collect();
         let homeless: BTreeSet<SandboxName> = self.homes.keys().filter(|n| inside(n)).cloned().collect();
@@ -176,7 +181,8 @@ impl World {
     /// The namespace at a path.
     pub(super) fn netns(&self, path: &str) -> Option<Netns> {
         let namespace = self.namespaces.get(path)?;
-        Some(Netns { path: path.to_owned(), dev: DEVICE, ino: namespace.inode, cookie: namespace.inode })
+        let (ino, cookie) = (namespace.inode, namespace.cookie);
+        Some(Netns { path: path.to_owned(), dev: DEVICE, ino, cookie })
     }
 
     /// Whether this namespace is still at its path.
@@ -186,10 +192,10 @@ impl World {
 
     /// The interfaces in a namespace.
     pub(super) fn links_in(&self, netns: &Netns) -> BTreeSet<String> {
-        let Some(namespace) = self.namespaces.get(&netns.path).filter(|n| n.inode == netns.ino) else {
+        let Some(namespace) = self.namespaces.get(&netns.path).filter(|n| n.cookie == netns.cookie) else {
             return BTreeSet::new();
         };
-        let inside = self.pairs().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.ino));
+        let inside = self.pairs().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.cookie));
         inside.map(|(.., peer)| peer.to_string()).chain(namespace.links.iter().cloned()).collect()
     }
 
@@ -200,8 +206,8 @@ impl World {
             _ => Ownership::Marked(object.owner.clone()),
         };
         if let Key::Veth(name) = key {
-            self.next_inode += 1;
-            self.indices.insert(name.clone(), self.next_inode as u32);
+            self.next_number += 1;
+            self.indices.insert(name.clone(), self.next_number as u32);
         }
         self.objects.insert(key.clone(), Found { owner, value: object.value.clone() });
     }
@@ -209,7 +215,7 @@ impl World {
     /// The namespace of a sandbox, if it lives.
     pub(super) fn home(&mut self, name: &SandboxName, places: &Places) -> Option<Netns> {
         let netns = places.get(name).filter(|netns| self.is_alive(netns))?;
-        self.homes.insert(name.clone(), netns.ino);
+        self.homes.insert(name.clone(), netns.cookie);
         Some(netns.clone())
     }
 }
