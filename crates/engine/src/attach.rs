@@ -5,10 +5,12 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::outcome::Attached;
 use crate::session::Session;
+use qiao_core::plan::{Key, State};
 use qiao_core::request::Attach;
-use qiao_core::{Plan, Refusal};
+use qiao_core::{Op, Plan, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::Journal;
+use std::collections::BTreeSet;
 
 impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
@@ -49,7 +51,10 @@ impl<K: Kernel> Session<'_, K> {
     fn try_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
         draft.remember(&self.txn)?; // leases, ports, settings of the host as they were
         self.apply(plan, &draft.places)?;
-        let missing = self.missing(&draft.desired, &draft.places)?; // look again: nothing must be missing
+        let made: BTreeSet<&Key> = plan.ops().iter().map(Op::key).collect();
+        let made = draft.desired.iter().filter(|(key, _)| made.contains(key));
+        let made: State = made.map(|(key, object)| (key.clone(), object.clone())).collect();
+        let missing = self.missing(&made, &draft.places)?; // look again: nothing of it must be missing
         if let Some(op) = missing.ops().first() {
             let what = qiao_core::render::line(op);
             return Err(Refusal::conflict("the kernel is not as it was made")

@@ -56,7 +56,7 @@ impl Store {
     pub fn begin(&self) -> Result<Txn<'_>, StoreError> {
         let lock = Lock::take(&self.run)?;
         runtime::check_boot(&self.run)?;
-        Ok(Txn { store: self, _lock: lock })
+        Ok(Txn { store: self, active: RefCell::default(), saved: RefCell::default(), _lock: lock })
     }
 
     /// All networks that were created.
@@ -193,6 +193,9 @@ impl Store {
 #[derive(Debug)]
 pub struct Txn<'a> {
     store: &'a Store,
+    // Read once: nobody else writes them while the lock is held.
+    active: RefCell<Option<Active>>,
+    saved: RefCell<Option<Saved>>,
     _lock: Lock,
 }
 
@@ -247,8 +250,19 @@ impl Txn<'_> {
         dir.sync()
     }
 
+    /// The networks in use, with how they were made.
+    pub fn active(&self) -> Result<Active, StoreError> {
+        once(&self.active, || self.store.active())
+    }
+
+    /// How the host was before us.
+    pub fn saved(&self) -> Result<Saved, StoreError> {
+        once(&self.saved, || self.store.saved())
+    }
+
     /// Notes which networks are in use.
     pub fn set_active(&self, active: &Active) -> Result<(), StoreError> {
+        self.active.take();
         runtime::set_active(&self.run, active)
     }
 
@@ -262,6 +276,7 @@ impl Txn<'_> {
 
     /// Notes how the host was before us.
     pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
+        self.saved.take();
         runtime::save(&self.run, saved)
     }
 
@@ -279,4 +294,17 @@ impl Txn<'_> {
     pub fn set_generation(&self, generation: u32) {
         runtime::set_generation(&self.run, generation);
     }
+}
+
+/// What was read before, or what is read now.
+fn once<T: Clone>(
+    known: &RefCell<Option<T>>,
+    read: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if let Some(known) = &*known.borrow() {
+        return Ok(known.clone());
+    }
+    let now = read()?;
+    known.replace(Some(now.clone()));
+    Ok(now)
 }

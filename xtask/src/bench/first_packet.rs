@@ -54,7 +54,7 @@ fn one(world: &World, host: &Place, number: usize) -> Result<Duration> {
 fn attach(world: &World, host: &Place, place: &Place) -> Command {
     let mut command = host.command(&world.program("qiao"));
     command.args(["attach", place.name(), "--netns", &place.path(), "--network", "bench"]);
-    command.env("QIAO_STATE_DIR", "/run/bench/state").env("QIAO_RUN_DIR", "/run/bench/run");
+    command.envs(world.env());
     command.stdout(Stdio::null());
     command
 }

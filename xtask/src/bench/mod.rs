@@ -3,6 +3,7 @@
 //! Everything happens in namespaces of its own. The programs take turns, so that what else the machine does
 //! falls on all of them; ratios within one run are what counts.
 
+mod cgroup;
 mod figures;
 mod first_packet;
 mod growth;
@@ -62,7 +63,9 @@ pub fn bench(bench: &Bench) -> Result<()> {
         bail!("this makes network namespaces, which only root may");
     }
     let programs = dist::build(&["qiao", "qiao-floor"])?;
-    let status = namespaces::again().args(env::args_os().skip(1)).env(PROGRAMS, programs).status();
+    let mut status = namespaces::again();
+    let status = status.args(env::args_os().skip(1)).env(PROGRAMS, programs);
+    let status = status.env(cgroup::NAME, std::process::id().to_string()).status();
     match status.context("start unshare")?.success() {
         true => Ok(()),
         false => bail!("the measurement failed"),
@@ -72,7 +75,8 @@ pub fn bench(bench: &Bench) -> Result<()> {
 fn measure(attach: &Attach) -> Result<()> {
     namespaces::boot();
     let programs = PathBuf::from(env::var_os(PROGRAMS).context("the programs are built first")?);
-    let world = world::World::new(&programs)?;
+    let cgroup = cgroup::Cgroup::make()?;
+    let world = world::World::new(&programs, cgroup.path())?;
     let mut figures = Figures::default();
     match (attach.ports, attach.first_packet) {
         (Some(ports), _) => ports::measure(&world, (ports, attach.rounds), &mut figures)?,

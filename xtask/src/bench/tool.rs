@@ -127,10 +127,7 @@ impl<'w> Tool<'w> {
     pub fn qiao<'s>(&self, words: impl IntoIterator<Item = &'s str>) -> Result<Sample> {
         let program = self.world.program("qiao");
         let words = std::iter::once(program).chain(words.into_iter().map(str::to_owned)).collect();
-        let env = vec![
-            ("QIAO_STATE_DIR", "/run/bench/state".to_owned()),
-            ("QIAO_RUN_DIR", "/run/bench/run".to_owned()),
-        ];
+        let env = self.world.env();
         self.world.time(&Run { host: &self.host, words, input: None, output: None, env })
     }
 

@@ -15,6 +15,7 @@ const QUIET: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub struct World {
     programs: PathBuf,
+    cgroup: String,
 }
 
 /// A container that is attached.
@@ -47,10 +48,19 @@ pub struct Run<'a> {
 
 impl World {
     /// Looks for the programs.
-    pub fn new(programs: &Path) -> Result<Self> {
+    pub fn new(programs: &Path, cgroup: &str) -> Result<Self> {
         let programs = programs.canonicalize().with_context(|| format!("find {}", programs.display()))?;
         fs::create_dir_all("/run/bench").context("create a directory")?;
-        Ok(Self { programs })
+        Ok(Self { programs, cgroup: cgroup.to_owned() })
+    }
+
+    /// What `qiao` is told by its environment.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("QIAO_STATE_DIR", "/run/bench/state".to_owned()),
+            ("QIAO_RUN_DIR", "/run/bench/run".to_owned()),
+            ("QIAO_CGROUP", self.cgroup.clone()),
+        ]
     }
 
     /// The path of a program of ours.

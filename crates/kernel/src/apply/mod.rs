@@ -41,7 +41,13 @@ pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), Appl
         let Some(first) = group.first() else { continue };
         match part(first) {
             Part::Sysctl => group.iter().try_for_each(|op| setting(op).map_err(|e| failed(op, e)))?,
-            Part::Nft => nft::apply(linux, group)?,
+            Part::Nft => {
+                // The last network goes: the hooks of its ports before it, so that the next command finds them
+                // if this one is killed.
+                let last = group.iter().find(|op| matches!(op, Op::Del { key: Key::Ruleset, .. }));
+                last.map_or(Ok(()), |op| crate::loopback::end(linux).map_err(|e| failed(op, e)))?;
+                nft::apply(linux, group)?;
+            }
             Part::Host => host::apply(linux, group, places)?,
             Part::Sandbox(name) => sandbox::apply(linux, group, (&name, places))?,
             Part::Loopback => crate::loopback::apply(linux, group)?,

@@ -88,20 +88,6 @@ impl<const K: usize, const V: usize> Map<K, V> {
         absent(unsafe { call(Command::MapDelete, &mut self.elem(key)) }).map(|_| ())
     }
 
-    /// The key after this one, or the first.
-    pub fn key_after(&self, key: Option<&[u8; K]>) -> io::Result<Option<[u8; K]>> {
-        let mut next = [0; K];
-        let key = key.map_or(0, |key| address(key));
-        let mut attr = MapElem {
-            map_fd: number(self.0.as_fd()),
-            key,
-            value: address_mut(&mut next),
-            ..Default::default()
-        };
-        // SAFETY: both keys have the length that the map was made with; a null one asks for the first.
-        absent(unsafe { call(Command::MapNextKey, &mut attr) }).map(|found| found.map(|_| next))
-    }
-
     /// Puts many entries in, in as few calls as possible.
     pub fn put_all(&self, entries: &[([u8; K], [u8; V])]) -> io::Result<()> {
         const FEW: usize = 8;

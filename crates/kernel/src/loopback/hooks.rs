@@ -168,21 +168,6 @@ impl Place {
     }
 }
 
-impl Hooks {
-    /// Whether there is nothing but these entries.
-    pub fn has_only(&self, keys: &[RawKey]) -> io::Result<bool> {
-        let keys: std::collections::BTreeSet<&RawKey> = keys.iter().collect();
-        let mut at = self.entries.key_after(None)?;
-        while let Some(key) = at {
-            if !keys.contains(&key) {
-                return Ok(false);
-            }
-            at = self.entries.key_after(Some(&key))?;
-        }
-        Ok(true)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,4 +4,4 @@ mod frame;
 mod socket;
 
 pub use frame::{Frame, frames};
-pub use socket::{Answer, Socket};
+pub use socket::{Answer, Reply, Socket};

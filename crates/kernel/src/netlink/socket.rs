@@ -17,6 +17,17 @@ const RECEIVE: usize = 1 << 17;
 /// Every send buffer has room for this: what most messages are smaller than is not asked about.
 const SMALLEST_BUFFER: usize = 1 << 16;
 
+/// What the kernel says to a request that it carries out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing; only a failure is told. A later request of the same datagram must be answered.
+    None,
+    /// One message.
+    One,
+    /// An acknowledgement, or the end of a dump, behind any number of messages.
+    End,
+}
+
 /// A netlink socket. It belongs to the network namespace in which it was opened, wherever its owner goes.
 pub struct Socket {
     raw: RawSocket,
@@ -53,9 +64,21 @@ impl Socket {
     /// Sends a datagram and collects the answers of the requests numbered `numbers`, in their order. Each of
     /// them must be acknowledged or dumped. The kernel carries all of them out, whether or not one fails.
     pub fn exchange(&mut self, datagram: &[u8], numbers: Range<u32>) -> Result<Vec<Answer>, KernelError> {
+        let replies = vec![Reply::End; numbers.len()];
+        self.exchange_for(datagram, numbers, &replies)
+    }
+
+    /// The same where each request has a reply of its own kind. Fewer replies are fewer system calls: every
+    /// acknowledgement is a datagram.
+    pub fn exchange_for(
+        &mut self,
+        datagram: &[u8],
+        numbers: Range<u32>,
+        replies: &[Reply],
+    ) -> Result<Vec<Answer>, KernelError> {
         self.send(datagram)?;
-        let mut pending: Vec<Pending> = numbers.clone().map(|_| Pending::default()).collect();
-        let mut open = pending.len();
+        let mut pending: Vec<Pending> = replies.iter().map(|reply| Pending::of(*reply)).collect();
+        let mut open = replies.iter().filter(|reply| **reply != Reply::None).count();
         while open > 0 {
             self.receive()?;
             for frame in frames(&self.buffer) {
@@ -112,14 +135,18 @@ fn open(protocol: isize) -> std::io::Result<RawSocket> {
 }
 
 /// A request whose answer is not complete.
-#[derive(Default)]
 struct Pending {
+    reply: Reply,
     messages: Vec<(u16, Vec<u8>)>,
     outcome: Option<Result<(), KernelError>>,
 }
 
 impl Pending {
-    /// Takes a frame of the answer; true if it completes it.
+    fn of(reply: Reply) -> Self {
+        Self { reply, messages: Vec::new(), outcome: None }
+    }
+
+    /// Takes a frame of the answer; true if it completes one that is waited for.
     fn take(&mut self, frame: &Frame<'_>) -> bool {
         if self.outcome.is_some() {
             return false;
@@ -127,11 +154,11 @@ impl Pending {
         self.outcome = match frame.meaning() {
             Meaning::Message => {
                 self.messages.push((frame.kind, frame.payload.to_vec()));
-                None
+                (self.reply == Reply::One).then_some(Ok(()))
             }
             Meaning::Done => Some(Ok(())),
             Meaning::Failed(error) => Some(Err(error)),
         };
-        self.outcome.is_some()
+        self.outcome.is_some() && self.reply != Reply::None
     }
 }

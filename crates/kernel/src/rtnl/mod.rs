@@ -8,7 +8,7 @@ pub mod netconf;
 pub mod route;
 
 use crate::error::KernelError;
-use crate::netlink::Socket;
+use crate::netlink::{Reply, Socket};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkDeserializable,
     NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -38,6 +38,7 @@ pub enum Mode {
 pub struct Request {
     message: Message,
     flags: u16,
+    reply: Reply,
 }
 
 impl Request {
@@ -48,29 +49,32 @@ impl Request {
             Mode::Replace => NLM_F_CREATE | NLM_F_REPLACE,
             Mode::Change => 0,
         };
-        Self { message, flags: NLM_F_REQUEST | NLM_F_ACK | extra }
+        Self { message, flags: NLM_F_REQUEST | extra, reply: Reply::None }
     }
 
-    /// A question about one object. It is acknowledged, so that an answer always ends.
+    /// A question about one object: one message, or an error.
     pub fn get(message: Message) -> Self {
-        Self { message, flags: NLM_F_REQUEST | NLM_F_ACK }
+        Self { message, flags: NLM_F_REQUEST, reply: Reply::One }
     }
 
     /// A question about all objects.
     pub fn dump(message: Message) -> Self {
-        Self { message, flags: NLM_F_REQUEST | NLM_F_DUMP }
+        Self { message, flags: NLM_F_REQUEST | NLM_F_DUMP, reply: Reply::End }
     }
 
-    /// Puts the request with its number behind what is in `bytes`.
-    pub fn encode(&self, number: u32, bytes: &mut Vec<u8>) {
+    /// Puts the request with its number behind what is in `bytes`. The last change of a datagram is acknowledged:
+    /// the kernel carries them out in their order, so that those before it are done then.
+    fn encode(&self, number: u32, last: bool, bytes: &mut Vec<u8>) -> Reply {
+        let acknowledged = last && self.reply == Reply::None;
         let mut message =
             NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(self.message.clone()));
-        message.header.flags = self.flags;
+        message.header.flags = if acknowledged { self.flags | NLM_F_ACK } else { self.flags };
         message.header.sequence_number = number;
         message.finalize();
         let at = bytes.len();
         bytes.resize(at + message.buffer_len().next_multiple_of(4), 0);
         message.serialize(&mut bytes[at..]);
+        if acknowledged { Reply::End } else { self.reply }
     }
 }
 
@@ -88,8 +92,11 @@ pub fn ask(socket: &mut Socket, requests: &[Request]) -> Result<Vec<Answer>, Ker
     for chunk in requests.chunks(AT_ONCE) {
         let numbers = socket.numbers(chunk.len() as u32);
         let mut bytes = Vec::with_capacity(256 * chunk.len());
-        numbers.clone().zip(chunk).for_each(|(number, request)| request.encode(number, &mut bytes));
-        answers.extend(socket.exchange(&bytes, numbers)?.into_iter().map(decode));
+        let last = numbers.end - 1;
+        let replies = numbers.clone().zip(chunk);
+        let replies: Vec<Reply> =
+            replies.map(|(number, request)| request.encode(number, number == last, &mut bytes)).collect();
+        answers.extend(socket.exchange_for(&bytes, numbers, &replies)?.into_iter().map(decode));
     }
     Ok(answers)
 }

@@ -12,7 +12,6 @@ pub enum Command {
     MapLookup = 1,
     MapUpdate = 2,
     MapDelete = 3,
-    MapNextKey = 4,
     ProgLoad = 5,
     ProgAttach = 8,
     ProgDetach = 9,

@@ -2,7 +2,7 @@
 
 use crate::hooks;
 use crate::host::{
-    BRIDGE4, Netns, V4, container, in_host, linux, reach, refusal, serve, state, talk, tcp, tcp_server,
+    BRIDGE4, Netns, V4, container, end, in_host, linux, refusal, serve, talk, tcp, tcp_server,
     usual_container,
 };
 use std::io::ErrorKind;
@@ -36,12 +36,12 @@ fn two_engines_live_side_by_side() {
             let mut second = serve(&[tcp("0.0.0.0:8080", "172.31.1.2:80")]);
             assert_eq!(talk("127.0.0.1:8080").1.to_string(), "172.31.1.1");
             assert_eq!(hooks::count(), 16);
-            reach(&mut second, &state(&[]));
+            end(&mut second);
             assert_eq!(refusal("127.0.0.1:8080"), ErrorKind::ConnectionRefused);
         });
         assert_eq!(hooks::count(), 8, "the first engine's are still there");
         assert_eq!(talk("127.0.0.1:8080").1.to_string(), BRIDGE4);
-        reach(&mut first, &state(&[]));
+        end(&mut first);
         assert_eq!(hooks::count(), 0);
         drop(linux());
     });

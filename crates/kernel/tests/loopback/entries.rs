@@ -2,7 +2,7 @@
 
 use crate::hooks;
 use crate::host::{
-    V4, V6, in_host, linux, owner, reach, refusal, serve, state, survey, talk, tcp, tcp_server, udp,
+    V4, V6, end, in_host, linux, owner, reach, refusal, serve, state, survey, talk, tcp, tcp_server, udp,
     usual_container,
 };
 use qiao_core::plan::{Key, Ownership, Value};
@@ -27,6 +27,10 @@ fn nothing_is_left_after_the_last() {
         assert_eq!(hooks::count(), 8);
         reach(&mut linux, &state(&[]));
         assert_eq!(refusal("127.0.0.1:8080"), ErrorKind::ConnectionRefused);
+        assert_eq!(hooks::count(), 8, "they wait for the next");
+        reach(&mut linux, &state(&[six]));
+        talk("[::1]:8080");
+        end(&mut linux);
         assert_eq!(hooks::count(), 0);
         reach(&mut linux, &state(&[six]));
         talk("[::1]:8080");
@@ -88,7 +92,7 @@ fn a_missing_hook_is_found_and_mended() {
         hooks::HOOKS.into_iter().for_each(hooks::strip);
         reach(&mut linux(), &state(&wanted));
         talk("127.0.0.1:8080");
-        reach(&mut linux(), &state(&[]));
+        end(&mut linux());
         assert_eq!(hooks::count(), 0);
     });
 }

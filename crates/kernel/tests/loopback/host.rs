@@ -257,3 +257,16 @@ pub fn serve(entries: &[(Listen, Backend)]) -> Linux {
     reach(&mut linux, &state(entries));
     linux
 }
+
+/// Takes all entries away, and the rule set as when the last network goes.
+pub fn end(linux: &mut Linux) {
+    reach(linux, &state(&[]));
+    linux.trust(None); // else it believes that the rules stand
+    let mut rules = State::default();
+    rules.insert(Key::Ruleset, &Owner::Host, Value::Ruleset(*qiao_core::render::DIGEST));
+    let plan = diff(&linux.observe(&rules, &Places::new()).unwrap(), &rules).unwrap();
+    linux.apply(&plan, &Places::new()).unwrap();
+    let plan = diff(&linux.observe(&rules, &Places::new()).unwrap(), &State::default()).unwrap();
+    assert_eq!(plan.ops().len(), 1);
+    linux.apply(&plan, &Places::new()).unwrap();
+}
