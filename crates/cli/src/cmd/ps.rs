@@ -1,6 +1,6 @@
 //! `qiao ps`.
 
-use super::{Done, OK, matches_all};
+use super::{Done, OK};
 use crate::app::App;
 use crate::args::Ps;
 use crate::output::table::{Table, cut};
@@ -21,11 +21,12 @@ pub fn run(app: &App, args: &Ps) -> Done {
         let row = all.entry(container.spec.name.clone()).or_default();
         row.container = Some(container);
     }
+    check_filters(&args.filter)?;
     // Who asks for a status gets what has ended, too, as of Docker.
     let ended = args.all || args.filter.iter().any(|(key, _)| key == "status");
     let mut rows: Vec<Value> = Vec::new();
     for (name, row) in all.iter().filter(|(_, row)| ended || row.is_up()) {
-        if matches_all(&args.filter, |key, value| row.matches(name, (key, value)))? {
+        if args.filter.iter().all(|(key, value)| row.matches(name, (key, value))) {
             rows.push(row.json(name));
         }
     }
@@ -39,6 +40,18 @@ pub fn run(app: &App, args: &Ps) -> Done {
         print(&table(&rows, args.no_trunc));
     }
     Ok(OK)
+}
+
+/// Also where there is nothing to show, a filter that makes no sense is told.
+fn check_filters(filters: &[(String, String)]) -> Result<(), Refusal> {
+    let known = ["name", "id", "network", "status"];
+    match filters.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        Some((key, _)) => {
+            let what = format!("{} is not a filter of containers", qiao_core::name::quoted(key));
+            Err(Refusal::invalid(what).why("name, id, network and status are"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What is known of a name: a container of ours, a namespace that somebody attached, or both.
@@ -77,17 +90,13 @@ impl Row {
         }
     }
 
-    fn matches(&self, name: &SandboxName, (key, value): (&str, &str)) -> Result<bool, Refusal> {
-        Ok(match key {
+    fn matches(&self, name: &SandboxName, (key, value): (&str, &str)) -> bool {
+        match key {
             "name" => name.as_str().contains(value),
             "id" => self.whole_id(name).starts_with(value),
             "network" => self.endpoints.iter().any(|endpoint| endpoint.network().as_str() == value),
-            "status" => self.word() == value,
-            _ => {
-                let what = format!("{} is not a filter of containers", qiao_core::name::quoted(key));
-                return Err(Refusal::invalid(what).why("name, id, network and status are"));
-            }
-        })
+            _ => self.word() == value,
+        }
     }
 
     /// The status in one word. A namespace that somebody attached runs for all we know.
