@@ -1,6 +1,7 @@
 //! What the programs of this package share: netlink messages put together by hand, and system calls.
 //!
 //! It is no library to build on: it trusts its arguments, and gives up at the first error.
+#![forbid(unsafe_code)]
 
 pub mod message;
 pub mod nft;
