@@ -21,9 +21,9 @@ const LOOKS: &[(&str, &str)] = &[
     ("vlan", "bridge vlan"),
 ];
 
-/// Files that hold nothing: the lock, the boot they belong to, the rule set's last generation, and where the
-/// search for a free address goes on.
-const NOTHING: &[&str] = &["lock", "boot", "generation", "last4", "last6"];
+/// Files that hold nothing: the lock, the boot they belong to, the rule set's last generation and whether
+/// anything was deleted since, and where the search for a free address goes on.
+const NOTHING: &[&str] = &["lock", "boot", "generation", "deleted", "last4", "last6"];
 
 impl Snapshot {
     /// Looks at everything; the engine's files are below `directory`.
