@@ -32,7 +32,7 @@ def receive():
             print(tagged(frame, ancillary).hex(), flush=True)
 
 
-threading.Thread(target=receive, daemon=True).start()
 print("ready", flush=True)
+threading.Thread(target=receive, daemon=True).start()
 for line in sys.stdin:
     wire.send(bytes.fromhex(line.strip()))

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long a client waits. A packet needs less than a millisecond here, a busy machine included.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// How long a client waits: far longer than a packet needs on a busy machine, and shorter than the second after
+/// which the kernel asks again for a neighbour or sends again.
+const PATIENCE: Duration = Duration::from_millis(800);
 /// How often a server looks whether it shall stop.
 const LOOK: Duration = Duration::from_millis(2);
 

@@ -57,13 +57,13 @@ ip -n lan -6 route add fd00::/8 via 2001:db8::1
 impl Host {
     /// Builds the host in the namespaces of this process. Forwarding is off, as on a machine that was just
     /// installed.
-    pub(crate) fn build() -> Self {
+    pub(crate) fn build(cgroup: Option<String>) -> Self {
         for name in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
             set_sysctl(name, "0");
         }
         let lan = Place::new("lan");
         UPLINK.lines().filter(|line| !line.is_empty()).for_each(run);
-        Self { lan, qiao: Qiao::new("/run/test") }
+        Self { lan, qiao: Qiao::new("/run/test", cgroup) }
     }
 
     /// A namespace for a container, not attached to anything.
@@ -97,11 +97,13 @@ impl Host {
         outcome
     }
 
-    /// Everything there is, when no command works in the background any more.
+    /// Everything there is, when no command works in the background any more. The proxy for loopback clients,
+    /// where there is one, is there to stay.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::take(self.qiao.directory());
         crate::eventually(SETTLED, || {
-            let still = snapshot.lines_with("process: ").is_empty();
+            let proxy = snapshot.lines_with("process: qiao loopback-proxy").len();
+            let still = snapshot.lines_with("process: ").len() == proxy;
             if !still {
                 snapshot = Snapshot::take(self.qiao.directory());
             }

@@ -5,6 +5,7 @@
 //! host. When it ends, all of it is gone.
 #![forbid(unsafe_code)]
 
+mod cgroup;
 mod command;
 mod echo;
 pub mod frame;

@@ -1,5 +1,6 @@
 //! A process starts itself again in namespaces of its own.
 
+use crate::cgroup::{self, Cgroup};
 use crate::command::run;
 use crate::host::Host;
 use std::env;
@@ -46,11 +47,13 @@ pub fn on_a_host<F: FnOnce(&Host)>(test: F) {
     let name = test_name::<F>();
     if is_inside() {
         boot();
-        let host = Host::build();
+        let host = Host::build(cgroup::enter());
         test(&host);
         return;
     }
+    let cgroup = Cgroup::make();
     let mut command = again();
+    command.envs(cgroup.iter().map(Cgroup::variable));
     command.args(["--exact", &name, "--ignored", "--nocapture", "--test-threads", "1"]);
     let output = command.output().expect("start unshare");
     let text = String::from_utf8_lossy(&output.stdout);

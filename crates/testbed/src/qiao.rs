@@ -13,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 pub struct Qiao {
     program: PathBuf,
     directory: String,
+    cgroup: Option<String>,
 }
 
 /// What came of a command.
@@ -29,9 +30,9 @@ pub struct Outcome {
 }
 
 impl Qiao {
-    /// The command, keeping its files below `directory`.
-    pub fn new(directory: &str) -> Self {
-        Self { program: program(), directory: directory.to_owned() }
+    /// The command, keeping its files below `directory`, and its hooks for loopback clients at `cgroup`.
+    pub fn new(directory: &str, cgroup: Option<String>) -> Self {
+        Self { program: program(), directory: directory.to_owned(), cgroup }
     }
 
     /// Where its files are.
@@ -66,6 +67,7 @@ impl Qiao {
         };
         command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
         command.env("QIAO_STATE_DIR", self.state_dir()).env("QIAO_RUN_DIR", self.run_dir());
+        command.env("QIAO_CGROUP", self.cgroup.as_deref().unwrap_or("/nonexistent"));
         command.stdin(Stdio::null());
         command
     }

@@ -21,8 +21,8 @@ const LOOKS: &[(&str, &str)] = &[
     ("vlan", "bridge vlan"),
 ];
 
-/// Files that hold nothing: the lock, the boot they belong to, the rule set's last generation and deletion, where the
-/// search for a free address goes on.
+/// Files that hold nothing: the lock, the boot they belong to, the rule set's last generation and whether
+/// anything was deleted since, and where the search for a free address goes on.
 const NOTHING: &[&str] = &["lock", "boot", "generation", "deleted", "last4", "last6"];
 
 impl Snapshot {

@@ -4,7 +4,8 @@ use crate::qiao::{Outcome, Qiao};
 use std::collections::BTreeMap;
 use std::fs;
 
-/// The system calls that change something outside the process, or send to the kernel. A kill before one of
+/// The system calls that change something outside the process, or send to the kernel; not `ioctl`, which only
+/// looks, and looks again as often as it must wait. A kill before one of
 /// them is a kill after the one before: nothing in between can be told apart from outside.
 pub const CHANGING: &[&str] = &[
     "sendto",
@@ -24,7 +25,6 @@ pub const CHANGING: &[&str] = &[
     "mkdir",
     "mkdirat",
     "rmdir",
-    "ioctl",
     "setns",
     "flock",
     "fcntl",

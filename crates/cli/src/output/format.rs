@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(template("{{.Name}}\\t{{ .IPAM.Driver }}", &row).unwrap(), "front\tdefault");
         assert_eq!(template("{{json .Labels}}", &row).unwrap(), "{\"a\":\"b\"}");
         assert!(template("{{.Colour}}", &row).is_err() && template("{{.Name", &row).is_err());
-        assert_eq!(rows("table NAME", &[row.clone()]).unwrap(), "NAME\nfront\n");
+        assert_eq!(rows("table NAME", std::slice::from_ref(&row)).unwrap(), "NAME\nfront\n");
         let habit = rows("table {{.Name}}\\t{{ .IPAM.Driver }}", &[row]);
         assert_eq!(habit.unwrap(), "NAME   IPAM.DRIVER\nfront  default\n");
     }

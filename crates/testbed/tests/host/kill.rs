@@ -28,18 +28,27 @@ fn sweep(host: &Host, sweep: &Sweep<'_>) {
     let before = host.snapshot();
     let step = if std::env::var_os("QIAO_SWEEP").is_some() { 1 } else { 7 };
     assert!(all.len() > 20, "{} calls", all.len());
+    let mut missed = Vec::new();
     for point in all.iter().skip(if step == 1 { 0 } else { *first }).step_by(step) {
         prepare();
-        at(host, line, point);
+        missed.extend((!is_killed(host, line, point)).then_some(point));
         ended(host, end);
         host.assert_like(&before, &format!("`qiao {line}` was killed at {point:?}, then {end:?}"));
     }
-    eprintln!("`qiao {line}`: {} calls, every {step}", all.len());
+    // A few calls depend on the time, such as the note that rules are still being freed.
+    assert!(
+        missed.len() <= 2 + all.len() / step / 20,
+        "of {} calls these did not come: {missed:?}",
+        all.len()
+    );
+    eprintln!("`qiao {line}`: {} calls, every {step}, {} did not come", all.len(), missed.len());
 }
 
-fn at(host: &Host, line: &str, point: &Point) {
+/// Kills a command at a call. It is killed, or it ends well because the call does not come this time.
+fn is_killed(host: &Host, line: &str, point: &Point) -> bool {
     let outcome = kill_at(&host.qiao, line, point);
-    assert_eq!(outcome.signal, KILLED, "killed at {point:?}: {outcome}");
+    assert!(outcome.signal == KILLED || outcome.code == Some(0), "killed at {point:?}: {outcome}");
+    outcome.signal == KILLED
 }
 
 fn ended(host: &Host, end: &[&str]) {

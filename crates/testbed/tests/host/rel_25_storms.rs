@@ -1,9 +1,10 @@
 //! R-REL 25 and 26: many commands at once: none fails, nothing has two owners, nothing is left.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Outcome, attach_line, run};
+use qiao_testbed::{Host, Outcome, attach_line, eventually, run, stdout};
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 const MANY: usize = 64;
 
@@ -13,11 +14,14 @@ fn start(host: &Host, line: &str) -> Child {
     command.spawn().expect("start qiao")
 }
 
-/// The host when its bridge has had a port once: the kernel gives it a multicast route then, for good.
+/// The host when its bridge has had a port once: the kernel gives it a multicast route then, for good, and the
+/// hooks for loopback clients stay as long as the network.
 fn used(host: &Host) -> qiao_testbed::Snapshot {
-    host.attached("once", "--network front");
+    host.attached("once", "--network front -p 80");
     host.ok("detach once");
     run("ip netns del once");
+    let is_idle = || stdout("ip link show br-front").contains("NO-CARRIER");
+    assert!(eventually(Duration::from_secs(2), is_idle), "the bridge has no port any more");
     host.snapshot()
 }
 
