@@ -1,6 +1,6 @@
 //! What starting a container's first process needs of the kernel, and rustix has no safe call for.
 
-use crate::sys::namespace;
+use crate::sys::{namespace, process};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Result;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
@@ -9,6 +9,12 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 /// it is one of our own.
 pub fn inherited(number: i32) -> Option<OwnedFd> {
     namespace::adopt(number)
+}
+
+/// Keeps the descriptors that this process was given from the programs that it starts: one that is a directory
+/// of the host would lead out of a container (CVE-2024-21626).
+pub fn keep_descriptors() {
+    process::close_at_exec();
 }
 
 /// Runs `start` such that the process it starts is the first of a new PID namespace; later ones are not.
