@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::DirBuilderExt;
 
-/// How the directory of a container that is being made begins; no name does.
+/// How the directory of a container that is being made begins; no name does. The process that makes it follows,
+/// so that nobody takes it for left behind while it is still empty.
 const NEW: &str = ".new-";
 
 /// A process, such that another with its number is not taken for it.
@@ -150,7 +151,8 @@ impl Containers {
     /// Takes a name for a new container.
     pub fn create(&self, spec: Spec) -> Result<Container, ContainerError> {
         let dir = format!("{}/{}", self.0, spec.name);
-        let new = format!("{}/{NEW}{}", self.0, spec.id);
+        let maker = Process::own().map_or_else(String::new, |own| format!("{}-{}", own.pid, own.start));
+        let new = format!("{}/{NEW}{maker}-{}", self.0, spec.id);
         std::fs::DirBuilder::new()
             .mode(0o700)
             .recursive(true)
@@ -177,12 +179,10 @@ impl Containers {
     /// Gives the names of those whose supervisor was killed: their network is still to be taken away.
     pub fn sweep(&self) -> Vec<SandboxName> {
         for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let is_new = entry.file_name().to_str().is_some_and(|name| name.starts_with(NEW));
-            let state: Option<State> = path.to_str().and_then(|path| read(&format!("{path}/state.json")));
-            let begun = state.and_then(|state| state.supervisor).is_some_and(|process| process.lives());
-            if is_new && !begun {
-                let _ = std::fs::remove_dir_all(path);
+            let name = entry.file_name();
+            let new = name.to_str().and_then(|name| name.strip_prefix(NEW));
+            if new.is_some_and(|new| !maker(new).is_some_and(|process| process.lives())) {
+                let _ = std::fs::remove_dir_all(entry.path());
             }
         }
         let orphaned = |c: &Container| !c.lives() && !c.state.supervisor.is_some_and(|s| s.lives());
@@ -226,6 +226,12 @@ impl Containers {
         all.sort_by(|a, b| a.spec.name.as_str().cmp(b.spec.name.as_str()));
         all
     }
+}
+
+/// The process in the name of the directory of a container that is being made.
+fn maker(new: &str) -> Option<Process> {
+    let mut words = new.split('-');
+    Some(Process { pid: words.next()?.parse().ok()?, start: words.next()?.parse().ok()? })
 }
 
 fn taken(name: &SandboxName) -> ContainerError {
