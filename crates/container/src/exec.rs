@@ -89,6 +89,9 @@ pub fn code_of(status: ExitStatus) -> u8 {
 /// Becomes a sealed copy of this program that finds `task` in the variable `name`. It returns only to fail.
 pub fn become_copy(name: &str, task: &impl serde::Serialize) -> ContainerError {
     let act = "become a copy of this program";
+    if let Err(error) = qiao_kernel::sandbox::close_rest_on_exec() {
+        return ContainerError::io(act)(error);
+    }
     match (crate::sealed::command(), serde_json::to_string(task)) {
         (Ok((mut command, _copy)), Ok(task)) => {
             ContainerError::io(act)(command.arg(ENTER).env(name, task).exec())

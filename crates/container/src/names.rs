@@ -38,6 +38,12 @@ pub fn new_name() -> std::io::Result<String> {
     Ok(format!("{}_{}", HOW[usize::from(how % 16)], BRIDGES[usize::from(bridge % 16)]))
 }
 
+/// The same with a number, for where the short ones are taken.
+pub fn new_longer_name() -> std::io::Result<String> {
+    let number = u16::from_ne_bytes(random::<2>()?);
+    Ok(format!("{}_{number}", new_name()?))
+}
+
 fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

@@ -8,7 +8,7 @@ use crate::sealed;
 use crate::signals::{HANDED_ON, Inbox, is_key};
 use crate::spec::{Files, Spec};
 use crate::state::Process;
-use qiao_kernel::sandbox::in_new_pid_namespace;
+use qiao_kernel::sandbox::{close_rest_on_exec, in_new_pid_namespace};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::io::Read;
@@ -37,6 +37,7 @@ pub struct Started {
 
 /// Starts the first process of a container. It waits, in namespaces of its own, for [`Started::go`].
 pub fn start(spec: &Spec, output: &Output) -> Result<Started, ContainerError> {
+    close_rest_on_exec().map_err(ContainerError::io("close what is open"))?;
     let (mut command, _copy) = sealed::command().map_err(ContainerError::io("copy this program"))?;
     let (mut control, other) = Control::pair().map_err(ContainerError::io("make a pair of sockets"))?;
     rustix::io::fcntl_setfd(&other, rustix::io::FdFlags::empty())

@@ -37,10 +37,19 @@ impl<K: Kernel> Session<'_, K> {
                 only_loopback(spec, &ways, why)?;
                 ways.retain(|(host, _)| !host.ip().is_loopback());
             }
+            if spec.host_ip.is_none() && ways.len() > 1 {
+                ways.retain(|(host, _)| !host.ip().is_loopback() || self.has(spec, *host));
+            }
             let ports = self.host_ports(spec, &ways, &found)?;
             found.extend(ways.iter().map(|(host, ip)| publish(spec, (*host, ports), *ip)));
         }
         Ok(found)
+    }
+
+    /// Whether the host has an address: without IPv6 it has no ::1, which nobody asked for by name.
+    fn has(&mut self, spec: &PublishSpec, host: HostAddr) -> bool {
+        let listen = Listen { protocol: spec.protocol, host, ports: spec.container };
+        !matches!(self.kernel.in_the_way(listen), Some(InTheWay::NoSuchAddress))
     }
 
     /// Why clients of 127.0.0.1 and ::1 are not served, if they are not.

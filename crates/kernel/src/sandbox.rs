@@ -11,7 +11,8 @@ pub fn inherited(number: i32) -> Option<OwnedFd> {
     namespace::adopt(number)
 }
 
-/// Keeps what this process starts from having more of its descriptors than the standard three.
+/// Keeps what this process starts from having more of its descriptors than the standard three: one that is a
+/// directory of the host would lead out of a container (CVE-2024-21626).
 pub fn close_rest_on_exec() -> std::io::Result<()> {
     process::close_rest_on_exec()
 }

@@ -40,8 +40,7 @@ pub fn start_detached(arguments: &[&str]) -> io::Result<()> {
     unsafe {
         command.pre_exec(|| {
             libc::setsid();
-            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-            Ok(())
+            close_rest_on_exec()
         });
     }
     command.spawn().map(|_| ())

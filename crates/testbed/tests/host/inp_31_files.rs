@@ -1,7 +1,7 @@
 //! R-INP 31 and 32: namespaces and files are what they are said to be, and the engine's own are nobody else's.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, run};
+use qiao_testbed::{Host, Outcome, run};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, Instant};
@@ -14,6 +14,27 @@ fn refused(host: &Host, path: &str) {
     assert!(began.elapsed() < Duration::from_secs(2), "{path} takes {:?}", began.elapsed());
     assert!(matches!(outcome.code, Some(2 | 4)), "{path}: {outcome}");
     host.assert_like(&before, path);
+}
+
+/// A directory of the host that is open in whoever says `run` or `exec` does not lead out of the container.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn open_files_are_not_handed_to_containers() {
+    on_a_host(|host| {
+        host.ok("network create front");
+        host.ok("run -d --name web --network front -- sleep 60");
+        let sh = ["sh", "-c", "exec 9</; exec \"$@\"", "sh"].map(str::to_owned);
+        for line in ["exec web -- ls /proc/self/fd", "run --rm --network front -- ls /proc/self/fd"] {
+            let command = &mut host.qiao.under(&sh);
+            let outcome = Outcome::of(command.args(line.split(' ')).output().expect("start sh"));
+            assert_eq!(
+                outcome.stdout.split_whitespace().collect::<Vec<_>>(),
+                ["0", "1", "2", "3"],
+                "{outcome}"
+            );
+        }
+        host.ok("rm -f web");
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::frames::{Member, bridge_netfilter};
 use qiao_testbed::frame::{IPV4, UDP, contains, ethernet, ipv4, mac, udp};
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, OUTSIDE4, OUTSIDE6, Place, Protocol, Service, ask, run, stdout};
+use qiao_testbed::{Host, OUTSIDE4, OUTSIDE6, Place, Protocol, Service, ask, attach_line, run, stdout};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -231,5 +231,22 @@ fn an_administrators_drop_wins() {
         assert_eq!(ask(&host.lan, Tcp, "192.0.2.1:8080"), None);
         host.ok("repair");
         assert_eq!(ask(&host.lan, Tcp, "192.0.2.1:8080"), None, "repair leaves it alone");
+    });
+}
+
+/// A host that has IPv6 switched off has no ::1 either; on all addresses is then on all of IPv4.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_host_without_ipv6_publishes_on_all_of_ipv4() {
+    on_a_host(|host| {
+        for which in ["all", "default"] {
+            std::fs::write(format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), "1").unwrap();
+        }
+        host.ok("network create front --ipv6=false");
+        let web = host.attached("web", "--network front -p 8080:80");
+        let _service = Service::start(&web, Protocol::Tcp, "0.0.0.0:80");
+        assert!(ask(&host.lan, Protocol::Tcp, "192.0.2.1:8080").is_some());
+        let asked = host.container("asked");
+        host.refused(2, &attach_line(&asked, "--network front -p [::1]:8081:80"));
     });
 }

@@ -65,6 +65,18 @@ fn attaching_and_detaching() {
     });
 }
 
+/// Nobody takes for left behind what another is about to make, and names that nobody asked for do not collide.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn running() {
+    on_a_host(|host| {
+        let lines = vec!["run --rm -- true".to_owned(); MANY];
+        at_once(host, &lines);
+        host.ok("check");
+        assert_eq!(host.ok("ps -a -q").stdout, "");
+    });
+}
+
 /// Half of them come while the other half goes.
 #[test]
 #[ignore = "needs root: cargo xtask test"]

@@ -10,8 +10,10 @@ use crate::app::App;
 use crate::args::Run;
 use crate::output::{self, line};
 use network::Wires;
-use qiao_container::{Container, ContainerError, Containers, Output, Started, Status, logs::Log};
-use qiao_core::Refusal;
+use qiao_container::{
+    Container, ContainerError, Containers, Output, Spec, Started, Status, logs::Log, new_longer_name,
+};
+use qiao_core::{Code, Refusal, SandboxName};
 use qiao_engine::EngineError;
 use std::process::ExitCode;
 
@@ -26,9 +28,24 @@ pub fn run(app: &App, args: &Run) -> Done {
     let containers = Containers::of(&app.paths().run);
     life::tidy(&containers, &mut engine);
     drop(engine);
-    let mut container = containers.create(spec).map_err(into_engine)?;
+    let mut container = create(&containers, spec, args.name.is_none()).map_err(into_engine)?;
     let ended = supervise(app, &mut container, &wires);
     finish(app, &mut container, ended)
+}
+
+/// Takes the container's name; one that nobody asked for is made anew where another has it.
+fn create(containers: &Containers, mut spec: Spec, made_up: bool) -> Result<Container, ContainerError> {
+    const TRIES: usize = 16;
+    for _ in 0..TRIES {
+        match containers.create(spec.clone()) {
+            Err(ContainerError::Refused(refusal)) if made_up && refusal.code == Code::Conflict => {
+                let name = new_longer_name().map_err(ContainerError::io("make a name"))?;
+                spec.name = SandboxName::new(&name)?;
+            }
+            result => return result,
+        }
+    }
+    containers.create(spec)
 }
 
 /// The container's life, from its first process to its last.
