@@ -10,6 +10,8 @@ mod cmd;
 mod output;
 mod settings;
 
+use qiao_core::Refusal;
+use qiao_engine::EngineError;
 use std::process::ExitCode;
 
 /// musl's own allocator maps and unmaps a page for nearly every object of a short process.
@@ -37,9 +39,13 @@ fn command() -> ExitCode {
         Ok(cli) => finish(cli),
         Err(error) => {
             // `--help` and `--version` are errors to clap, too.
-            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            if error.use_stderr()
+                && std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json")
+            {
+                return output::error::report(&usage(&error), true);
+            }
             print_usage(&error);
-            ExitCode::from(code)
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
     }
 }
@@ -57,11 +63,19 @@ fn proxy(run: &str) -> ExitCode {
     }
 }
 
+/// What makes no sense, for programs: the first line says what, the others how it would.
+fn usage(error: &clap::Error) -> EngineError {
+    let text = error.render().to_string();
+    let (what, how) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
+    let how = how.split_whitespace().collect::<Vec<_>>().join(" ");
+    Refusal::invalid(what.trim_start_matches("error: ")).fix(how).into()
+}
+
 /// What clap has to say repeats what was typed: no control character of it may reach the terminal.
 fn print_usage(error: &clap::Error) {
     let safe = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.into() };
     let text: String = error.render().to_string().chars().map(safe).collect();
-    if error.use_stderr() { eprint!("{text}") } else { print!("{text}") }
+    if error.use_stderr() { output::note(text.trim_end()) } else { output::print(&text) }
 }
 
 fn finish(cli: args::Cli) -> ExitCode {

@@ -45,6 +45,8 @@ pub fn start(program: &Program<'_>) -> Result<Child, ContainerError> {
             code: 126,
         })?;
     }
+    // What the caller of `qiao` has open, maybe a directory of the host, is no business of the command's.
+    qiao_kernel::sandbox::close_rest_on_exec().map_err(ContainerError::io("close what is open"))?;
     let mut command = Command::new(first);
     command.args(words).env_clear().envs(program.env.iter().map(|(key, value)| (key, value)));
     if let Some((user, group)) = program.user {

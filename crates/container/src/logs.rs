@@ -4,7 +4,8 @@ use crate::error::ContainerError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
 
 /// A file is put aside at this many bytes; one older file is kept.
@@ -126,27 +127,36 @@ impl Reader {
 
     /// What has come since.
     pub fn more(&mut self) -> std::io::Result<Vec<Line>> {
+        // Looked at first: nothing is written any more to a file that was put aside, so what is then read of
+        // it is all there is.
+        let turned = self.turned()?;
         let mut lines = Vec::new();
-        let Some(file) = &mut self.file else { return Ok(lines) };
+        self.rest(&mut lines)?;
+        if let Some(new) = turned {
+            (self.file, self.half) = (Some(BufReader::new(new)), String::new());
+            self.rest(&mut lines)?;
+        }
+        Ok(lines)
+    }
+
+    fn rest(&mut self, lines: &mut Vec<Line>) -> std::io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
         while file.read_line(&mut self.half)? > 0 {
             if self.half.ends_with('\n') {
                 lines.extend(parse(&std::mem::take(&mut self.half)));
             }
         }
-        self.follow_turn()?;
-        Ok(lines)
+        Ok(())
     }
 
-    /// Goes over to the new file where this one was put aside.
-    fn follow_turn(&mut self) -> std::io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
-        let at = file.get_mut().stream_position()?;
-        if std::fs::metadata(&self.path).is_ok_and(|now| now.len() < at) {
-            let mut new = File::open(&self.path)?;
-            new.seek(SeekFrom::Start(0))?;
-            self.file = Some(BufReader::new(new));
-        }
-        Ok(())
+    /// The file that has come in this one's place, if this one was put aside.
+    fn turned(&self) -> std::io::Result<Option<File>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let old = file.get_ref().metadata()?;
+        // Where there is none just now, the next look finds it.
+        let Ok(new) = File::open(&self.path) else { return Ok(None) };
+        let now = new.metadata()?;
+        Ok(((now.dev(), now.ino()) != (old.dev(), old.ino())).then_some(new))
     }
 }
 
@@ -190,7 +200,8 @@ mod tests {
         }
         let all: u64 = std::fs::read_dir(&dir).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
         assert!(all <= 2 * MOST, "{all}");
-        reader.more().unwrap();
+        let more = reader.more().unwrap();
+        assert!(more.iter().all(|line| line.log.len() == 1001), "whole lines");
         log.take("stdout", b"last\n");
         assert_eq!(reader.more().unwrap().last().unwrap().log, "last\n");
         std::fs::remove_dir_all(&dir).unwrap();

@@ -3,12 +3,13 @@
 use crate::error::ContainerError;
 use crate::spec::Spec;
 use qiao_core::{Refusal, SandboxName};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::DirBuilderExt;
 
-/// How the directory of a container that is being made begins; no name does.
+/// How the directory of a container that is being made begins; no name does. Behind it stands who makes it:
+/// it is known from the first moment on whether that one still lives.
 const NEW: &str = ".new-";
 
 /// A process, such that another with its number is not taken for it.
@@ -43,17 +44,17 @@ impl Process {
 
     /// Sends it a signal, if it lives.
     pub fn signal(&self, signal: Signal) -> rustix::io::Result<()> {
-        match Pid::from_raw(self.pid as i32).filter(|_| self.lives()) {
-            Some(pid) => kill_process(pid, signal),
-            None => Err(rustix::io::Errno::SRCH),
-        }
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+        // Opened first and looked at then: from here on the number may be another's, the descriptor not.
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        if self.lives() { pidfd_send_signal(&process, signal) } else { Err(rustix::io::Errno::SRCH) }
     }
 
     /// Waits until it has ended; false if it has not within `limit`.
     pub fn await_end(&self, limit: std::time::Duration) -> bool {
-        let until = std::time::Instant::now() + limit;
+        let begun = std::time::Instant::now();
         while self.lives() {
-            if std::time::Instant::now() >= until {
+            if begun.elapsed() >= limit {
                 return false;
             }
             std::thread::sleep(std::time::Duration::from_millis(2));
@@ -150,13 +151,14 @@ impl Containers {
     /// Takes a name for a new container.
     pub fn create(&self, spec: Spec) -> Result<Container, ContainerError> {
         let dir = format!("{}/{}", self.0, spec.name);
-        let new = format!("{}/{NEW}{}", self.0, spec.id);
+        let own = Process::own();
+        let new = format!("{}/{}", self.0, maker_word(own));
         std::fs::DirBuilder::new()
             .mode(0o700)
             .recursive(true)
             .create(&new)
             .map_err(ContainerError::io(format!("create {new}")))?;
-        let state = State { status: Status::Created, init: None, supervisor: Process::own(), started: 0 };
+        let state = State { status: Status::Created, init: None, supervisor: own, started: 0 };
         let made = write(&format!("{new}/state.json"), &state)
             .and_then(|()| write(&format!("{new}/spec.json"), &spec))
             .and_then(|()| match std::fs::rename(&new, &dir) {
@@ -173,24 +175,20 @@ impl Containers {
         }
     }
 
-    /// Forgets what was never finished, and the containers that have ended and were to go with their end.
-    /// Gives the names of those whose supervisor was killed: their network is still to be taken away.
-    pub fn sweep(&self) -> Vec<SandboxName> {
+    /// Forgets what was never finished. Gives the containers whose supervisor was killed before it took their
+    /// network away or forgot them: both is still to be done, and in this order, since a name that is free
+    /// may be another's at once.
+    pub fn sweep(&self) -> Vec<Container> {
         for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let is_new = entry.file_name().to_str().is_some_and(|name| name.starts_with(NEW));
-            let state: Option<State> = path.to_str().and_then(|path| read(&format!("{path}/state.json")));
-            let begun = state.and_then(|state| state.supervisor).is_some_and(|process| process.lives());
-            if is_new && !begun {
-                let _ = std::fs::remove_dir_all(path);
+            let name = entry.file_name();
+            let Some(maker) = name.to_str().and_then(|name| name.strip_prefix(NEW)) else { continue };
+            if !read_maker(maker).is_some_and(|maker| maker.lives()) {
+                let _ = std::fs::remove_dir_all(entry.path());
             }
         }
         let orphaned = |c: &Container| !c.lives() && !c.state.supervisor.is_some_and(|s| s.lives());
-        let all = self.all();
-        let orphans: Vec<&Container> = all.iter().filter(|c| orphaned(c)).collect();
-        orphans.iter().filter(|c| c.spec.remove).for_each(|c| drop(c.forget()));
-        let unseen = orphans.iter().filter(|c| !matches!(c.state.status, Status::Exited { .. }));
-        unseen.map(|c| c.spec.name.clone()).collect()
+        let undone = |c: &Container| c.spec.remove || !matches!(c.state.status, Status::Exited { .. });
+        self.all().into_iter().filter(|c| orphaned(c) && undone(c)).collect()
     }
 
     /// A container by its name.
@@ -226,6 +224,17 @@ impl Containers {
         all.sort_by(|a, b| a.spec.name.as_str().cmp(b.spec.name.as_str()));
         all
     }
+}
+
+/// The name of the directory that a process makes a container in: it makes one at a time.
+fn maker_word(maker: Option<Process>) -> String {
+    let Process { pid, start } = maker.unwrap_or(Process { pid: std::process::id(), start: 0 });
+    format!("{NEW}{pid}-{start}")
+}
+
+fn read_maker(text: &str) -> Option<Process> {
+    let (pid, start) = text.split_once('-')?;
+    Some(Process { pid: pid.parse().ok()?, start: start.parse().ok()? })
 }
 
 fn taken(name: &SandboxName) -> ContainerError {

@@ -10,15 +10,28 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// A network namespace: the path it was opened at and what it was then. The path may be used again by
-/// another namespace; the device and the inode may not while ours lives.
+/// another namespace, and so may the inode: the kernel gives the next one the number of the last that went
+/// (`proc_alloc_inum`), so that `ip netns del` and `ip netns add` make it the same. The cookie is never used
+/// again before the next boot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Netns {
     /// The path.
     pub path: String,
     /// The device number of the namespace file system.
     pub dev: u64,
-    /// The inode number: the identity of the namespace.
+    /// The inode number: the identity of the namespace among those that live.
     pub ino: u64,
+    /// The cookie (`SO_NETNS_COOKIE`): its identity among all of this boot; 0 where it is not known.
+    #[serde(default)]
+    pub cookie: u64,
+}
+
+impl Netns {
+    /// Whether both are one namespace, as far as is known.
+    pub fn is_same(&self, other: &Netns) -> bool {
+        let unknown = self.cookie == 0 || other.cookie == 0;
+        (self.dev, self.ino) == (other.dev, other.ino) && (unknown || self.cookie == other.cookie)
+    }
 }
 
 /// An endpoint.

@@ -1,12 +1,13 @@
 //! Which addresses an endpoint gets: `core` decides, the leases and the kernel say what is taken.
 
 use crate::error::EngineError;
+use crate::leaving;
 use crate::session::Session;
 use ipnet::IpNet;
 use qiao_core::ipam::assign;
 use qiao_core::request::Wish;
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, IfName, Mac, Network, Pool, Refusal};
+use qiao_core::{Bridge, Mac, Network, Pool, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::{Holder, Leases};
 use std::collections::BTreeSet;
@@ -103,12 +104,9 @@ impl<K: Kernel> Register<'_, K> {
 
     /// An address whose device was on its way out is free once the device is gone.
     fn leaving(&mut self, ip: IpAddr, device: &str) -> Result<Option<String>, EngineError> {
-        let gone = match IfName::new(device) {
-            Ok(name) => !self.kernel.has_link(&name)?,
-            Err(_) => true,
-        };
-        if !gone {
-            return Ok(Some(format!("the device {device}, which is on its way out")));
+        if leaving::is_there(self.kernel, device)? {
+            let (name, _) = device.split_once(':').unwrap_or((device, ""));
+            return Ok(Some(format!("the device {name}, which is on its way out")));
         }
         self.leases.forget(ip)?;
         Ok(None)

@@ -120,7 +120,7 @@ impl<K: Kernel> Session<'_, K> {
                 .into());
         }
         let netns = self.kernel.netns(path)?;
-        match known.filter(|known| (known.dev, known.ino) != (netns.dev, netns.ino)) {
+        match known.filter(|known| !known.is_same(&netns)) {
             Some(known) => {
                 Err(Refusal::conflict(format!("`{}` has another network namespace", request.sandbox))
                     .why(format!("it is attached with `{}`", known.path))
@@ -214,7 +214,7 @@ impl<K: Kernel> Session<'_, K> {
     fn host_if(&mut self, id: &EndpointId) -> Result<IfName, EngineError> {
         for attempt in 0..16 {
             let name = host_if(&id.sandbox, &id.ifname, attempt);
-            if !self.kernel.has_link(&name)? {
+            if self.kernel.link_index(&name)?.is_none() {
                 return Ok(name);
             }
         }

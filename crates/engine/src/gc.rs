@@ -57,8 +57,7 @@ impl<K: Kernel> Session<'_, K> {
             let leases = self.txn.claims().leases(network)?;
             for ip in leases.addresses()? {
                 let Some(Holder::Leaving(device)) = leases.holder(ip)? else { continue };
-                let exists = qiao_core::IfName::new(&device).map(|name| self.kernel.has_link(&name));
-                if !matches!(exists, Ok(Ok(true))) {
+                if !crate::leaving::is_there(self.kernel, &device)? {
                     leases.forget(ip)?;
                 }
             }

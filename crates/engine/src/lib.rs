@@ -13,6 +13,7 @@ mod draft;
 mod engine;
 mod error;
 mod gc;
+mod leaving;
 mod network;
 mod outcome;
 mod publish;

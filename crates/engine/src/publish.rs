@@ -171,8 +171,13 @@ fn one_way(
     ip: IpAddr,
     (v4, v6): (Option<IpAddr>, Option<IpAddr>),
 ) -> Result<Ways, Refusal> {
-    if ip.is_multicast() || ip == IpAddr::from([255, 255, 255, 255]) {
+    let mapped = matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
+    if ip.is_multicast() || ip == IpAddr::from([255, 255, 255, 255]) || mapped {
         return Err(Refusal::invalid(format!("cannot publish {spec}: `{ip}` is not an address of a host")));
+    }
+    if matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()) {
+        return Err(Refusal::invalid(format!("cannot publish {spec}: `{ip}` is a link-local address"))
+            .why("it means another host on every link, and a published port names no link"));
     }
     let same = if ip.is_ipv4() { v4 } else { v6 };
     let backend = same.or_else(|| v4.filter(|_| ip.is_loopback()));

@@ -66,8 +66,8 @@ impl<K: Kernel> Session<'_, K> {
     /// Gives back what an endpoint had. Its addresses wait for its device to be gone.
     pub fn release(&mut self, endpoint: &Endpoint) -> Result<(), EngineError> {
         let Some(wire) = &endpoint.wire else { return Ok(()) };
-        let leaving = self.kernel.has_link(&wire.host_if)?.then(|| wire.host_if.as_str());
-        Ok(self.txn.claims().give_back(endpoint, leaving)?)
+        let leaving = crate::leaving::of(self.kernel, &wire.host_if)?;
+        Ok(self.txn.claims().give_back(endpoint, leaving.as_deref())?)
     }
 
     pub fn end_create(&mut self, creation: &Creation) -> Result<(), EngineError> {

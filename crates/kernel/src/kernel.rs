@@ -53,8 +53,9 @@ pub trait Kernel {
     /// The names of the interfaces in a namespace.
     fn links_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError>;
 
-    /// Whether the host has an interface of this name.
-    fn has_link(&mut self, name: &IfName) -> Result<bool, KernelError>;
+    /// The index of the host's interface of this name; none where there is none. Another interface of the name
+    /// has another index.
+    fn link_index(&mut self, name: &IfName) -> Result<Option<u32>, KernelError>;
 
     /// What is in the way of publishing a port, among the sockets and addresses of the host.
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay>;

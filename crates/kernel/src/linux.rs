@@ -5,7 +5,7 @@ use crate::facts::{Facts, facts};
 use crate::kernel::{ApplyError, Kernel, Places};
 use crate::loopback::{self, Loopback, Way};
 use crate::netlink::Socket;
-use crate::netns::{NetnsHandle, OpenError};
+use crate::netns::{self, NetnsHandle, OpenError};
 use crate::nft::{Damage, Session, is_whole};
 use crate::rtnl::{ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
@@ -80,13 +80,25 @@ impl Linux {
 
     /// A sandbox, opened once; none if its namespace is gone.
     pub(crate) fn sandbox(&mut self, netns: &Netns) -> Result<Option<&mut Sandbox>, KernelError> {
+        self.make_room();
         Ok(match self.sandboxes.entry((netns.dev, netns.ino)) {
-            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Occupied(open) => {
+                Some(open.into_mut()).filter(|open| open.handle.identity().is_same(netns))
+            }
             Entry::Vacant(place) => match NetnsHandle::reopen(netns) {
                 Some(handle) => Some(place.insert(Sandbox::open(handle)?)),
                 None => None,
             },
         })
+    }
+
+    /// Closes all sandboxes before they are too many: each is three descriptors, and a process has 1024 unless
+    /// it asks for more. They are opened again when they are needed.
+    fn make_room(&mut self) {
+        const MOST: usize = 128;
+        if self.sandboxes.len() >= MOST {
+            self.sandboxes.clear();
+        }
     }
 
     /// How the rule set is. The look at its generation is quick; only if somebody changed anything since it
@@ -108,8 +120,9 @@ impl Linux {
 }
 
 impl Sandbox {
-    fn open(handle: NetnsHandle) -> Result<Self, KernelError> {
+    fn open(mut handle: NetnsHandle) -> Result<Self, KernelError> {
         let (mut rtnl, interfaces) = handle.inside(|| Ok((route_socket()?, Interfaces::open()?)))?;
+        handle.know(netns::cookie(&interfaces));
         let links = link::read(&ask_one(&mut rtnl, &link::get_all())?);
         let indices = links.into_iter().map(|link| (link.name, link.index)).collect();
         Ok(Self { handle, rtnl, interfaces, indices })
@@ -155,23 +168,28 @@ impl Kernel for Linux {
 
     fn netns(&mut self, path: &str) -> Result<Netns, OpenError> {
         let handle = NetnsHandle::open(path)?;
-        let identity = handle.identity().clone();
-        if let Entry::Vacant(place) = self.sandboxes.entry((identity.dev, identity.ino)) {
-            place.insert(Sandbox::open(handle).map_err(OpenError::Failed)?);
-        }
-        Ok(identity)
+        let (path, key) = (handle.identity().path.clone(), (handle.identity().dev, handle.identity().ino));
+        self.make_room();
+        let sandbox = match self.sandboxes.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Sandbox::open(handle).map_err(OpenError::Failed)?),
+        };
+        Ok(Netns { path, ..sandbox.handle.identity().clone() })
     }
 
     fn is_alive(&mut self, netns: &Netns) -> bool {
-        self.sandboxes.contains_key(&(netns.dev, netns.ino)) || NetnsHandle::reopen(netns).is_some()
+        match self.sandboxes.get(&(netns.dev, netns.ino)) {
+            Some(open) => open.handle.identity().is_same(netns),
+            None => NetnsHandle::reopen(netns).is_some(),
+        }
     }
 
     fn links_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError> {
         Ok(self.sandbox(netns)?.map(|sandbox| sandbox.indices.keys().cloned().collect()).unwrap_or_default())
     }
 
-    fn has_link(&mut self, name: &IfName) -> Result<bool, KernelError> {
-        Ok(self.interfaces.index(name)?.is_some())
+    fn link_index(&mut self, name: &IfName) -> Result<Option<u32>, KernelError> {
+        self.interfaces.index(name)
     }
 
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {

@@ -1,6 +1,7 @@
 //! Network namespaces: opening one safely, and working inside it.
 
 use crate::error::KernelError;
+use crate::sys::ioctl::Interfaces;
 use qiao_core::endpoint::Netns;
 use qiao_core::name::quoted;
 use qiao_core::{Code, Refusal};
@@ -51,8 +52,17 @@ impl NetnsHandle {
 
     /// Opens the namespace that was `known`, if it is still the one at its path.
     pub fn reopen(known: &Netns) -> Option<Self> {
-        let handle = Self::open(&known.path).ok()?;
-        (handle.identity.dev == known.dev && handle.identity.ino == known.ino).then_some(handle)
+        let mut handle = Self::open(&known.path).ok()?;
+        if known.cookie != 0 && handle.identity.is_same(known) {
+            let cookie = handle.inside(|| Ok(cookie(&Interfaces::open()?)));
+            handle.know(cookie.ok()?);
+        }
+        handle.identity.is_same(known).then_some(handle)
+    }
+
+    /// Notes the namespace's cookie, once a socket was opened in it.
+    pub(crate) fn know(&mut self, cookie: u64) {
+        self.identity.cookie = cookie;
     }
 
     /// What the namespace is.
@@ -137,7 +147,12 @@ fn is_network_namespace(fd: &OwnedFd) -> Option<bool> {
 
 fn identity(fd: &OwnedFd, path: &str) -> Result<Netns, KernelError> {
     let stat = rustix::fs::fstat(fd).map_err(KernelError::io("stat the namespace"))?;
-    Ok(Netns { path: path.to_owned(), dev: stat.st_dev, ino: stat.st_ino })
+    Ok(Netns { path: path.to_owned(), dev: stat.st_dev, ino: stat.st_ino, cookie: 0 })
+}
+
+/// The cookie of the namespace that a socket is in; 0 where the kernel does not tell.
+pub(crate) fn cookie(socket: &impl AsFd) -> u64 {
+    crate::sys::bpf::netns_cookie(socket.as_fd()).unwrap_or(0)
 }
 
 fn same(path: &str, identity: &Netns) -> bool {

@@ -4,7 +4,7 @@ use crate::error::KernelError;
 use crate::kernel::Places;
 use crate::linux::Linux;
 use crate::nft::{self, Damage};
-use crate::rtnl::link::Link;
+use crate::rtnl::link::{BRIDGE_GROUPS, Link};
 use crate::rtnl::{Answer, GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route};
 use crate::sysctl;
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
@@ -113,7 +113,7 @@ impl Host<'_> {
             Key::Port(name) => {
                 let link = self.links.get(name).filter(|_| self.is_in_place(name))?;
                 let port = link.port?;
-                let fixed = !port.learning && !port.flood;
+                let fixed = !port.learning && !port.flood && port.groups == BRIDGE_GROUPS;
                 Some((
                     hanging(link, "veth", owner),
                     Value::Port { fixed, isolated: port.isolated, hairpin: port.hairpin },

@@ -8,17 +8,19 @@ use crate::error::KernelError;
 use crate::kernel::FREED;
 use crate::linux::Linux;
 use crate::netlink::Socket;
-use crate::nft::Session;
-use crate::rtnl::{ask_one, link};
+use crate::nft::{Session, owner_of};
+use crate::rtnl::{GROUP, ask_one, link};
 use crate::sys::process;
 use qiao_core::IfName;
+use qiao_core::plan::Ownership;
 use rustix::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 /// How long a link may take to get out of sight before it is deleted while we wait.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Deletes a link by its name. One that is gone already is deleted; one that is not ours is not.
+/// Deletes a link by its name. One that is gone already is deleted; one of the name that somebody else has made
+/// since we looked is not.
 pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
     let found = match ask_one(&mut linux.rtnl, &link::get(name)) {
         Ok(messages) => link::read(&messages).into_iter().next(),
@@ -28,7 +30,8 @@ pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
     let Some(found) = found else { return Ok(()) };
     /// What `IFLA_LINK_NETNSID` says of a namespace that is being destroyed (`NETNSA_NSID_NOT_ASSIGNED`).
     const DYING: Option<i32> = Some(-1);
-    if found.peer_netns == DYING {
+    let is_ours = found.group == GROUP || owner_of(found.alias.as_deref(), None) != Ownership::Foreign;
+    if found.peer_netns == DYING || !is_ours {
         return Ok(());
     }
     if process::is_single_threaded()

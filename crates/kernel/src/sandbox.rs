@@ -1,6 +1,6 @@
 //! What starting a container's first process needs of the kernel, and rustix has no safe call for.
 
-use crate::sys::namespace;
+use crate::sys::{namespace, process};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Result;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
@@ -9,6 +9,11 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 /// it is one of our own.
 pub fn inherited(number: i32) -> Option<OwnedFd> {
     namespace::adopt(number)
+}
+
+/// Keeps what this process starts from having more of its descriptors than the standard three.
+pub fn close_rest_on_exec() -> std::io::Result<()> {
+    process::close_rest_on_exec()
 }
 
 /// Runs `start` such that the process it starts is the first of a new PID namespace; later ones are not.

@@ -7,6 +7,7 @@
 //!   lock                           one command at a time changes anything
 //!   boot                    -> id  another boot's files are discarded
 //!   generation              -> n   the firewall's generation after our last change
+//!   deleted                 -> now when the firewall had something deleted last
 //!   host.json                      settings of the host as they were before us
 //!   active.json                    networks that exist in the kernel
 //!   pending/KEY.json               changes that have begun and not ended

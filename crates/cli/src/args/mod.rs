@@ -36,7 +36,8 @@ First steps:
   qiao attach web --explain …        each step as its ip or nft command
 
 Exit codes: 0 done · 1 failed, nothing changed · 2 usage · 3 not permitted, or
-something remains · 4 not found · 5 in conflict · 6 the kernel lacks something";
+something remains · 4 not found · 5 in conflict · 6 the kernel lacks something ·
+11 `qiao check` found something";
 
 /// What goes for all commands.
 #[derive(Clone, Debug, Default, Args)]

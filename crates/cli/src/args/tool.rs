@@ -1,5 +1,6 @@
 //! The commands that look, mend and tell.
 
+use super::option::key_value;
 use super::{Attach, Detach, Network};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
@@ -30,6 +31,9 @@ pub struct Ps {
     /// Also containers that have ended
     #[arg(short, long)]
     pub all: bool,
+    /// Only those that match: name=, id=, network=, status=running|exited|created|dead
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub filter: Vec<(String, String)>,
     /// Only names
     #[arg(short, long)]
     pub quiet: bool,

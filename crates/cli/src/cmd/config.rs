@@ -15,7 +15,11 @@ pub fn run(app: &App, command: &Config) -> Done {
         Config::Check => {
             app.settings()?;
             let file = app.global.config.as_deref().unwrap_or(settings::FILE);
-            line(format!("the settings in {file} make sense"));
+            if app.global.json {
+                line(json!({"schema": "qiao.config-check/1", "file": file, "ok": true}));
+            } else {
+                line(format!("the settings in {file} make sense"));
+            }
         }
         Config::Import { file } => {
             let imported = settings::import(file)?;

@@ -11,6 +11,7 @@ use qiao_core::{Code, Refusal, request};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::Linux;
 use rustix::process::Signal;
+use serde_json::json;
 use std::time::Duration;
 
 /// How long a supervisor may take to take the network away.
@@ -30,10 +31,15 @@ pub fn exited(state: &State, code: u8) -> State {
 
 /// Takes away what belongs to containers whose supervisor was killed: they have ended with it.
 pub fn tidy(containers: &Containers, engine: &mut Engine<Linux>) {
-    for name in containers.sweep() {
-        let request = request::Detach { sandbox: name.clone(), network: None, ifname: None };
-        let _ = engine.detach(&request);
-        if let Some(mut container) = containers.get(&name).filter(|container| !container.lives()) {
+    for mut container in containers.sweep() {
+        let sandbox = container.spec.name.clone();
+        // Whoever cannot be detached now is found again by the next command.
+        if engine.detach(&request::Detach { sandbox, network: None, ifname: None }).is_err() {
+            continue;
+        }
+        if container.spec.remove {
+            let _ = container.forget();
+        } else {
             let _ = container.note(exited(&container.state, 137));
         }
     }
@@ -45,8 +51,9 @@ pub fn stop(app: &App, args: &Stop) -> Done {
     let found = args.names.iter().map(|name| containers.find(name)).collect::<Result<Vec<_>, _>>()?;
     for (container, name) in found.iter().zip(&args.names) {
         end(app, container, Some(Duration::from_secs(args.time)))?;
-        line(name);
+        tell(app, name);
     }
+    tell_all(app, "qiao.stopped/1", found.iter());
     Ok(OK)
 }
 
@@ -67,12 +74,28 @@ pub fn rm(app: &App, args: &Remove) -> Done {
             .fix(format!("qiao rm -f {name}"))
             .into());
     }
-    for (name, container) in found {
-        end(app, &container, None)?;
+    for (name, container) in &found {
+        end(app, container, None)?;
         container.forget().map_err(into_engine)?;
+        tell(app, name);
+    }
+    tell_all(app, "qiao.removed/1", found.iter().map(|(_, container)| container));
+    Ok(OK)
+}
+
+/// Docker repeats each name as it was typed, as soon as it is done.
+fn tell(app: &App, name: &str) {
+    if !app.global.json {
         line(name);
     }
-    Ok(OK)
+}
+
+/// Programs are told once, when all of them are done.
+fn tell_all<'c>(app: &App, schema: &str, containers: impl Iterator<Item = &'c Container>) {
+    if app.global.json {
+        let names: Vec<_> = containers.map(|container| &container.spec.name).collect();
+        line(json!({"schema": schema, "containers": names}));
+    }
 }
 
 /// Ends a container; within `grace`, by itself. Its network is gone afterwards.

@@ -3,11 +3,12 @@
 use super::{Done, OK};
 use crate::app::App;
 use crate::args::Logs;
-use crate::output::print;
+use crate::output::{line, print};
 use qiao_container::logs::{Line, Reader};
 use qiao_container::{Container, Containers};
 use qiao_core::Refusal;
 use qiao_engine::EngineError;
+use serde_json::json;
 use std::io::Write;
 use std::time::Duration;
 
@@ -46,7 +47,8 @@ fn goes_on(app: &App, container: &Container) -> bool {
 fn show(app: &App, args: &Logs, lines: &[Line]) {
     for said in lines {
         if app.global.json {
-            print(&format!("{}\n", serde_json::to_string(said).unwrap_or_default()));
+            let Line { log, stream, time } = said;
+            line(json!({"schema": "qiao.log/1", "time": time, "stream": stream, "log": log}));
             continue;
         }
         let text = if args.timestamps { format!("{} {}", said.time, said.log) } else { said.log.clone() };

@@ -30,6 +30,14 @@ pub const OK: ExitCode = ExitCode::SUCCESS;
 pub use demo::{PLAY, play};
 pub use exec::enter;
 
+/// Whether something matches all of `--filter`. Each is looked at, so that one that makes no sense is told.
+fn matches_all(
+    filters: &[(String, String)],
+    matches: impl Fn(&str, &str) -> Result<bool, Refusal>,
+) -> Result<bool, Refusal> {
+    filters.iter().try_fold(true, |all, (key, value)| Ok(matches(key, value)? && all))
+}
+
 /// Carries out what was typed.
 pub fn run(cli: Cli) -> Done {
     let app = App { global: cli.global };

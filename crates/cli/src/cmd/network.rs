@@ -1,14 +1,14 @@
 //! `qiao network …`.
 
 use super::attach::{attach_request, connected, detach_request};
-use super::{Done, OK};
+use super::{Done, OK, matches_all};
 use crate::app::App;
 use crate::args::{self, Allocations, Connect, Create, Disconnect, Inspect, Ls, Network, Prune, Rm};
 use crate::output::table::Table;
 use crate::output::{format, json, line, plan, print, time};
 use qiao_core::request::{self, CreateNetwork, Wish};
 use qiao_core::{Code, Endpoint, Network as CoreNetwork, Refusal};
-use qiao_engine::{Engine, EngineError};
+use qiao_engine::{Engine, EngineError, Removed};
 use qiao_kernel::{Linux, Places};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -23,9 +23,7 @@ pub fn run(app: &App, command: Network) -> Done {
         Network::Prune(args) => prune(app, &args),
         Network::Connect(args) => connect(app, &args),
         Network::Disconnect(args) => disconnect(app, &args),
-        Network::Exists(args) => {
-            Ok(ExitCode::from(u8::from(app.engine()?.find_network(&args.network).is_err())))
-        }
+        Network::Exists(args) => exists(app, &args),
         Network::Allocations(args) => allocations(app, &args),
     }
 }
@@ -44,7 +42,12 @@ fn create(app: &App, args: &Create) -> Done {
         .into());
     }
     let mut engine = app.engine()?;
-    if args.if_not_exists && engine.store().network(&args.name)?.is_some() {
+    if let Some(known) = engine.store().network(&args.name)?.filter(|_| args.if_not_exists) {
+        if app.global.json {
+            line(
+                json!({"schema": "qiao.network/1", "network": json::network(&known, &members(&engine, &known)?)}),
+            );
+        }
         return Ok(OK);
     }
     let request = creation(args)?;
@@ -84,21 +87,24 @@ fn creation(args: &Create) -> Result<CreateNetwork, Refusal> {
     })
 }
 
+fn exists(app: &App, args: &args::Exists) -> Done {
+    match app.engine()?.find_network(&args.network) {
+        Ok(_) => Ok(OK),
+        Err(EngineError::Refused(refusal)) if refusal.code == Code::NotFound => Ok(ExitCode::from(1)),
+        Err(error) => Err(error),
+    }
+}
+
 fn ls(app: &App, args: &Ls) -> Done {
     let engine = app.engine()?;
+    let endpoints = engine.store().endpoints()?;
     let mut rows = Vec::new();
     for network in engine.networks()? {
-        let row = row(&engine, &network, args.no_trunc)?;
-        if args
-            .filter
-            .iter()
-            .map(|(key, value)| matches(&network, key, value))
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .all(|m| m)
-        {
-            rows.push(row);
+        if !matches_all(&args.filter, |key, value| matches(&network, key, value))? {
+            continue;
         }
+        let members = endpoints.iter().filter(|endpoint| *endpoint.network() == network.name).count();
+        rows.push(row(&network, members, args.no_trunc));
     }
     if app.global.json {
         line(json!({"schema": "qiao.networks/1", "networks": rows}));
@@ -112,16 +118,15 @@ fn ls(app: &App, args: &Ls) -> Done {
     Ok(OK)
 }
 
-fn row(engine: &Engine<Linux>, network: &CoreNetwork, whole: bool) -> Result<Value, EngineError> {
+fn row(network: &CoreNetwork, members: usize, whole: bool) -> Value {
     let id = if whole { network.id.as_str() } else { network.id.short() };
     let pools = network.bridge().map(|bridge| bridge.pools.clone()).unwrap_or_default();
     let subnets: Vec<String> = pools.iter().map(|pool| pool.subnet.to_string()).collect();
-    let members = members(engine, network)?.len();
-    Ok(json!({
+    json!({
         "ID": id, "Name": network.name, "Driver": network.driver.as_str(), "Scope": "local",
         "Subnet": subnets.join(","), "Members": members, "CreatedAt": time::rfc3339(network.created),
         "Internal": network.bridge().is_some_and(|b| b.internal), "Labels": network.labels,
-    }))
+    })
 }
 
 fn table(rows: &[Value]) -> String {
@@ -190,22 +195,32 @@ fn objects(engine: &mut Engine<Linux>, network: &CoreNetwork) -> Result<Value, E
 fn rm(app: &App, args: &Rm) -> Done {
     let mut engine = app.engine()?;
     engine.settle()?;
+    // Looked up first: a name that is mistyped removes nothing.
+    let mut found = Vec::new();
     for name in &args.networks {
-        let network = match engine.find_network(name) {
-            Err(EngineError::Refused(refusal)) if args.force && refusal.code == Code::NotFound => continue,
-            other => other?,
-        };
-        let removed = if args.changing.dry_run {
-            engine.plan_remove_network(&network.name)?
-        } else {
-            engine.remove_network(&network.name)?
-        };
-        if args.changing.dry_run {
-            plan::print_dry(&[removed.plan], &Places::new(), (&args.changing, app.global.json));
+        match engine.find_network(name) {
+            Err(EngineError::Refused(refusal)) if args.force && refusal.code == Code::NotFound => {}
+            network => found.push(network?.name),
+        }
+    }
+    if args.changing.dry_run {
+        let plans = found.iter().map(|name| Ok(engine.plan_remove_network(name)?.plan));
+        let plans = plans.collect::<Result<Vec<_>, EngineError>>()?;
+        plan::print_dry(&plans, &Places::new(), (&args.changing, app.global.json));
+        return Ok(OK);
+    }
+    let mut removed = Vec::new();
+    for name in &found {
+        let Removed { network, plan } = engine.remove_network(name)?;
+        if app.global.json {
+            removed.push(network);
             continue;
         }
-        plan::show(&removed.plan, &Places::new(), &args.changing);
-        tell_removed(app, &[removed.network]);
+        plan::show(&plan, &Places::new(), &args.changing);
+        tell_removed(app, &[network]);
+    }
+    if app.global.json {
+        tell_removed(app, &removed);
     }
     Ok(OK)
 }
@@ -224,13 +239,9 @@ fn prune(app: &App, args: &Prune) -> Done {
     engine.gc()?;
     let mut removed = Vec::new();
     for network in engine.store().networks()? {
-        let wanted = args
-            .filter
-            .iter()
-            .map(|(key, value)| prunes(&network, key, value))
-            .collect::<Result<Vec<_>, _>>()?;
+        let wanted = matches_all(&args.filter, |key, value| prunes(&network, key, value))?;
         let is_default = network.name.as_str() == "bridge";
-        if !is_default && wanted.into_iter().all(|w| w) && members(&engine, &network)?.is_empty() {
+        if !is_default && wanted && members(&engine, &network)?.is_empty() {
             removed.push(engine.remove_network(&network.name)?.network);
         }
     }

@@ -21,7 +21,15 @@ pub fn run(app: &App, args: &Port) -> Done {
     let ports: Vec<(&Endpoint, Publish)> =
         endpoints.iter().flat_map(|e| e.publish().iter().map(move |p| (e, *p))).collect();
     if app.global.json {
-        let ports: Vec<_> = ports.iter().map(|(endpoint, publish)| row(endpoint, publish)).collect();
+        let wanted = args.port.as_deref().map(with_protocol);
+        let is_wanted = |publish: &Publish| {
+            wanted.as_ref().is_none_or(|wanted| each(*publish).iter().any(|(port, _)| port == wanted))
+        };
+        let ports: Vec<_> = ports
+            .iter()
+            .filter(|(_, publish)| is_wanted(publish))
+            .map(|(endpoint, publish)| row(endpoint, publish))
+            .collect();
         line(json!({"schema": "qiao.ports/1", "ports": ports}));
     } else if args.name.is_some() {
         return of_one(&ports, args.port.as_deref());
@@ -58,7 +66,7 @@ fn table(ports: &[(&Endpoint, Publish)]) -> String {
 /// As `docker port`: `80/tcp -> 0.0.0.0:8080`, or the addresses of one port.
 fn of_one(ports: &[(&Endpoint, Publish)], only: Option<&str>) -> Done {
     let pieces = ports.iter().flat_map(|(_, publish)| each(*publish));
-    let wanted = only.map(|port| if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") });
+    let wanted = only.map(with_protocol);
     let mut found = false;
     for (port, host) in pieces {
         match &wanted {
@@ -72,6 +80,10 @@ fn of_one(ports: &[(&Endpoint, Publish)], only: Option<&str>) -> Done {
         Some(port) => Err(Refusal::not_found(format!("no public port `{port}` is published")).into()),
         None => Ok(OK),
     }
+}
+
+fn with_protocol(port: &str) -> String {
+    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
 }
 
 fn each(publish: Publish) -> Vec<(String, String)> {

@@ -6,7 +6,7 @@ use crate::args::Ps;
 use crate::output::table::{Table, cut};
 use crate::output::{format, json, line, print, time};
 use qiao_container::{Container, Containers, Status};
-use qiao_core::{Endpoint, SandboxName};
+use qiao_core::{Endpoint, Refusal, SandboxName};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -21,9 +21,15 @@ pub fn run(app: &App, args: &Ps) -> Done {
         let row = all.entry(container.spec.name.clone()).or_default();
         row.container = Some(container);
     }
-    let shown = |row: &&(SandboxName, Row)| args.all || row.1.is_up();
-    let all: Vec<(SandboxName, Row)> = all.into_iter().collect();
-    let rows: Vec<Value> = all.iter().filter(shown).map(|(name, row)| row.json(name)).collect();
+    check_filters(&args.filter)?;
+    // Who asks for a status gets what has ended, too, as of Docker.
+    let ended = args.all || args.filter.iter().any(|(key, _)| key == "status");
+    let mut rows: Vec<Value> = Vec::new();
+    for (name, row) in all.iter().filter(|(_, row)| ended || row.is_up()) {
+        if args.filter.iter().all(|(key, value)| row.matches(name, (key, value))) {
+            rows.push(row.json(name));
+        }
+    }
     if app.global.json {
         line(json!({"schema": "qiao.containers/1", "containers": rows}));
     } else if args.quiet {
@@ -34,6 +40,18 @@ pub fn run(app: &App, args: &Ps) -> Done {
         print(&table(&rows, args.no_trunc));
     }
     Ok(OK)
+}
+
+/// Also where there is nothing to show, a filter that makes no sense is told.
+fn check_filters(filters: &[(String, String)]) -> Result<(), Refusal> {
+    let known = ["name", "id", "network", "status"];
+    match filters.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        Some((key, _)) => {
+            let what = format!("{} is not a filter of containers", qiao_core::name::quoted(key));
+            Err(Refusal::invalid(what).why("name, id, network and status are"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What is known of a name: a container of ours, a namespace that somebody attached, or both.
@@ -49,8 +67,12 @@ impl Row {
     }
 
     fn id(&self, name: &SandboxName) -> String {
+        self.whole_id(name).chars().take(12).collect()
+    }
+
+    fn whole_id(&self, name: &SandboxName) -> String {
         match &self.container {
-            Some(container) => container.spec.id[..12].to_owned(),
+            Some(container) => container.spec.id.clone(),
             None => format!("{:012x}", qiao_core::owner::fnv(name.as_str(), 0) & 0xffff_ffff_ffff),
         }
     }
@@ -65,6 +87,26 @@ impl Row {
             Status::Created => "Created".into(),
             Status::Running if container.lives() => format!("Up {}", time::ago(container.state.started)),
             Status::Running => "Dead".into(),
+        }
+    }
+
+    fn matches(&self, name: &SandboxName, (key, value): (&str, &str)) -> bool {
+        match key {
+            "name" => name.as_str().contains(value),
+            "id" => self.whole_id(name).starts_with(value),
+            "network" => self.endpoints.iter().any(|endpoint| endpoint.network().as_str() == value),
+            _ => self.word() == value,
+        }
+    }
+
+    /// The status in one word. A namespace that somebody attached runs for all we know.
+    fn word(&self) -> &'static str {
+        let Some(container) = &self.container else { return "running" };
+        match container.state.status {
+            Status::Exited { .. } => "exited",
+            Status::Created => "created",
+            Status::Running if container.lives() => "running",
+            Status::Running => "dead",
         }
     }
 

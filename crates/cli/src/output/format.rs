@@ -18,12 +18,8 @@ pub fn rows(format: &str, rows: &[Value]) -> Result<String, Refusal> {
 
 /// Columns may be words or templates, with spaces or tabs between.
 fn table(columns: &str, rows: &[Value]) -> Result<String, Refusal> {
-    let names: Vec<String> = columns
-        .split_whitespace()
-        .map(|column| {
-            column.trim_start_matches("{{").trim_start_matches('.').trim_end_matches("}}").to_owned()
-        })
-        .collect();
+    let columns = unescape(columns).replace("{{", " ").replace("}}", " ");
+    let names: Vec<&str> = columns.split_whitespace().map(|column| column.trim_start_matches('.')).collect();
     let heads: Vec<String> = names.iter().map(|name| name.to_uppercase()).collect();
     let mut table = Table::new(&heads.iter().map(String::as_str).collect::<Vec<_>>());
     for row in rows {
@@ -95,7 +91,8 @@ mod tests {
         assert_eq!(template("{{.Name}}\\t{{ .IPAM.Driver }}", &row).unwrap(), "front\tdefault");
         assert_eq!(template("{{json .Labels}}", &row).unwrap(), "{\"a\":\"b\"}");
         assert!(template("{{.Colour}}", &row).is_err() && template("{{.Name", &row).is_err());
-        let rows = rows("table NAME", &[row]).unwrap();
-        assert_eq!(rows, "NAME\nfront\n");
+        assert_eq!(rows("table NAME", std::slice::from_ref(&row)).unwrap(), "NAME\nfront\n");
+        let habit = rows("table {{.Name}}\\t{{ .IPAM.Driver }}", &[row]);
+        assert_eq!(habit.unwrap(), "NAME   IPAM.DRIVER\nfront  default\n");
     }
 }

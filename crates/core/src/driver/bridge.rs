@@ -49,7 +49,9 @@ fn link_local(mac: Mac) -> IpNet {
 /// The network's places in the rule set.
 fn members(bridge: &Bridge) -> Vec<Member> {
     let device = || bridge.device.clone();
-    let mut members = vec![Member::Bridge(device()), Member::Pair(device(), device())];
+    let mut members = vec![Member::Bridge(device())];
+    // Without it members do not reach one another by way of the gateway either; the ports are kept apart besides.
+    members.extend(bridge.icc.then(|| Member::Pair(device(), device())));
     members.extend(bridge.internal.then(|| Member::Internal(device())));
     members.extend((bridge.internal && !bridge.host_access).then(|| Member::Closed(device())));
     members.extend((!bridge.isolate && !bridge.internal).then(|| Member::Friend(device())));

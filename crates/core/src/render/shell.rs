@@ -144,7 +144,7 @@ fn veth(host_if: &IfName, object: &Object, paths: &Paths) -> Vec<String> {
 fn port(host_if: &IfName, isolated: bool, hairpin: bool) -> String {
     let word = |on| if on { "on" } else { "off" };
     format!(
-        "bridge link set dev {host_if} learning off flood off isolated {} hairpin {}",
+        "ip link set {host_if} type bridge_slave learning off flood off isolated {} hairpin {} group_fwd_mask 0xfffd",
         word(isolated),
         word(hairpin)
     )

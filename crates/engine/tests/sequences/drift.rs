@@ -2,6 +2,7 @@
 
 use crate::host::{Host, assert_same, attach, attach_publishing, netns};
 use qiao_core::plan::{Found, Key, Ownership, Sysctl, Value};
+use qiao_engine::EngineError;
 use qiao_kernel::fake::World;
 
 /// Two networks, three endpoints, ports.
@@ -121,6 +122,28 @@ fn a_container_that_comes_back_under_its_name_replaces_the_one_that_is_gone() {
     host.engine().attach(&attach_publishing("c1", "bridge")).unwrap();
     host.assert_healthy("replaced");
     assert_eq!(host.engine().store().endpoints().unwrap().len(), 1);
+}
+
+#[test]
+fn an_address_waits_for_its_own_device_and_not_for_the_next_of_that_name() {
+    let host = Host::new();
+    let old = host.engine().attach(&attach_publishing("c1", "bridge")).unwrap().endpoint;
+    let device = old.wire.unwrap().host_if;
+    let lease = host.run().join("leases/bridge/172.17.0.2");
+    let wished = |index: u32| {
+        let _ = std::fs::remove_file(&lease);
+        std::os::unix::fs::symlink(format!("~{device}:{index}"), &lease).unwrap();
+        let mut request = attach_publishing("c0", "bridge");
+        (request.wish.ip, request.publish) = (Some("172.17.0.2".parse().unwrap()), Vec::new());
+        host.engine().attach(&request)
+    };
+    let before = host.kernel.world().link_index(&device).unwrap();
+    host.detach("c1", None);
+    host.engine().attach(&attach_publishing("c1", "bridge")).unwrap();
+    let now = host.kernel.world().link_index(&device).unwrap();
+    assert_ne!(before, now, "the same name, another device");
+    assert!(matches!(wished(now), Err(EngineError::Refused(_))), "the control: a device that is there");
+    wished(before).unwrap();
 }
 
 #[test]

@@ -182,9 +182,9 @@ impl Kernel for Fake {
         Ok(links.into_iter().collect())
     }
 
-    fn has_link(&mut self, name: &IfName) -> Result<bool, KernelError> {
+    fn link_index(&mut self, name: &IfName) -> Result<Option<u32>, KernelError> {
         self.point()?;
-        Ok(self.world().has_link(name))
+        Ok(self.world().link_index(name))
     }
 
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {

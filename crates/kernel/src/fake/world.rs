@@ -36,14 +36,18 @@ pub struct World {
     pub faults: Faults,
     /// In which namespace a sandbox is.
     pub(super) homes: BTreeMap<SandboxName, u64>,
-    next_inode: u64,
+    /// The indices of pairs: each new one has its own.
+    indices: BTreeMap<IfName, u32>,
+    next_number: u64,
 }
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its identity.
+    /// Its number: that of one which is gone, if there is any.
     pub inode: u64,
+    /// Its identity.
+    pub cookie: u64,
     /// Interfaces that are not ours.
     pub links: BTreeSet<String>,
 }
@@ -66,7 +70,8 @@ impl Default for World {
             generation: 1,
             faults: Faults::default(),
             homes: BTreeMap::new(),
-            next_inode: 100,
+            indices: BTreeMap::new(),
+            next_number: 100,
         }
     }
 }
@@ -77,15 +82,18 @@ pub(super) type Errno = i32;
 impl World {
     /// Makes a namespace at a path.
     pub fn add_namespace(&mut self, path: &str) {
-        self.next_inode += 1;
-        let links = ["lo".to_owned()].into();
-        self.namespaces.insert(path.to_owned(), Namespace { inode: self.next_inode, links });
+        self.next_number += 1;
+        let (cookie, links) = (self.next_number, ["lo".to_owned()].into());
+        // As the kernel does it: the lowest number that is free.
+        let is_free = |inode: &u64| self.namespaces.values().all(|namespace| namespace.inode != *inode);
+        let inode = (1..).find(is_free).unwrap_or_default();
+        self.namespaces.insert(path.to_owned(), Namespace { inode, cookie, links });
     }
 
     /// A namespace ends, and the pairs with an end in it.
     pub fn remove_namespace(&mut self, path: &str) {
         let Some(gone) = self.namespaces.remove(path) else { return };
-        let inside = |name: &SandboxName| self.homes.get(name) == Some(&gone.inode);
+        let inside = |name: &SandboxName| self.homes.get(name) == Some(&gone.cookie);
         let pairs: Vec<IfName> =
             self.pairs().filter(|(_, s, _)| inside(s)).map(|(h, ..)| h.clone()).collect();
         let homeless: BTreeSet<SandboxName> = self.homes.keys().filter(|n| inside(n)).cloned().collect();
@@ -157,6 +165,11 @@ impl World {
             || self.objects.contains_key(&pair)
     }
 
+    /// The index of an interface of the host.
+    pub fn link_index(&self, name: &IfName) -> Option<u32> {
+        self.has_link(name).then(|| self.indices.get(name).copied().unwrap_or(1))
+    }
+
     /// Whether an interface of the host is somebody else's.
     pub(super) fn is_foreign(&self, name: &IfName) -> bool {
         let foreign = |key| self.objects.get(&key).is_some_and(|found| found.owner == Ownership::Foreign);
@@ -168,7 +181,8 @@ impl World {
     /// The namespace at a path.
     pub(super) fn netns(&self, path: &str) -> Option<Netns> {
         let namespace = self.namespaces.get(path)?;
-        Some(Netns { path: path.to_owned(), dev: DEVICE, ino: namespace.inode })
+        let (ino, cookie) = (namespace.inode, namespace.cookie);
+        Some(Netns { path: path.to_owned(), dev: DEVICE, ino, cookie })
     }
 
     /// Whether this namespace is still at its path.
@@ -178,10 +192,10 @@ impl World {
 
     /// The interfaces in a namespace.
     pub(super) fn links_in(&self, netns: &Netns) -> BTreeSet<String> {
-        let Some(namespace) = self.namespaces.get(&netns.path).filter(|n| n.inode == netns.ino) else {
+        let Some(namespace) = self.namespaces.get(&netns.path).filter(|n| n.cookie == netns.cookie) else {
             return BTreeSet::new();
         };
-        let inside = self.pairs().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.ino));
+        let inside = self.pairs().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.cookie));
         inside.map(|(.., peer)| peer.to_string()).chain(namespace.links.iter().cloned()).collect()
     }
 
@@ -191,13 +205,17 @@ impl World {
             Key::SandboxLoopback(_) => Ownership::Ours,
             _ => Ownership::Marked(object.owner.clone()),
         };
+        if let Key::Veth(name) = key {
+            self.next_number += 1;
+            self.indices.insert(name.clone(), self.next_number as u32);
+        }
         self.objects.insert(key.clone(), Found { owner, value: object.value.clone() });
     }
 
     /// The namespace of a sandbox, if it lives.
     pub(super) fn home(&mut self, name: &SandboxName, places: &Places) -> Option<Netns> {
         let netns = places.get(name).filter(|netns| self.is_alive(netns))?;
-        self.homes.insert(name.clone(), netns.ino);
+        self.homes.insert(name.clone(), netns.cookie);
         Some(netns.clone())
     }
 }

@@ -136,13 +136,19 @@ pub fn set_bridge(bridge: NewBridge<'_>) -> Request {
     set(bridge.name, vec![Attribute::Address(bridge.mac.octets().to_vec()), Attribute::Mtu(bridge.mtu)])
 }
 
-/// Settles what a bridge port may do: it learns nothing, and gets no frames for addresses that nobody has.
+/// The groups of bridges, 01:80:c2:00:00:0x, except that of pauses, which are dropped (`br_handle_frame`).
+pub const BRIDGE_GROUPS: u16 = 0xfffd;
+
+/// Settles what a bridge port may do: it learns nothing, and gets no frames for addresses that nobody has. Frames
+/// to the groups of bridges take the way of all others: else they would go to the host as the port's own, past
+/// the guard, with whatever source and of whatever protocol.
 pub fn port(name: &IfName, isolated: bool, hairpin: bool) -> Request {
     let port = vec![
         InfoBridgePort::Learning(false),
         InfoBridgePort::UnicastFlood(false),
         InfoBridgePort::HairpinMode(hairpin),
         InfoBridgePort::Isolated(isolated),
+        InfoBridgePort::GroupFwdMask(BRIDGE_GROUPS),
     ];
     let info =
         vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(InfoPortData::BridgePort(port))];
@@ -213,6 +219,8 @@ pub struct BridgePort {
     pub hairpin: bool,
     /// Frames do not pass to other isolated ports.
     pub isolated: bool,
+    /// The groups of bridges whose frames are forwarded.
+    pub groups: u16,
 }
 
 /// Reads the links out of an answer.
@@ -265,6 +273,7 @@ fn read_port(attributes: &[InfoBridgePort]) -> BridgePort {
             InfoBridgePort::UnicastFlood(on) => port.flood = *on,
             InfoBridgePort::HairpinMode(on) => port.hairpin = *on,
             InfoBridgePort::Isolated(on) => port.isolated = *on,
+            InfoBridgePort::GroupFwdMask(groups) => port.groups = *groups,
             _ => {}
         }
     }

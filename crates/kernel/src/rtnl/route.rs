@@ -101,6 +101,8 @@ fn read_one(message: &RouteMessage) -> Option<Route> {
             Attribute::Destination(address) => destination = ip(address)?,
             Attribute::Gateway(address) => via = ip(address),
             Attribute::Oif(oif) => index = Some(*oif),
+            // Of several ways the first stands for all: a default route over two uplinks is one, too.
+            Attribute::MultiPath(hops) => index = index.or(hops.first().map(|hop| hop.interface_index)),
             Attribute::Table(number) => table = *number,
             _ => {}
         }

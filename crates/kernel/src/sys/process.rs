@@ -47,6 +47,15 @@ pub fn start_detached(arguments: &[&str]) -> io::Result<()> {
     command.spawn().map(|_| ())
 }
 
+/// Closes every descriptor but the standard three when this process becomes another program, or what it starts
+/// does. (musl has no wrapper.)
+pub fn close_rest_on_exec() -> io::Result<()> {
+    // SAFETY: the call sets a flag of descriptors; it closes none, and touches no memory.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 fn close_all_but(kept: Option<RawFd>) {
     let close = |first: libc::c_uint, last: libc::c_uint| {
         // SAFETY: nothing in the child uses these descriptors again. (musl has no wrapper.)

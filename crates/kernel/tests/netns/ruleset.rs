@@ -21,7 +21,7 @@ pub fn ruleset() -> State {
 /// How `nft` 1.0.6 lists the two rules about the target of a neighbour message: it has no name for that, reads
 /// neither of them, and prints the sixteen bytes behind the first eight of the header.
 const RAW: [&str; 2] = [
-    "icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @ip6s counter",
+    "icmpv6 type nd-neighbor-advert iifname . @th,64,128 @ip6s iifname . ip6 saddr @ip6s accept",
     "ip6 saddr :: icmpv6 type nd-neighbor-solicit iifname . @th,64,128 @ip6s accept",
 ];
 

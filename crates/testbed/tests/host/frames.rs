@@ -60,14 +60,18 @@ impl Attack {
 
     /// Whether a frame reaches the victim. An honest frame follows it, which must arrive.
     pub fn arrives(&mut self, frame: &[u8]) -> bool {
+        self.out.send(frame);
+        self.until_honest().iter().any(|seen| seen == frame)
+    }
+
+    /// What has reached the victim until an honest frame that is sent now.
+    pub fn until_honest(&mut self) -> Vec<Vec<u8>> {
         self.count += 1;
         let mark = format!("honest frame {}", self.count);
         let ips = (self.attacker.ip, self.victim.ip);
         let honest = ethernet(self.macs(), 0x0800, &ipv4(ips, 17, &udp(1000, 1000, mark.as_bytes())));
-        self.out.send(frame);
         self.out.send(&honest);
-        let seen = self.seen.until(|frame| contains(frame, mark.as_bytes()));
-        seen.iter().any(|seen| seen == frame)
+        self.seen.until(|frame| contains(frame, mark.as_bytes()))
     }
 }
 

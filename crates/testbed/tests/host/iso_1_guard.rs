@@ -1,15 +1,20 @@
 //! R-ISO 1, 3 and 4: a port sends only what belongs to it.
 
 use crate::frames::{Attack, Member, bridge_netfilter};
+use qiao_testbed::Host;
 use qiao_testbed::frame::*;
 use qiao_testbed::namespaces::on_a_host;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::time::Duration;
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
 const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x30, 0, 0, 0, 0, 0, 1);
 const OTHER: Mac = [2, 0, 0, 0, 0, 9];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const FOREIGN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+
+/// IPv6's fragment header (RFC 8200, 4.5).
+const FRAGMENT: u8 = 44;
 
 type Frames = Vec<(&'static str, Vec<u8>)>;
 
@@ -157,6 +162,70 @@ fn without_the_guard_all_of_it_arrives() {
             frames.into_iter().partition(|(name, _)| to_port.contains(name));
         all(&mut attack, others, true);
         all(&mut attack, router, false);
+    });
+}
+
+/// What the host hears on a socket of its own of what a container sends to the group addresses of bridges, which
+/// the bridge takes for its port's own. An honest datagram follows, which must arrive.
+fn heard_by_groups(host: &Host, attacker: &Member) -> Vec<String> {
+    let socket = UdpSocket::bind("192.0.2.1:7777").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let to: Ipv4Addr = [192, 0, 2, 1].into();
+    let mut out = host.wire(&attacker.place, "eth0");
+    for last in 0..16 {
+        let from = (attacker.mac, [1, 0x80, 0xc2, 0, 0, last]);
+        let datagram = udp(1000, 7777, format!("group {last}").as_bytes());
+        out.send(&ethernet(from, IPV4, &ipv4((FOREIGN, to), UDP, &datagram)));
+    }
+    let bridge = mac(&qiao_testbed::stdout("cat /sys/class/net/br-front/address"));
+    let last = ipv4((attacker.ip, to), UDP, &udp(1000, 7777, b"honest"));
+    out.send(&ethernet((attacker.mac, bridge), IPV4, &last));
+    let mut bytes = [0; 64];
+    let heard = std::iter::from_fn(|| {
+        let length = socket.recv(&mut bytes).expect("the honest datagram");
+        Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+    });
+    heard.take_while(|text| text != "honest").collect()
+}
+
+/// Frames between bridges (01:80:c2:00:00:0x) go round the forwarding of the bridge, and must not go round the
+/// guard: the datagrams in them would come from anybody, also out of an internal network.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn frames_between_bridges_do_not_reach_the_host() {
+    on_a_host(|host| {
+        host.ok("network create front --subnet 172.30.0.0/24");
+        let attacker = Member::attach(host, "attacker", "--network front");
+        assert_eq!(heard_by_groups(host, &attacker), [""; 0]);
+        let bare = Member::attach(host, "bare", "--network front --guard off");
+        assert!(!heard_by_groups(host, &bare).is_empty(), "the control: without the guard");
+    });
+}
+
+/// With br_netfilter the host puts fragments together and sends on what comes of them: an advertisement whose
+/// target is in the second fragment must not get that far.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn advertisements_in_fragments_are_dropped() {
+    on_a_host(|host| {
+        let mut attack = Attack::new(host, "");
+        let (ips, macs) = ((attack.attacker.ip6, attack.victim.ip6), attack.macs());
+        let body = [&[0x20, 0, 0, 0][..], &GATEWAY6.octets()].concat();
+        let whole = icmp6(ips, (136, 0), &body);
+        let advertisement = |split: usize, number: u8| {
+            let first = [&[ICMP6, 0, 0, 1, 0, 0, 0, number][..], &whole[..split]].concat();
+            let rest = [&[ICMP6, 0, 0, split as u8, 0, 0, 0, number][..], &whole[split..]].concat();
+            [first, rest].map(|payload| ethernet(macs, IPV6, &ipv6(ips, FRAGMENT, &payload)))
+        };
+        for (number, (bridged, split)) in [("0", 8), ("0", 16), ("1", 8), ("1", 16)].into_iter().enumerate() {
+            bridge_netfilter(bridged);
+            for frame in advertisement(split, number as u8) {
+                attack.out.send(&frame);
+            }
+            let seen = attack.until_honest();
+            let target = seen.iter().any(|frame| contains(frame, &whole[..8]));
+            assert!(!target, "br_netfilter {bridged}, {split} bytes first: {seen:02x?}");
+        }
     });
 }
 

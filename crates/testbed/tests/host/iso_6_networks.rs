@@ -4,6 +4,7 @@ use crate::frames::Member;
 use qiao_testbed::frame::{IPV4, UDP, contains, ethernet, ipv4, mac, udp};
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, Place, Protocol, Service, ask};
+use std::net::UdpSocket;
 use std::time::Duration;
 
 /// Two networks with a member each; `options` are both networks'.
@@ -97,6 +98,32 @@ fn published_ports_are_reached_from_other_networks() {
             assert!(answer.as_deref().is_some_and(|text| text.starts_with("b ")), "{to}: {answer:?}");
         }
     });
+}
+
+/// `--icc off` keeps members apart also where one takes the way by the gateway.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn members_without_icc_do_not_go_by_the_gateway() {
+    on_a_host(|host| {
+        host.ok("network create apart --icc off --subnet 172.30.3.0/24");
+        host.ok("network create near --subnet 172.30.4.0/24");
+        assert!(!by_the_gateway(host, "apart"));
+        assert!(by_the_gateway(host, "near"), "the control");
+    });
+}
+
+/// Whether a datagram for a member arrives that another sends to the bridge's hardware address.
+fn by_the_gateway(host: &Host, network: &str) -> bool {
+    let from = Member::attach(host, &format!("{network}-1"), &format!("--network {network}"));
+    let to = Member::attach(host, &format!("{network}-2"), &format!("--network {network}"));
+    let gateway = mac(&qiao_testbed::stdout(&format!("cat /sys/class/net/br-{network}/address")));
+    let (mut out, seen) = (host.wire(&from.place, "eth0"), host.wire(&to.place, "eth0"));
+    let datagram = ipv4((from.ip, to.ip), UDP, &udp(1000, 2000, b"forced"));
+    out.send(&ethernet((from.mac, gateway), IPV4, &datagram));
+    std::thread::sleep(Duration::from_millis(50));
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.send_to(b"control", (to.ip, 2000)).unwrap();
+    seen.until(|frame| contains(frame, b"control")).iter().any(|frame| contains(frame, b"forced"))
 }
 
 /// `--icc off`: members do not reach one another, and everything else works.

@@ -140,3 +140,21 @@ fn after_a_reboot_everything_is_free() {
         qiao.ok("check");
     });
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn flushed_rules_of_many_containers() {
+    on_a_host(|host| {
+        host.ok("network create front --subnet 10.9.0.0/16");
+        for number in 0..150 {
+            host.attached(&format!("c{number}"), "--network front");
+        }
+        host.ok("check");
+        run("nft flush ruleset");
+        host.container("late");
+        host.ok(NEXT);
+        run("ip link del br-front");
+        host.ok("repair");
+        host.ok("check");
+    });
+}

@@ -88,7 +88,8 @@ fn the_first_packet_is_answered() {
 #[ignore = "needs root: cargo xtask test"]
 fn containers_need_no_process_and_no_file() {
     on_a_host(|host| {
-        let web = host.attached("web", "-p 8080:80");
+        // On one address of the host: clients of 127.0.0.1 may need a process, where BPF is forbidden.
+        let web = host.attached("web", "-p 192.0.2.1:8080:80");
         let _service = Service::start(&web, Protocol::Tcp, "0.0.0.0:80");
         let snapshot = host.snapshot();
         let mut processes = snapshot.lines_with("process: ");

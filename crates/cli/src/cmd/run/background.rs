@@ -3,8 +3,9 @@
 //! It tells by its standard output that the container runs, and lets go of what it was started with.
 
 use super::super::Done;
-use crate::output::print;
+use crate::output::{line, print};
 use qiao_engine::EngineError;
+use serde_json::json;
 use std::process::{Command, ExitCode, Stdio};
 
 /// Set for the supervisor.
@@ -16,7 +17,7 @@ pub fn is_supervisor() -> bool {
 }
 
 /// Starts the supervisor, and waits until the container runs or cannot.
-pub fn start() -> Done {
+pub fn start(as_json: bool) -> Done {
     let failed = |error| EngineError::failed("start the container's supervisor", error);
     let mut supervisor = Command::new("/proc/self/exe")
         .args(std::env::args_os().skip(1))
@@ -26,13 +27,21 @@ pub fn start() -> Done {
         .spawn()
         .map_err(failed)?;
     let said = supervisor.stdout.take().map(std::io::read_to_string).transpose().map_err(failed)?;
-    match said.filter(|id| !id.is_empty()) {
-        Some(id) => {
-            print(&id);
-            Ok(ExitCode::SUCCESS)
+    let said = said.unwrap_or_default();
+    let id = said.trim_end();
+    if is_id(id) {
+        match as_json {
+            true => line(json!({"schema": "qiao.container/1", "id": id})),
+            false => line(id),
         }
-        None => Ok(qiao_container::exec::code_of(supervisor.wait().map_err(failed)?).into()),
+        return Ok(ExitCode::SUCCESS);
     }
+    print(&said); // an error, for programs
+    Ok(qiao_container::exec::code_of(supervisor.wait().map_err(failed)?).into())
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Lets go of the terminal and of whoever reads what was said.

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 /// Runs a container.
 pub fn run(app: &App, args: &Run) -> Done {
     if args.detach && !background::is_supervisor() {
-        return background::start();
+        return background::start(app.global.json);
     }
     let spec = spec::of(args)?;
     let mut engine = app.engine()?;
@@ -56,11 +56,12 @@ fn wait(started: Started, output: &mut Output) -> Result<u8, ContainerError> {
 /// Takes the network away, and notes or forgets the container.
 fn finish(app: &App, container: &mut Container, ended: Result<u8, RunError>) -> Done {
     let never_ran = container.state.status == Status::Created;
+    // First, so that a full disk, which keeps the note from being written, keeps no address and no port.
+    let detached = network::detach(app, &container.spec.name);
     if let Ok(code) = &ended {
         let note = container.note(life::exited(&container.state, *code));
         note.map_err(into_engine)?;
     }
-    let detached = network::detach(app, &container.spec.name);
     if container.spec.remove || never_ran {
         container.forget().map_err(into_engine)?;
     }

@@ -78,6 +78,10 @@ fn from_ip4(table: &mut Builder) {
 
 fn from_ip6(table: &mut Builder) {
     let nd_target = [Load::IifName, Load::NdTarget];
+    let own = is_in(&[Load::IifName, Load::Source6], "ip6s");
+    // The target must be seen: where it stands in a second fragment, br_netfilter would put it together again
+    // behind the guard.
+    let advertisement = [ether_type(IPV6), icmp(ICMPV6, NEIGHBOUR_ADVERTISEMENT)].concat();
     let unspecified = [protocol(IPV6), network(8, &[0; 16])].concat();
     table.regular(
         "from_ip6",
@@ -86,11 +90,9 @@ fn from_ip6(table: &mut Builder) {
             drop_because(&[port(UDP, (SOURCE, 547))], "DHCPv6 server"),
             drop_because(&[ether_type(IPV6), icmp(ICMPV6, ROUTER_ADVERTISEMENT)], "router advertisement"),
             drop_because(&[ether_type(IPV6), icmp(ICMPV6, REDIRECT6)], "ICMPv6 redirect"),
-            drop_because(
-                &[ether_type(IPV6), icmp(ICMPV6, NEIGHBOUR_ADVERTISEMENT), is_not_in(&nd_target, "ip6s")],
-                "neighbour advertisement for an address that is not the port's",
-            ),
-            accept(&[protocol(IPV6), is_in(&[Load::IifName, Load::Source6], "ip6s")]),
+            accept(&[advertisement.clone(), is_in(&nd_target, "ip6s"), own.clone()]),
+            drop_because(&[advertisement], "neighbour advertisement for an address that is not the port's"),
+            accept(&[protocol(IPV6), own]),
             accept(&[unspecified, icmp(ICMPV6, NEIGHBOUR_SOLICITATION), is_in(&nd_target, "ip6s")]),
             drop_because(&[], "IPv6 source that is not the port's"),
         ],

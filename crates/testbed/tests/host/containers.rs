@@ -1,0 +1,160 @@
+//! The throw-away containers: what is run is there, seen, told and gone.
+
+use qiao_testbed::namespaces::on_a_host;
+use qiao_testbed::{Protocol, ask, eventually, run};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// Test hosts have no cgroups of their own: the hooks of published ports stay off.
+fn without_hooks() -> &'static str {
+    std::fs::write("/run/qiao.toml", "loopback = \"off\"\n").unwrap();
+    "/run/qiao.toml"
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_container_lives_and_goes_without_a_trace() {
+    on_a_host(|host| {
+        let config = without_hooks();
+        let before = host.snapshot();
+        host.ok("network create front --subnet 172.30.0.0/24");
+        let server = "import socket;s=socket.create_server(('',80));print('up',flush=True)\nwhile 1:\n c,_=s.accept();c.send(b'web');c.close()";
+        let options =
+            ["run", "-d", "--name", "web", "--network", "front", "-p", "8080:80", "--config", config];
+        let started = host.qiao.words(&[&options[..], &["--", "python3", "-c", server]].concat());
+        assert_eq!((started.code, started.stdout.trim().len()), (Some(0), 64), "{started}");
+        let up = || host.ok("logs web").stdout == "up\n";
+        assert!(eventually(Duration::from_secs(5), up), "{}", host.qiao.run("logs web"));
+        assert!(ask(&host.lan, Protocol::Tcp, "192.0.2.1:8080").is_some(), "published");
+        assert_eq!(host.qiao.words(&["exec", "web", "sh", "-c", "exit 7"]).code, Some(7));
+        assert_eq!(host.qiao.run("exec web no-such-program").code, Some(127));
+        assert!(host.ok("exec web cat /etc/hosts").stdout.contains("172.30.0.2"));
+        assert!(host.ok("ps").stdout.contains("0.0.0.0:8080->80/tcp"));
+        assert!(host.ok("port web 80").stdout.starts_with("0.0.0.0:8080\n"));
+        assert_eq!(host.qiao.json("port web 80")["ports"][0]["host_port"], 8080);
+        assert_eq!(host.qiao.json("port web 81")["ports"].as_array().unwrap().len(), 0);
+        assert_eq!(host.qiao.run("rm web").code, Some(5), "it runs");
+        assert_eq!(host.ok("stop -t 1 web").stdout, "web\n");
+        assert!(!host.ok("ps").stdout.contains("web"));
+        assert!(host.ok("ps --filter status=exited").stdout.contains("web"));
+        assert!(!host.ok("ps -a -f name=other").stdout.contains("web"));
+        assert_eq!(host.qiao.run("ps -f colour=red").code, Some(2));
+        assert_eq!(host.ok("rm web").stdout, "web\n");
+        host.ok("network rm front");
+        host.assert_like(&before, "run, stop and rm");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn programs_are_told_with_schemas() {
+    on_a_host(|host| {
+        let config = without_hooks();
+        let start = |words: &[&str]| {
+            let options = ["--json", "run", "-d", "--config", config];
+            host.qiao.words(&[&options[..], words, &["--", "sleep", "100"]].concat())
+        };
+        let started = start(&["--name", "a"]);
+        assert_eq!(started.json()["schema"], "qiao.container/1", "{started}");
+        let refused = start(&["--name", "a"]);
+        assert_eq!((refused.code, &refused.json()["code"]), (Some(5), &"conflict".into()), "{refused}");
+        let unknown = start(&["--name", "b", "--network", "nosuch"]);
+        assert_eq!((unknown.code, &unknown.json()["code"]), (Some(4), &"not-found".into()), "{unknown}");
+        let usage = host.qiao.run("--json ps --colour");
+        assert_eq!((usage.code, &usage.json()["code"]), (Some(2), &"invalid".into()), "{usage}");
+        assert_eq!(host.qiao.json("ps")["containers"][0]["Names"], "a");
+        assert_eq!(host.qiao.json("stop -t 0 a")["schema"], "qiao.stopped/1");
+        assert_eq!(host.qiao.json("rm a")["containers"][0], "a");
+        host.ok("network create x");
+        host.ok("network create y");
+        assert_eq!(host.qiao.run("network rm x nosuch").code, Some(4));
+        let both = host.qiao.json("network rm x y");
+        assert_eq!(
+            both["networks"].as_array().map(Vec::len),
+            Some(2),
+            "a mistyped name removed nothing: {both}"
+        );
+        assert_eq!(host.qiao.json("config check")["ok"], true);
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn nothing_that_the_caller_has_open_is_open_inside() {
+    on_a_host(|host| {
+        let secret = std::fs::File::open("/etc/shadow").unwrap();
+        rustix::io::fcntl_setfd(&secret, rustix::io::FdFlags::empty()).unwrap();
+        let number = secret.as_raw_fd();
+        let look = format!("test -e /proc/self/fd/{number} && echo open || echo closed");
+        let outside = std::process::Command::new("sh").args(["-c", &look]).output().unwrap();
+        assert_eq!(outside.stdout, b"open\n", "the control: a program that is started here has it");
+        let inside = host.qiao.words(&["run", "--rm", "--network", "none", "--", "sh", "-c", &look]);
+        assert_eq!(inside.stdout, "closed\n", "{inside}");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn containers_that_start_at_once_are_in_nobodys_way() {
+    on_a_host(|host| {
+        let before = host.snapshot();
+        host.ok("network create front --subnet 172.30.0.0/24");
+        let failed = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..16)
+                .map(|n| {
+                    let name = format!("c{n}");
+                    scope.spawn(move || {
+                        host.qiao.words(&["run", "--rm", "--network", "front", "--name", &name, "--", "true"])
+                    })
+                })
+                .collect();
+            let ended = starts.into_iter().map(|start| start.join().unwrap());
+            ended.filter(|outcome| outcome.code != Some(0)).map(|o| o.to_string()).collect::<Vec<_>>()
+        });
+        assert!(failed.is_empty(), "{failed:#?}");
+        host.ok("network rm front");
+        host.assert_like(&before, "16 containers at once");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_a_killed_supervisor_leaves_goes_with_the_next_command() {
+    on_a_host(|host| {
+        let before = host.snapshot();
+        host.ok("network create front --subnet 172.30.0.0/24");
+        let options = ["run", "-d", "--rm", "--name", "web", "--network", "front", "--", "sleep", "100"];
+        assert_eq!(host.qiao.words(&options).code, Some(0));
+        let state =
+            std::fs::read_to_string(format!("{}/containers/web/state.json", host.qiao.run_dir())).unwrap();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        run(&format!("kill -9 {}", state["supervisor"]["pid"]));
+        let ended = || !host.qiao.run("ps").stdout.contains("web");
+        assert!(eventually(Duration::from_secs(5), ended), "the container ends with its supervisor");
+        host.ok("gc");
+        host.ok("network rm front");
+        host.assert_like(&before, "a killed supervisor");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn texts_for_shells_and_readers() {
+    on_a_host(|host| {
+        for shell in ["bash", "zsh", "fish"] {
+            assert!(host.ok(&format!("completions {shell}")).stdout.contains("qiao"), "{shell}");
+        }
+        host.ok("man --dir /run/man");
+        assert!(std::fs::read_dir("/run/man").unwrap().count() > 20);
+        std::fs::write("/run/daemon.json", r#"{"bip": "172.26.0.1/16", "log-driver": "journald"}"#).unwrap();
+        let imported = host.ok("config import /run/daemon.json");
+        assert!(
+            imported.stdout.contains("172.26.0.1/16") && imported.stderr.contains("log-driver"),
+            "{imported}"
+        );
+        let demo = host.ok("demo");
+        assert!(demo.stdout.contains("bridge br-demo"), "{demo}");
+        let table = host.qiao.words(&["network", "ls", "--format", "table {{.Name}}\\t{{.Driver}}"]);
+        assert!(table.stdout.starts_with("NAME"), "{table}");
+    });
+}
