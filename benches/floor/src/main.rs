@@ -3,7 +3,7 @@
 //! `floor attach|detach NETNS HOST_IF INDEX BRIDGE NUMBER PORT PORTS`; NUMBER tells containers apart.
 
 use qiao_floor::nft::{Elements, transaction};
-use qiao_floor::socket::{Socket, enter, index, link_event, namespace};
+use qiao_floor::socket::{NETFILTER, ROUTE, Socket, enter, index, link_event, namespace};
 use qiao_floor::veth::{self, Pair};
 use std::env;
 use std::os::fd::AsRawFd;
@@ -29,24 +29,24 @@ fn main() {
 
 fn attach(netns: &str, pair: Pair<'_>, elements: Elements<'_>) {
     let (home, inside) = (namespace("/proc/self/ns/net"), namespace(netns));
-    let host = Socket::open(libc::NETLINK_ROUTE);
+    let host = Socket::open(ROUTE);
     let (messages, answers) = transaction(elements, false);
-    Socket::open(libc::NETLINK_NETFILTER).ask(&messages, answers);
+    Socket::open(NETFILTER).ask(&messages, answers);
     host.ask(&[veth::new(pair, inside.as_raw_fd()), veth::quiet(pair.index), veth::up(pair.index)], 3);
-    enter(inside.as_raw_fd());
-    let sandbox = Socket::open(libc::NETLINK_ROUTE);
+    enter(&inside);
+    let sandbox = Socket::open(ROUTE);
     let lo = veth::up(LOOPBACK);
     sandbox.ask(&[lo, veth::quiet(ETH0), veth::up(ETH0), veth::address(pair.ip), veth::route(GATEWAY)], 5);
     link_event("eth0");
-    enter(home.as_raw_fd());
+    enter(&home);
     link_event(pair.host);
 }
 
 /// The pair is only deleted where its namespace still exists.
 fn detach(netns: &str, pair: Pair<'_>, elements: Elements<'_>) {
     let (messages, answers) = transaction(elements, true);
-    Socket::open(libc::NETLINK_NETFILTER).ask(&messages, answers);
+    Socket::open(NETFILTER).ask(&messages, answers);
     if std::path::Path::new(netns).exists() {
-        Socket::open(libc::NETLINK_ROUTE).ask(&[veth::delete(pair.index)], 1);
+        Socket::open(ROUTE).ask(&[veth::delete(pair.index)], 1);
     }
 }

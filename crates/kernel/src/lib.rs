@@ -33,3 +33,4 @@ pub use linux::Linux;
 pub use loopback::{PROXY_COMMAND, Way};
 pub use netns::{NetnsHandle, OpenError};
 pub use sockets::InTheWay;
+pub use sys::ioctl::Interfaces;

@@ -4,8 +4,11 @@
 
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, Point, attach_line, kill_at, points, run};
+use std::time::Duration;
 
 const KILLED: Option<i32> = Some(9);
+/// Whoever comes sooner after rules were deleted makes some calls more.
+const FREED: Duration = Duration::from_millis(60);
 
 /// A change, how to prepare it, and how to end it.
 struct Sweep<'a> {
@@ -22,6 +25,7 @@ fn sweep(host: &Host, sweep: &Sweep<'_>) {
     host.ok(line); // what is made once and kept, such as directories, is there when the calls are counted
     ended(host, end);
     prepare();
+    std::thread::sleep(FREED);
     let (outcome, all) = points(&host.qiao, line);
     assert_eq!(outcome.code, Some(0), "the control: it works under strace: {outcome}");
     ended(host, end);
@@ -31,6 +35,7 @@ fn sweep(host: &Host, sweep: &Sweep<'_>) {
     let mut missed = Vec::new();
     for point in all.iter().skip(if step == 1 { 0 } else { *first }).step_by(step) {
         prepare();
+        std::thread::sleep(FREED);
         missed.extend((!is_killed(host, line, point)).then_some(point));
         ended(host, end);
         host.assert_like(&before, &format!("`qiao {line}` was killed at {point:?}, then {end:?}"));
