@@ -28,7 +28,7 @@ pub struct Elements<'a> {
     pub ip: [u8; 4],
     /// The first port of the host that is published.
     pub port: u16,
-    /// How many ports, one after the other, each leading to port 80.
+    /// How many ports, every second from there on, each leading to port 80.
     pub ports: u16,
 }
 
@@ -40,7 +40,7 @@ pub fn transaction(elements: Elements<'_>, delete: bool) -> (Vec<Vec<u8>>, usize
     let (ip, name) = (&elements.ip[..], &name[..]);
     let single = |set: &str, fields: &[&[u8]]| element((set, delete), &[item(&fields.concat(), None)]);
     let publish: Vec<_> =
-        (0..elements.ports).map(|n| published(&elements, elements.port + n, delete)).collect();
+        (0..elements.ports).map(|n| published(&elements, elements.port + 2 * n, delete)).collect();
     let changes = [
         single("ports", &[name]),
         single("macs", &[name, &mac]),
