@@ -9,6 +9,8 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot(BTreeSet<String>);
 
+/// Of the routes, those to anycast addresses are left out: the kernel makes them or not, as forwarding was
+/// switched on before or after the address was given.
 const LOOKS: &[(&str, &str)] = &[
     ("link", "ip -d -o link"),
     ("address", "ip -o addr"),
@@ -30,7 +32,9 @@ impl Snapshot {
     pub fn take(directory: &str) -> Self {
         let mut lines = BTreeSet::new();
         for (kind, line) in LOOKS {
-            lines.extend(stdout(line).lines().map(|line| format!("{kind}: {}", without_index(line))));
+            let text = stdout(line);
+            let kept = text.lines().filter(|line| !line.starts_with("anycast "));
+            lines.extend(kept.map(|line| format!("{kind}: {}", without_index(line))));
         }
         lines.extend(rules().into_iter().map(|line| format!("nft: {line}")));
         lines.extend(connections().into_iter().map(|line| format!("conntrack: {line}")));
