@@ -39,6 +39,9 @@ pub struct Network {
 pub enum Driver {
     /// A bridge of the host, with network address translation to the outside.
     Bridge(Bridge),
+    /// A pair of interfaces and a route for each endpoint. The settings are those of a bridge network; its
+    /// device has no ports, it carries the gateways' addresses.
+    Routed(Bridge),
     /// The host's own network.
     Host,
     /// Only a loopback interface.
@@ -46,17 +49,18 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// `bridge`, `host` or `none`; Docker says `null` for the last.
+    /// `bridge`, `routed`, `host` or `none`; Docker says `null` for the last.
     pub fn as_str(&self) -> &'static str {
         match self {
             Driver::Bridge(_) => "bridge",
+            Driver::Routed(_) => "routed",
             Driver::Host => "host",
             Driver::None => "null",
         }
     }
 }
 
-/// The settings of a bridge network.
+/// The settings of a network that the host routes for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bridge {
@@ -84,11 +88,19 @@ pub struct Bridge {
 }
 
 impl Network {
-    /// The bridge settings, where this is a bridge network.
+    /// The settings of a network that the host routes for: a bridge network, or a routed one.
     pub fn bridge(&self) -> Option<&Bridge> {
         match &self.driver {
-            Driver::Bridge(bridge) => Some(bridge),
+            Driver::Bridge(bridge) | Driver::Routed(bridge) => Some(bridge),
             Driver::Host | Driver::None => None,
+        }
+    }
+
+    /// An address of a pool as an endpoint's interface has it: on a routed network nothing but it is on the link.
+    pub fn endpoint_net(&self, pool: &Pool, ip: IpAddr) -> IpNet {
+        match self.driver {
+            Driver::Routed(_) => ip.into(),
+            _ => pool.subnet.with_host(ip),
         }
     }
 
@@ -113,11 +125,12 @@ impl Bridge {
     pub fn check(&self) -> Result<(), Refusal> {
         let families: Vec<_> = self.pools.iter().map(|p| p.subnet.family()).collect();
         if families.is_empty() {
-            return Err(Refusal::invalid("a bridge network needs a subnet"));
+            return Err(Refusal::invalid("a network needs a subnet"));
         }
         if families.len() != families.iter().collect::<std::collections::BTreeSet<_>>().len() {
-            return Err(Refusal::invalid("a bridge network takes one subnet of each family")
-                .fix("create a second network"));
+            return Err(
+                Refusal::invalid("a network takes one subnet of each family").fix("create a second network")
+            );
         }
         if let Some(mtu) = self.mtu {
             check_mtu(mtu, self.has(Family::V6))?;

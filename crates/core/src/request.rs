@@ -3,6 +3,7 @@
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::port::PublishSpec;
+use crate::refusal::{Code, Refusal};
 use crate::subnet::Subnet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,6 +73,8 @@ pub struct Detach {
 pub struct CreateNetwork {
     /// The name.
     pub name: NetworkName,
+    /// The kind of network.
+    pub kind: Kind,
     /// The subnets, at most one of each family; what is missing is chosen.
     pub subnets: Vec<Subnet>,
     /// The gateways of the subnets.
@@ -97,6 +100,7 @@ impl CreateNetwork {
     pub fn new(name: NetworkName) -> Self {
         Self {
             name,
+            kind: Kind::Bridge,
             subnets: Vec::new(),
             gateways: Vec::new(),
             ranges: Vec::new(),
@@ -110,7 +114,41 @@ impl CreateNetwork {
     }
 }
 
-/// The settings of a bridge network that a request may carry; none of a setting leaves its default.
+/// The kinds of network that can be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A bridge of the host.
+    Bridge,
+    /// A pair of interfaces and a route for each endpoint.
+    Routed,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 2] = [Kind::Bridge, Kind::Routed];
+
+    /// The driver's name, as [`crate::Driver::as_str`] has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Bridge => "bridge",
+            Kind::Routed => "routed",
+        }
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = Refusal;
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        let found = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| {
+            let all = Kind::ALL.map(Kind::as_str).join(", ");
+            Refusal::new(Code::Unsupported, format!("there is no driver {}", crate::name::quoted(text)))
+                .why(format!("networks that can be created are of the drivers {all}"))
+        })
+    }
+}
+
+/// The settings of a bridge or routed network that a request may carry; none of a setting leaves its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgeOptions {
     /// The bridge device's name.

@@ -61,16 +61,18 @@ fn network(name: &str, bridge: Bridge) -> Network {
     }
 }
 
+/// The same with a route for each endpoint.
+fn routed(name: &str, bridge: Bridge) -> Network {
+    let device = IfName::new(&format!("rt-{name}")).unwrap();
+    Network { driver: Driver::Routed(Bridge { device, ..bridge.clone() }), ..network(name, bridge) }
+}
+
 /// The first endpoint of a network that `c1` is on.
 fn endpoint(network: &Network, (ifname, gateways): (&str, bool), publish: &[&str]) -> Endpoint {
     let bridge = network.bridge().unwrap();
-    let second = |pool: &Pool| match pool.gateway_net() {
-        IpNet::V4(net) => {
-            IpNet::new_assert(std::net::Ipv4Addr::from(u32::from(net.addr()) + 1).into(), net.prefix_len())
-        }
-        IpNet::V6(net) => {
-            IpNet::new_assert(std::net::Ipv6Addr::from(u128::from(net.addr()) + 1).into(), net.prefix_len())
-        }
+    let second = |pool: &Pool| {
+        let number = qiao_core::subnet::number(pool.gateway) + 1;
+        network.endpoint_net(pool, pool.subnet.family().address(number))
     };
     let addresses: Vec<IpNet> = bridge.pools.iter().map(second).collect();
     let (sandbox, ifname) = ("c1".parse().unwrap(), IfName::new(ifname).unwrap());
@@ -118,9 +120,8 @@ fn untouched(used: &State) -> State {
 
 /// A host that forwarded nothing before us, with these networks in use.
 fn host_state(networks: &[&Network]) -> State {
-    let routed = networks.iter().filter_map(|n| n.bridge()).filter(|bridge| !bridge.internal);
-    let mut forward: Vec<Family> =
-        routed.flat_map(|bridge| &bridge.pools).map(|pool| pool.subnet.family()).collect();
+    let activation = |n: &&Network| Activation::new(n, n.bridge().unwrap(), (1500, false));
+    let mut forward: Vec<Family> = networks.iter().flat_map(|n| activation(n).routes).collect();
     forward.sort();
     forward.dedup();
     let saved = [(Sysctl::Forward4, 0), (Sysctl::Forward6, 0)].into();
@@ -213,7 +214,8 @@ fn about_network(network: &Network) -> String {
         (!bridge.guard, "no guard"),
     ];
     let flags: String = flags.iter().filter(|(on, _)| *on).map(|(_, word)| format!(", {word}")).collect();
-    format!("network:   {} = bridge {} on {}{flags}", network.name, pools.join(", "), bridge.device)
+    let (kind, pools) = (network.driver.as_str(), pools.join(", "));
+    format!("network:   {} = {kind} {pools} on {}{flags}", network.name, bridge.device)
 }
 
 fn about_endpoint(endpoint: &Endpoint) -> String {
@@ -230,15 +232,18 @@ const V4: &[&str] = &["172.30.0.0/24"];
 const BOTH: &[&str] = &["172.30.0.0/24", "fd00:30::/64"];
 
 /// The first container of a host's first network.
-fn first<'a>((name, title): (&'a str, &'a str), bridge: Bridge, publish: &[&str]) -> Case<'a> {
-    let network = network("blue", bridge);
-    let endpoint = endpoint(&network, ("eth0", true), publish);
+fn first<'a>(what: (&'a str, &'a str), bridge: Bridge, publish: &[&str]) -> Case<'a> {
+    first_of(what, &network("blue", bridge), publish)
+}
+
+fn first_of<'a>((name, title): (&'a str, &'a str), network: &Network, publish: &[&str]) -> Case<'a> {
+    let endpoint = endpoint(network, ("eth0", true), publish);
     let about = vec![
-        about_network(&network),
+        about_network(network),
         about_endpoint(&endpoint),
         "observed:  nothing of ours, forwarding off".into(),
     ];
-    let to = all(&[host_state(&[&network]), attached(&network, &endpoint)]);
+    let to = all(&[host_state(&[network]), attached(network, &endpoint)]);
     Case { name, title, about, from: untouched(&to), to }
 }
 
@@ -283,6 +288,27 @@ fn networks_of_every_kind() {
     ] {
         first(what, bridge, &[]).check();
     }
+}
+
+#[test]
+fn routed_networks() {
+    let case = first_of(
+        ("routed-first", "the first container of a routed network"),
+        &routed("blue", bridge("blue", BOTH)),
+        &["8080:80"],
+    );
+    case.check();
+    case.explain();
+    let apart =
+        Bridge { icc: false, internal: true, host_access: false, masquerade: false, ..bridge("blue", V4) };
+    let apart = routed("blue", apart);
+    first_of(("routed-internal", "an internal routed network, its members apart"), &apart, &[]).check();
+    let blue = routed("blue", bridge("blue", V4));
+    let eth0 = endpoint(&blue, ("eth0", true), &[]);
+    let (host, about) = (host_state(&[&blue]), vec![about_network(&blue), about_endpoint(&eth0)]);
+    let from = all(&[host.clone(), attached(&blue, &eth0)]);
+    let title = "the container leaves a routed network";
+    Case { name: "routed-detach", title, about, from, to: host }.check();
 }
 
 #[test]

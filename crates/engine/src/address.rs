@@ -50,7 +50,7 @@ impl<K: Kernel> Session<'_, K> {
             return Err(error);
         }
         let given = given.map_err(|r| r.context(format!("network `{}`", network.name)))?;
-        Ok((pool.subnet.with_host(given.ip), given.moves))
+        Ok((network.endpoint_net(pool, given.ip), given.moves))
     }
 
     /// The hardware address: the one wished for, or the one that belongs to the first address.

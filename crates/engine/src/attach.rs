@@ -7,7 +7,7 @@ use crate::outcome::Attached;
 use crate::session::Session;
 use qiao_core::plan::{Key, State};
 use qiao_core::request::Attach;
-use qiao_core::{Op, Plan, Refusal};
+use qiao_core::{Driver, Op, Plan, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::Journal;
 use std::collections::BTreeSet;
@@ -61,9 +61,11 @@ impl<K: Kernel> Session<'_, K> {
                 .why(format!("missing afterwards: {what}"))
                 .into());
         }
-        if let Some(bridge) = draft.network.bridge().filter(|_| draft.announces) {
-            self.kernel.announce(&draft.endpoint, &bridge.device)?;
+        match &draft.network.driver {
+            Driver::Bridge(bridge) if draft.announces => {
+                Ok(self.kernel.announce(&draft.endpoint, &bridge.device)?)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

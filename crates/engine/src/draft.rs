@@ -80,7 +80,9 @@ impl<K: Kernel> Session<'_, K> {
         }
         let netns = self.netns(request, &network, &others)?;
         match network.driver.clone() {
-            Driver::Bridge(bridge) => self.draft_bridge((network, &bridge), request, (netns, &others)),
+            Driver::Bridge(bridge) | Driver::Routed(bridge) => {
+                self.draft_bridge((network, &bridge), request, (netns, &others))
+            }
             Driver::Host | Driver::None => self.draft_plain(network, request, netns),
         }
     }

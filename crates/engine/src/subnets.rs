@@ -6,7 +6,7 @@ use crate::network::predefined;
 use crate::session::Session;
 use ipnet::{IpNet, Ipv6Net};
 use qiao_core::ipam::{Busy, BusyMap, choose_subnet};
-use qiao_core::request::CreateNetwork;
+use qiao_core::request::{CreateNetwork, Kind};
 use qiao_core::settings::{AutoToggle, Toggle};
 use qiao_core::subnet::Family;
 use qiao_core::{Bridge, Code, Driver, IfName, Network, NetworkId, NetworkName, Pool, Refusal, Subnet};
@@ -51,7 +51,10 @@ impl<K: Kernel> Session<'_, K> {
         Ok(Network {
             id,
             name: request.name.clone(),
-            driver: Driver::Bridge(bridge),
+            driver: match request.kind {
+                Kind::Bridge => Driver::Bridge(bridge),
+                Kind::Routed => Driver::Routed(bridge),
+            },
             labels: request.labels.clone(),
             created: now(),
         })
@@ -215,13 +218,15 @@ fn all_used(request: &CreateNetwork, pools: &[Pool]) -> Result<(), Refusal> {
     match families.iter().filter(|family| **family == Family::V4).count() > 1
         || families.iter().filter(|family| **family == Family::V6).count() > 1
     {
-        true => Err(Refusal::invalid("a bridge network takes one subnet of each family")
-            .fix("create a second network")),
+        true => {
+            Err(Refusal::invalid("a network takes one subnet of each family").fix("create a second network"))
+        }
         false => Ok(()),
     }
 }
 
-/// The bridge's name: the one asked for, `br-` and the network's name, or `br-` and its id.
+/// The device's name: the one asked for, `br-` and the network's name, or `br-` and its id; `rt-` where it has no
+/// ports.
 fn device(request: &CreateNetwork, id: &NetworkId, facts: &Facts) -> Result<IfName, Refusal> {
     let taken = |name: &IfName| facts.links.iter().any(|link| link == name.as_str());
     if let Some(name) = &request.options.device {
@@ -230,8 +235,9 @@ fn device(request: &CreateNetwork, id: &NetworkId, facts: &Facts) -> Result<IfNa
         }
         return Ok(name.clone());
     }
-    let plain = IfName::new(&format!("br-{}", request.name)).ok().filter(|name| !taken(name));
-    plain.map_or_else(|| IfName::new(&format!("br-{}", id.short())), Ok)
+    let prefix = if request.kind == Kind::Routed { "rt" } else { "br" };
+    let plain = IfName::new(&format!("{prefix}-{}", request.name)).ok().filter(|name| !taken(name));
+    plain.map_or_else(|| IfName::new(&format!("{prefix}-{}", id.short())), Ok)
 }
 
 fn unique_local(random: [u8; 32]) -> Subnet {

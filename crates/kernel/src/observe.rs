@@ -1,5 +1,7 @@
 //! What exists: of what is asked about, or of everything that is ours.
 
+mod sandbox;
+
 use crate::error::KernelError;
 use crate::kernel::Places;
 use crate::linux::Linux;
@@ -16,6 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The host's links by name.
 type Links = BTreeMap<IfName, Link>;
 
+/// The name of a link that was not asked about.
+fn elsewhere() -> IfName {
+    IfName::new("elsewhere").expect("`elsewhere` is an interface name")
+}
+
 /// What exists of `wanted`.
 pub fn observe(linux: &mut Linux, wanted: &State, places: &Places) -> Result<Observed, KernelError> {
     let mut observed = Observed::default();
@@ -25,9 +32,10 @@ pub fn observe(linux: &mut Linux, wanted: &State, places: &Places) -> Result<Obs
     host.links(&mut observed);
     host.addresses(linux, &mut observed)?;
     host.neighbours(linux, &mut observed)?;
+    host.routes(linux, &mut observed)?;
     elements(linux, wanted, &mut observed)?;
     crate::loopback::observe(linux, wanted, &mut observed)?;
-    sandboxes(linux, wanted, places, &mut observed)?;
+    sandbox::observe(linux, wanted, places, &mut observed)?;
     Ok(observed)
 }
 
@@ -79,6 +87,7 @@ fn links_of<'a>(key: &'a Key, value: &'a Value) -> Vec<&'a IfName> {
             | Key::HostUp(name),
             _,
         ) => vec![name],
+        (Key::HostRoute(_), Value::Route { dev, .. }) => vec![dev],
         _ => Vec::new(),
     }
 }
@@ -112,6 +121,10 @@ impl Host<'_> {
             }
             Key::Port(name) => {
                 let link = self.links.get(name).filter(|_| self.is_in_place(name))?;
+                if matches!(value, Value::PointToPoint { .. }) {
+                    let value = Value::PointToPoint { arp: link.arp, enslaved: link.master.is_some() };
+                    return Some((hanging(link, "veth", owner), value));
+                }
                 let port = link.port?;
                 let fixed = !port.learning && !port.flood && port.groups == BRIDGE_GROUPS;
                 Some((
@@ -177,10 +190,38 @@ impl Host<'_> {
         Ok(())
     }
 
+    /// The host's routes to containers, each asked for by itself.
+    fn routes(&self, linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
+        let wanted: Vec<_> = self.wanted.iter().filter(|(key, _)| matches!(key, Key::HostRoute(_))).collect();
+        let address = |key: &Key| if let Key::HostRoute(net) = key { Some(net.addr()) } else { None };
+        let requests: Vec<Request> =
+            wanted.iter().filter_map(|(key, _)| Some(route::get_entry(address(key)?))).collect();
+        for ((key, object), answer) in wanted.into_iter().zip(ask(&mut linux.rtnl, &requests)?) {
+            // Without any route the network is unreachable: there is none to this address either.
+            let Ok(messages) = answer else { continue };
+            let routes = route::read(&messages);
+            let found = routes.into_iter().find(|route| *key == Key::HostRoute(route.destination));
+            if let Some(route) = found.filter(|route| route.forwards) {
+                let owner =
+                    if route.ours { Ownership::Marked(object.owner.clone()) } else { Ownership::Foreign };
+                observed.insert(key.clone(), owner, self.hop(&route));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a route of the host leads. Through another link than the wanted one, it is not the wanted one.
+    fn hop(&self, route: &route::Route) -> Value {
+        let link = self.links.iter().find(|(_, link)| Some(link.index) == route.index);
+        let dev = link.map_or_else(elsewhere, |(name, _)| name.clone());
+        Value::Route { dev, via: route.via, onlink: route.onlink, src: route.src }
+    }
+
     fn neighbour_owner(&self, key: &Key, owner: &Owner) -> Ownership {
         match key {
-            Key::Neighbour(name, _) => self.links.get(name).map(|link| hanging(link, "bridge", owner)),
-            Key::Fdb(name, _) => self.links.get(name).map(|link| hanging(link, "veth", owner)),
+            Key::Neighbour(name, _) | Key::Fdb(name, _) => {
+                self.links.get(name).map(|link| hanging(link, ours_or_bridge(link), owner))
+            }
             _ => None,
         }
         .unwrap_or(Ownership::Foreign)
@@ -197,6 +238,11 @@ impl Host<'_> {
             _ => None,
         }
     }
+}
+
+/// The kind that a link with neighbours of ours has: a bridge, or a pair's end.
+fn ours_or_bridge(link: &Link) -> &'static str {
+    if link.kind.as_deref() == Some("veth") { "veth" } else { "bridge" }
 }
 
 fn bridge_of_address(key: &Key) -> Option<&IfName> {
@@ -298,86 +344,6 @@ fn element_value(wanted: &Value, found: Option<ElementValue>) -> Value {
     }
 }
 
-fn sandboxes(
-    linux: &mut Linux,
-    wanted: &State,
-    places: &Places,
-    observed: &mut Observed,
-) -> Result<(), KernelError> {
-    let names: BTreeSet<&SandboxName> = wanted.keys().filter_map(Key::sandbox).collect();
-    for name in names {
-        let Some(sandbox) = places.get(name).map(|netns| linux.sandbox(netns)).transpose()?.flatten() else {
-            continue;
-        };
-        let view = View::read(&mut sandbox.rtnl)?;
-        for (key, object) in wanted.iter().filter(|(key, _)| key.sandbox() == Some(name)) {
-            if let Some((owner, value)) = view.find(key) {
-                observed.insert(
-                    key.clone(),
-                    owner.unwrap_or_else(|| Ownership::Marked(object.owner.clone())),
-                    value,
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What there is in a sandbox.
-struct View {
-    links: BTreeMap<String, Link>,
-    addresses: Vec<address::Address>,
-    routes: Vec<route::Route>,
-}
-
-impl View {
-    fn read(socket: &mut crate::netlink::Socket) -> Result<Self, KernelError> {
-        let links = link::read(&ask_one(socket, &link::get_all())?);
-        let mut routes = route::read(&ask_one(socket, &route::get_all(Family::V4))?);
-        routes.extend(
-            ask_one(socket, &route::get_all(Family::V6))
-                .map(|messages| route::read(&messages))
-                .unwrap_or_default(),
-        );
-        Ok(Self {
-            links: links.into_iter().map(|link| (link.name.clone(), link)).collect(),
-            addresses: address::read(&ask_one(socket, &address::get_all(0))?),
-            routes,
-        })
-    }
-
-    fn find(&self, key: &Key) -> Option<(Option<Ownership>, Value)> {
-        match key {
-            Key::SandboxLoopback(_) => self.links.get("lo")?.up.then_some((None, Value::Present)),
-            Key::SandboxUp(_, name) => {
-                let link = self.links.get(name.as_str())?;
-                link.up.then(|| (foreign_end(link), Value::Present))
-            }
-            Key::SandboxAddress(_, name, net) => {
-                let link = self.links.get(name.as_str())?;
-                let found = self.addresses.iter().any(|a| a.index == link.index && a.net == *net);
-                found.then(|| (foreign_end(link), Value::Present))
-            }
-            Key::Route(_, net) => self.route(*net),
-            _ => None,
-        }
-    }
-
-    /// The main table's route to a destination. One without our mark is somebody else's.
-    fn route(&self, net: ipnet::IpNet) -> Option<(Option<Ownership>, Value)> {
-        const MAIN: u32 = 254;
-        let route = self.routes.iter().find(|r| r.table == MAIN && r.forwards && r.destination == net)?;
-        let link = self.links.values().find(|link| Some(link.index) == route.index)?;
-        let value = Value::Route { dev: IfName::new(&link.name).ok()?, via: route.via? };
-        Some(((!route.ours).then_some(Ownership::Foreign), value))
-    }
-}
-
-/// Our ends have our group; any other link of the sandbox is its own affair.
-fn foreign_end(link: &Link) -> Option<Ownership> {
-    (link.group != GROUP).then_some(Ownership::Foreign)
-}
-
 /// Everything in the host's namespace that bears a mark of ours.
 pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
     let mut observed = Observed::default();
@@ -397,6 +363,17 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
         };
         if let Some((name, ..)) = ours.get(&found.index).filter(|_| found.ours) {
             observed.insert(Key::Neighbour(name.clone(), ip), Ownership::Ours, Value::Mac(mac));
+        }
+    }
+    for family in [Family::V4, Family::V6] {
+        for route in
+            ask_one(&mut linux.rtnl, &route::get_ours(family)).map(|m| route::read(&m)).unwrap_or_default()
+        {
+            if let Some((name, ..)) = route.index.and_then(|index| ours.get(&index)).filter(|_| route.ours) {
+                let value =
+                    Value::Route { dev: name.clone(), via: route.via, onlink: route.onlink, src: route.src };
+                observed.insert(Key::HostRoute(route.destination), Ownership::Ours, value);
+            }
         }
     }
     match linux.damage()? {

@@ -4,6 +4,7 @@ use crate::error::KernelError;
 use crate::netlink::Socket;
 use crate::netns::NetnsHandle;
 use crate::nft::{FAMILIES, Session, TABLE};
+use crate::rtnl::route::Hop;
 use crate::rtnl::{Mode, Request, address, ask, link, route};
 use crate::sys::ioctl::Interfaces;
 use ipnet::IpNet;
@@ -45,7 +46,11 @@ fn prepare(end: &End) -> Result<(), KernelError> {
             IpAddr::V4(_) => IpNet::new_assert(Ipv4Addr::UNSPECIFIED.into(), 0),
             IpAddr::V6(_) => IpNet::new_assert(Ipv6Addr::UNSPECIFIED.into(), 0),
         };
-        requests.push(route::set(everywhere, *gateway, index, Mode::Create));
+        requests.push(route::set(
+            everywhere,
+            Hop { index, via: Some(*gateway), onlink: false, src: None },
+            Mode::Create,
+        ));
     }
     all(&mut socket, &requests)
 }

@@ -36,7 +36,7 @@ pub enum Network {
 pub struct Create {
     /// The network's name
     pub name: NetworkName,
-    /// The kind of network
+    /// The kind of network: bridge or routed
     #[arg(short, long, default_value = "bridge")]
     pub driver: String,
     /// A subnet, at most one of each family [default: a free one]

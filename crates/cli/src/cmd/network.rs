@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::args::{self, Allocations, Connect, Create, Disconnect, Inspect, Ls, Network, Prune, Rm};
 use crate::output::table::Table;
 use crate::output::{format, json, line, plan, print, time};
-use qiao_core::request::{self, CreateNetwork, Wish};
+use qiao_core::request::{self, CreateNetwork, Kind, Wish};
 use qiao_core::{Code, Endpoint, Network as CoreNetwork, Refusal};
 use qiao_engine::{Engine, EngineError, Removed};
 use qiao_kernel::{Linux, Places};
@@ -29,18 +29,8 @@ pub fn run(app: &App, command: Network) -> Done {
 }
 
 fn create(app: &App, args: &Create) -> Done {
-    if args.driver != "bridge" {
-        return Err(Refusal::new(
-            Code::Unsupported,
-            format!(
-                "cannot create network `{}`: there is no driver {}",
-                args.name,
-                qiao_core::name::quoted(&args.driver)
-            ),
-        )
-        .why("networks that can be created are of the driver bridge")
-        .into());
-    }
+    let kind = args.driver.parse::<Kind>();
+    let kind = kind.map_err(|refusal| refusal.context(format!("cannot create network `{}`", args.name)))?;
     let mut engine = app.engine()?;
     if let Some(known) = engine.store().network(&args.name)?.filter(|_| args.if_not_exists) {
         if app.global.json {
@@ -50,7 +40,7 @@ fn create(app: &App, args: &Create) -> Done {
         }
         return Ok(OK);
     }
-    let request = creation(args)?;
+    let request = creation(args, kind)?;
     if args.changing.dry_run {
         let created = engine.plan_create_network(&request)?;
         plan::print_dry(&[created.plan], &Places::new(), (&args.changing, app.global.json));
@@ -66,7 +56,7 @@ fn create(app: &App, args: &Create) -> Done {
     Ok(OK)
 }
 
-fn creation(args: &Create) -> Result<CreateNetwork, Refusal> {
+fn creation(args: &Create, kind: Kind) -> Result<CreateNetwork, Refusal> {
     let mut options = args::bridge_options(&args.opt)?;
     options.internal = args.internal;
     options.mtu = args.mtu.or(options.mtu);
@@ -74,6 +64,7 @@ fn creation(args: &Create) -> Result<CreateNetwork, Refusal> {
     options.icc = args.icc.map(args::OnOff::is_on).or(options.icc);
     options.guard = args.guard.map(args::OnOff::is_on).or(options.guard);
     Ok(CreateNetwork {
+        kind,
         subnets: args.subnet.clone(),
         gateways: args.gateway.clone(),
         ranges: args.ip_range.clone(),

@@ -21,9 +21,8 @@ pub fn network(network: &Network, bridge: &Bridge, activation: &Activation) -> S
     let mut state = activation.essence(&network.name);
     let mut put = |key, value| state.insert(key, &owner, value);
     members(bridge).into_iter().for_each(|member| put(Key::Member(member), Value::Present));
-    bridge_addresses(bridge, mac)
-        .into_iter()
-        .for_each(|net| put(Key::BridgeAddress(device.clone(), net), Value::Present));
+    let addresses = bridge_addresses(bridge, mac);
+    addresses.into_iter().for_each(|net| put(Key::BridgeAddress(device.clone(), net), Value::Present));
     state
 }
 
@@ -49,20 +48,28 @@ fn link_local(mac: Mac) -> IpNet {
 /// The network's places in the rule set.
 fn members(bridge: &Bridge) -> Vec<Member> {
     let device = || bridge.device.clone();
-    let mut members = vec![Member::Bridge(device())];
+    let mut members = link_members(bridge, &bridge.device);
     // Without it members do not reach one another by way of the gateway either; the ports are kept apart besides.
     members.extend(bridge.icc.then(|| Member::Pair(device(), device())));
-    members.extend(bridge.internal.then(|| Member::Internal(device())));
-    members.extend((bridge.internal && !bridge.host_access).then(|| Member::Closed(device())));
-    members.extend((!bridge.isolate && !bridge.internal).then(|| Member::Friend(device())));
+    members.extend(bridge.pools.iter().map(|pool| Member::Own(pool.subnet, device())));
     members.extend(bridge.pools.iter().flat_map(|pool| subnet_members(bridge, pool)));
     members
 }
 
-fn subnet_members(bridge: &Bridge, pool: &Pool) -> Vec<Member> {
+/// The places of an interface that containers are behind.
+pub(super) fn link_members(bridge: &Bridge, link: &IfName) -> Vec<Member> {
+    let mut members = vec![Member::Downlink(link.clone())];
+    members.extend(bridge.internal.then(|| Member::Internal(link.clone())));
+    members.extend((bridge.internal && !bridge.host_access).then(|| Member::Closed(link.clone())));
+    members.extend((!bridge.isolate && !bridge.internal).then(|| Member::Friend(link.clone())));
+    members
+}
+
+/// The places of a subnet.
+pub(super) fn subnet_members(bridge: &Bridge, pool: &Pool) -> Vec<Member> {
     let subnet = pool.subnet;
     let translated = bridge.masquerade && !bridge.internal;
-    let mut members = vec![Member::Subnet(subnet), Member::Own(subnet, bridge.device.clone())];
+    let mut members = vec![Member::Subnet(subnet)];
     members.extend(translated.then_some(Member::Masquerade(subnet)));
     members.extend((translated || bridge.internal).then_some(Member::Hidden(subnet)));
     members.extend((!bridge.isolate && !bridge.internal).then_some(Member::FriendSubnet(subnet)));
@@ -78,7 +85,9 @@ pub fn endpoint(bridge: &Bridge, activation: &Activation, (endpoint, wire): (&En
         guards(wire).into_iter().for_each(|guard| put((Key::Guard(guard), Value::Present)));
     }
     host_side(bridge, activation, (endpoint, wire)).into_iter().for_each(&mut put);
-    sandbox_side(endpoint, wire).into_iter().for_each(&mut put);
+    let local = wire.address(Family::V6).map(|_| link_local(wire.mac));
+    sandbox_side((endpoint, wire), local).into_iter().for_each(&mut put);
+    routes(endpoint, wire).into_iter().for_each(&mut put);
     put((Key::HostUp(wire.host_if.clone()), Value::Present));
     published(&wire.publish).into_iter().for_each(&mut put);
     state
@@ -127,26 +136,30 @@ fn host_side(
     objects
 }
 
-fn sandbox_side(endpoint: &Endpoint, wire: &Wire) -> Vec<(Key, Value)> {
+/// The interface inside, up, with its addresses and one more.
+pub(super) fn sandbox_side((endpoint, wire): (&Endpoint, &Wire), more: Option<IpNet>) -> Vec<(Key, Value)> {
     let (sandbox, ifname) = (endpoint.sandbox(), &endpoint.id.ifname);
     let mut objects = vec![
         (Key::SandboxLoopback(sandbox.clone()), Value::Present),
         (Key::SandboxUp(sandbox.clone(), ifname.clone()), Value::Present),
     ];
-    let local = wire.address(Family::V6).map(|_| link_local(wire.mac));
     let address = |net: IpNet| (Key::SandboxAddress(sandbox.clone(), ifname.clone(), net), Value::Present);
-    objects.extend(wire.addresses.iter().copied().chain(local).map(address));
-    objects.extend(wire.gateways.iter().map(|via| {
-        (
-            Key::Route(sandbox.clone(), Family::of(*via).default_route()),
-            Value::Route { dev: ifname.clone(), via: *via },
-        )
-    }));
+    objects.extend(wire.addresses.iter().copied().chain(more).map(address));
     objects
 }
 
+/// The default routes.
+fn routes(endpoint: &Endpoint, wire: &Wire) -> Vec<(Key, Value)> {
+    let route = |via: &IpAddr| {
+        let dev = endpoint.id.ifname.clone();
+        let key = Key::Route(endpoint.sandbox().clone(), Family::of(*via).default_route());
+        (key, Value::Route { dev, via: Some(*via), onlink: false, src: None })
+    };
+    wire.gateways.iter().map(route).collect()
+}
+
 /// The published ports, and again those that clients of the loopback address may use.
-fn published(publish: &[Publish]) -> Vec<(Key, Value)> {
+pub(super) fn published(publish: &[Publish]) -> Vec<(Key, Value)> {
     let pieces: Vec<_> = publish.iter().flat_map(|p| p.pieces()).collect();
     let translated = pieces.iter().filter(|p| !p.listen.host.ip().is_loopback());
     let translated = translated.map(|p| (Key::Publish(p.listen), Value::Backend(p.backend)));

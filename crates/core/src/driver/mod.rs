@@ -2,8 +2,8 @@
 
 mod bridge;
 mod host;
+mod routed;
 
-pub use bridge::{endpoint, network};
 pub use host::{HostNeeds, host};
 
 use crate::endpoint::Endpoint;
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Activation {
-    /// The bridge.
+    /// The bridge; of a routed network the one without ports that has the gateways' addresses.
     pub device: IfName,
     /// The bridge's hardware address.
     pub mac: Mac,
@@ -39,7 +39,8 @@ pub type Active = BTreeMap<NetworkName, Activation>;
 impl Activation {
     /// How a bridge network comes into use on a host with this default MTU.
     pub fn new(network: &Network, bridge: &Bridge, (mtu, hairpin): (u32, bool)) -> Self {
-        let routes = |pool: &Pool| (!bridge.internal).then(|| pool.subnet.family());
+        let routes = matches!(network.driver, Driver::Routed(_)) || !bridge.internal;
+        let routes = |pool: &Pool| routes.then(|| pool.subnet.family());
         Self {
             device: bridge.device.clone(),
             mac: bridge::bridge_mac(network, bridge),
@@ -67,6 +68,7 @@ impl Activation {
 pub fn network_state(network: &Network, activation: &Activation) -> State {
     match &network.driver {
         Driver::Bridge(bridge) => bridge::network(network, bridge, activation),
+        Driver::Routed(bridge) => routed::network(network, bridge, activation),
         Driver::Host | Driver::None => State::default(),
     }
 }
@@ -75,6 +77,7 @@ pub fn network_state(network: &Network, activation: &Activation) -> State {
 pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &Endpoint) -> State {
     match (&network.driver, &endpoint.wire) {
         (Driver::Bridge(bridge), Some(wire)) => bridge::endpoint(bridge, activation, (endpoint, wire)),
+        (Driver::Routed(bridge), Some(wire)) => routed::endpoint(bridge, (endpoint, wire)),
         _ => plain_state(network, endpoint),
     }
 }

@@ -30,11 +30,11 @@ pub enum Key {
     Guard(Guard),
     /// A pair of interfaces, by the name of the host's end.
     Veth(IfName),
-    /// The settings of a bridge port.
+    /// The settings of a host end: of a bridge port, or of a port of a routed network.
     Port(IfName),
     /// The forwarding entry of a port's hardware address.
     Fdb(IfName, Mac),
-    /// The host's neighbour entry for a container, on its bridge.
+    /// The host's neighbour entry for a container, on its bridge or on its port.
     Neighbour(IfName, IpAddr),
     /// A sandbox's loopback interface that is up.
     SandboxLoopback(SandboxName),
@@ -42,10 +42,14 @@ pub enum Key {
     SandboxAddress(SandboxName, IfName, IpNet),
     /// A sandbox's interface that is up.
     SandboxUp(SandboxName, IfName),
+    /// A sandbox's neighbour entry, on its interface.
+    SandboxNeighbour(SandboxName, IfName, IpAddr),
     /// A route of a sandbox, by its destination.
     Route(SandboxName, IpNet),
     /// A host end that is up: the last thing before packets pass.
     HostUp(IfName),
+    /// A route of the host to a container, by its destination.
+    HostRoute(IpNet),
     /// A published port.
     Publish(Listen),
     /// A published port for clients of 127.0.0.1 or ::1 on the host.
@@ -101,25 +105,31 @@ impl fmt::Display for Sysctl {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Member {
-    /// A bridge of ours.
-    Bridge(IfName),
+    /// An interface that containers are behind: a bridge of ours, or a port of a routed network.
+    Downlink(IfName),
     /// A subnet of ours.
     Subnet(Subnet),
     /// A subnet that is reached by its own bridge.
     Own(Subnet, IfName),
     /// A subnet that nobody outside reaches directly.
     Hidden(Subnet),
+    /// An address that is behind a port of a routed network.
+    Home(IpAddr, IfName),
+    /// Where a routed subnet's members may send to: the subnet itself, or its gateway alone.
+    Peers(Subnet, Subnet),
+    /// Whose address a member bears that reaches itself by a published port, in a routed subnet.
+    Gateway(Subnet, IpAddr),
     /// Two bridges that are one network (the same one twice).
     Pair(IfName, IfName),
     /// A subnet whose packets carry the host's address outside.
     Masquerade(Subnet),
-    /// A bridge that nothing passes in or out of.
+    /// An interface that nothing passes in or out of.
     Internal(IfName),
-    /// A bridge whose members do not reach the host.
+    /// An interface whose containers do not reach the host.
     Closed(IfName),
-    /// A bridge that is not isolated from others like it.
+    /// An interface that is not isolated from others like it.
     Friend(IfName),
-    /// The subnet of such a bridge.
+    /// The subnet of such an interface.
     FriendSubnet(Subnet),
     /// A family that the host forwards only because we switched forwarding on: other traffic stays out.
     NoTransit(Family),
@@ -139,6 +149,10 @@ pub enum Guard {
     Ip4(IfName, Ipv4Addr),
     /// IPv6 from this address, and neighbour advertisements for it.
     Ip6(IfName, Ipv6Addr),
+    /// The port of a routed network is guarded: it sends from what is at home there.
+    Routed(IfName),
+    /// Packets from this hardware address, at a port of a routed network.
+    Sender(IfName, Mac),
 }
 
 impl Guard {
@@ -149,7 +163,9 @@ impl Guard {
             | Guard::Mac(port, _)
             | Guard::Arp(port, ..)
             | Guard::Ip4(port, _)
-            | Guard::Ip6(port, _) => port,
+            | Guard::Ip6(port, _)
+            | Guard::Routed(port)
+            | Guard::Sender(port, _) => port,
         }
     }
 }
@@ -187,7 +203,7 @@ impl Key {
     pub fn set(&self) -> Option<Set> {
         match self {
             Key::Member(member) => Some(inet(member_set(member))),
-            Key::Guard(guard) => Some(Set { table: Table::Bridge, name: guard_set(guard) }),
+            Key::Guard(guard) => Some(guard_set(guard)),
             Key::Publish(listen) => Some(inet(publish_map(listen))),
             _ => None,
         }
@@ -199,6 +215,7 @@ impl Key {
             Key::SandboxLoopback(s)
             | Key::SandboxAddress(s, ..)
             | Key::SandboxUp(s, _)
+            | Key::SandboxNeighbour(s, ..)
             | Key::Route(s, _) => Some(s),
             _ => None,
         }
@@ -218,7 +235,7 @@ fn by_family(family: Family, v4: &'static str, v6: &'static str) -> &'static str
 
 fn member_set(member: &Member) -> &'static str {
     match member {
-        Member::Bridge(_) => "bridges",
+        Member::Downlink(_) => "downlinks",
         Member::Pair(..) => "pairs",
         Member::Internal(_) => "internal",
         Member::Closed(_) => "closed",
@@ -226,19 +243,25 @@ fn member_set(member: &Member) -> &'static str {
         Member::NoTransit(_) => "no_transit",
         Member::Subnet(net) => by_family(net.family(), "subnets4", "subnets6"),
         Member::Own(net, _) => by_family(net.family(), "own4", "own6"),
+        Member::Home(ip, _) => by_family(Family::of(*ip), "homes4", "homes6"),
+        Member::Peers(net, _) => by_family(net.family(), "peers4", "peers6"),
+        Member::Gateway(net, _) => by_family(net.family(), "gateways4", "gateways6"),
         Member::Hidden(net) => by_family(net.family(), "hidden4", "hidden6"),
         Member::Masquerade(net) => by_family(net.family(), "masquerade4", "masquerade6"),
         Member::FriendSubnet(net) => by_family(net.family(), "friends4", "friends6"),
     }
 }
 
-fn guard_set(guard: &Guard) -> &'static str {
+fn guard_set(guard: &Guard) -> Set {
+    let bridge = |name| Set { table: Table::Bridge, name };
     match guard {
-        Guard::Port(_) => "ports",
-        Guard::Mac(..) => "macs",
-        Guard::Arp(..) => "arps",
-        Guard::Ip4(..) => "ip4s",
-        Guard::Ip6(..) => "ip6s",
+        Guard::Port(_) => bridge("ports"),
+        Guard::Mac(..) => bridge("macs"),
+        Guard::Arp(..) => bridge("arps"),
+        Guard::Ip4(..) => bridge("ip4s"),
+        Guard::Ip6(..) => bridge("ip6s"),
+        Guard::Routed(_) => inet("routed"),
+        Guard::Sender(..) => inet("senders"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What must exist and what does exist.
 
-use super::{Guard, Key};
+use super::{Guard, Key, Member};
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::{EndpointId, Owner};
@@ -36,7 +36,7 @@ pub enum Value {
         mac: Mac,
         /// The MTU in bytes.
         mtu: u32,
-        /// The bridge that the host's end is a port of; none where somebody took it off.
+        /// The bridge that the host's end is a port of; none where it is routed, or somebody took it off.
         bridge: Option<IfName>,
     },
     /// A bridge port.
@@ -49,14 +49,27 @@ pub enum Value {
         /// Frames may go out where they came in.
         hairpin: bool,
     },
+    /// A host end that is a port of its own, not of a bridge.
+    PointToPoint {
+        /// It heeds ARP. A port of ours does not: both ends know each other's hardware address.
+        arp: bool,
+        /// Somebody made it a port of something.
+        enslaved: bool,
+    },
     /// A neighbour's hardware address.
     Mac(Mac),
     /// A route.
     Route {
         /// The interface.
         dev: IfName,
-        /// The gateway.
-        via: IpAddr,
+        /// The gateway; none where the destination is on the link.
+        via: Option<IpAddr>,
+        /// The gateway is on the link although no address of the interface says so.
+        #[serde(default)]
+        onlink: bool,
+        /// The address that the host sends from.
+        #[serde(default)]
+        src: Option<IpAddr>,
     },
     /// Where a published port goes.
     Backend(Backend),
@@ -163,8 +176,8 @@ impl Observed {
         self.0.iter()
     }
 
-    /// Keeps only what bears the mark of an endpoint that `keep` says yes to, and the neighbour entries of
-    /// the addresses that its guard names, since those bear no endpoint's mark.
+    /// Keeps only what bears the mark of an endpoint that `keep` says yes to, and the neighbour entries and
+    /// routes of the addresses that its elements name, since those bear no endpoint's mark.
     pub fn keep_endpoints(&mut self, keep: impl Fn(&EndpointId) -> bool) {
         let all = std::mem::take(&mut self.0);
         let (kept, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -175,6 +188,7 @@ impl Observed {
         let addresses: BTreeSet<IpAddr> = kept.keys().filter_map(guarded_address).collect();
         let neighbours = rest.into_iter().filter(|(key, found)| match key {
             Key::Neighbour(_, ip) => found.owner != Ownership::Foreign && addresses.contains(ip),
+            Key::HostRoute(net) => found.owner != Ownership::Foreign && addresses.contains(&net.addr()),
             _ => false,
         });
         self.0 = kept;
@@ -187,11 +201,12 @@ impl Observed {
     }
 }
 
-/// The address that a guard's element lets a port send from.
+/// The address that an element lets a port send from.
 fn guarded_address(key: &Key) -> Option<IpAddr> {
     match key {
         Key::Guard(Guard::Ip4(_, ip)) => Some((*ip).into()),
         Key::Guard(Guard::Ip6(_, ip)) => Some((*ip).into()),
+        Key::Member(Member::Home(ip, _)) => Some(*ip),
         _ => None,
     }
 }

@@ -18,11 +18,14 @@ pub fn element(key: &Key, object: &Object) -> Option<String> {
 
 fn member_element(member: &Member) -> String {
     match member {
-        Member::Bridge(link) | Member::Internal(link) | Member::Closed(link) | Member::Friend(link) => {
+        Member::Downlink(link) | Member::Internal(link) | Member::Closed(link) | Member::Friend(link) => {
             format!("\"{link}\"")
         }
         Member::Pair(a, b) => format!("\"{a}\" . \"{b}\""),
         Member::Own(net, link) => format!("{net} . \"{link}\""),
+        Member::Home(ip, link) => format!("{ip} . \"{link}\""),
+        Member::Peers(from, to) => format!("{from} . {to}"),
+        Member::Gateway(net, _) => net.to_string(),
         Member::Subnet(net) | Member::Hidden(net) | Member::Masquerade(net) | Member::FriendSubnet(net) => {
             net.to_string()
         }
@@ -33,8 +36,8 @@ fn member_element(member: &Member) -> String {
 
 fn guard_element(guard: &Guard) -> String {
     match guard {
-        Guard::Port(port) => format!("\"{port}\""),
-        Guard::Mac(port, mac) => format!("\"{port}\" . {mac}"),
+        Guard::Port(port) | Guard::Routed(port) => format!("\"{port}\""),
+        Guard::Mac(port, mac) | Guard::Sender(port, mac) => format!("\"{port}\" . {mac}"),
         Guard::Arp(port, mac, ip) => format!("\"{port}\" . {mac} . {ip}"),
         Guard::Ip4(port, ip) => format!("\"{port}\" . {ip}"),
         Guard::Ip6(port, ip) => format!("\"{port}\" . {ip}"),
@@ -52,6 +55,7 @@ fn listen_element(listen: Listen) -> String {
 fn value_element(key: &Key, value: &Value) -> String {
     match (key, value) {
         (Key::Member(Member::NoTransit(_)), _) => " : drop".into(),
+        (Key::Member(Member::Gateway(_, ip)), _) => format!(" : {ip}"),
         (Key::Publish(listen), Value::Backend(backend)) if listen.ports.count() > 1 => {
             format!(" : {}", backend.ip)
         }

@@ -47,6 +47,10 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::SandboxLoopback(sandbox) => ("up", format!("lo in {sandbox}")),
         Key::SandboxAddress(sandbox, link, net) => ("address", format!("{net} on {}", inside(sandbox, link))),
         Key::SandboxUp(sandbox, link) => ("up", inside(sandbox, link)),
+        Key::SandboxNeighbour(sandbox, link, ip) => {
+            ("neighbour", format!("{ip} on {}", inside(sandbox, link)))
+        }
+        Key::HostRoute(net) => ("route", net.to_string()),
         Key::Route(sandbox, net) => ("route", format!("{net} in {sandbox}")),
         Key::Publish(listen) => ("publish", listen.to_string()),
         Key::Loopback(listen) => ("loopback", listen.to_string()),
@@ -59,9 +63,12 @@ fn inside(sandbox: &crate::name::SandboxName, link: &IfName) -> String {
 
 fn member_words(member: &Member) -> String {
     match member {
-        Member::Bridge(device) => format!("{device} is a bridge of ours"),
+        Member::Downlink(device) => format!("{device} leads to containers"),
         Member::Subnet(net) => format!("{net} is a subnet of ours"),
         Member::Own(net, device) => format!("{net} is reached by {device}"),
+        Member::Home(ip, port) => format!("{ip} is behind {port}"),
+        Member::Peers(from, to) => format!("{from} reaches {to}"),
+        Member::Gateway(net, ip) => format!("{net} has the gateway {ip}"),
         Member::Hidden(net) => format!("{net} is not reached from outside"),
         Member::Pair(a, b) if a == b => format!("{a} reaches itself"),
         Member::Pair(a, b) => format!("{a} reaches {b}"),
@@ -76,8 +83,8 @@ fn member_words(member: &Member) -> String {
 
 fn guard_words(guard: &Guard) -> String {
     match guard {
-        Guard::Port(port) => format!("{port} is guarded"),
-        Guard::Mac(port, mac) => format!("{port} sends from {mac}"),
+        Guard::Port(port) | Guard::Routed(port) => format!("{port} is guarded"),
+        Guard::Mac(port, mac) | Guard::Sender(port, mac) => format!("{port} sends from {mac}"),
         Guard::Arp(port, mac, ip) => format!("{port} says {ip} is at {mac}"),
         Guard::Ip4(port, ip) => format!("{port} sends from {ip}"),
         Guard::Ip6(port, ip) => format!("{port} sends from {ip}"),
@@ -91,17 +98,30 @@ fn value(value: &Value) -> String {
         Value::Ruleset(digest) => format!("{digest:08x}"),
         Value::Bridge { mac, mtu } => format!("{mac} mtu {mtu}"),
         Value::Veth { sandbox, peer, mac, mtu, bridge } => {
-            let on = bridge.as_ref().map_or("no bridge", |bridge| bridge.as_str());
+            let on = bridge.as_ref().map_or("no bridge", IfName::as_str);
             format!("{peer} in {sandbox} {mac} mtu {mtu} on {on}")
         }
         Value::Port { fixed, isolated, hairpin } => {
             let learning = if *fixed { "" } else { "learning on " };
             format!("{learning}isolated {} hairpin {}", on_off(*isolated), on_off(*hairpin))
         }
+        Value::PointToPoint { arp, enslaved } => {
+            let enslaved = if *enslaved { " on a bridge" } else { "" };
+            format!("arp {}{enslaved}", on_off(*arp))
+        }
         Value::Mac(mac) => format!("is at {mac}"),
-        Value::Route { dev, via } => format!("via {via} dev {dev}"),
+        Value::Route { .. } => hop(value),
         Value::Backend(backend) => format!("to {backend}"),
     }
+}
+
+/// A route's next hop, in `ip`'s words.
+pub(super) fn hop(value: &Value) -> String {
+    let Value::Route { dev, via, onlink, src } = value else { return String::new() };
+    let via = via.map(|via| format!("via {via} ")).unwrap_or_default();
+    let onlink = if *onlink { " onlink" } else { "" };
+    let src = src.map(|src| format!(" src {src}")).unwrap_or_default();
+    format!("{via}dev {dev}{onlink}{src}")
 }
 
 fn on_off(on: bool) -> &'static str {

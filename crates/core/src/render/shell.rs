@@ -58,11 +58,14 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::Port(host_if), Value::Port { isolated, hairpin, .. }) => {
             vec![port(host_if, *isolated, *hairpin)]
         }
-        (Key::Fdb(host_if, mac), _) => vec![format!("bridge fdb add {mac} dev {host_if} master static")],
-        (Key::Neighbour(device, ip), Value::Mac(mac)) => vec![neighbour(device, *ip, *mac)],
-        (Key::Route(_, net), Value::Route { dev, via }) => {
-            vec![format!("ip route add {} via {via} dev {dev} proto 113", destination(*net))]
+        (Key::Port(host_if), Value::PointToPoint { .. }) => {
+            vec![format!("ip link set {host_if} arp off nomaster")]
         }
+        (Key::Fdb(host_if, mac), _) => vec![format!("bridge fdb add {mac} dev {host_if} master static")],
+        (Key::Neighbour(device, ip) | Key::SandboxNeighbour(_, device, ip), Value::Mac(mac)) => {
+            vec![neighbour(device, *ip, *mac)]
+        }
+        (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("add", *net, value)],
         (Key::Loopback(listen), Value::Backend(backend)) => {
             vec![format!("# clients of the loopback address: {listen} to {backend}")]
         }
@@ -72,16 +75,14 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
 
 fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> {
     match (key, &to.value) {
-        (Key::Veth(host_if), Value::Veth { mtu, bridge: Some(bridge), .. }) => {
-            vec![format!("ip link set {host_if} mtu {mtu} master {bridge}")]
+        (Key::Veth(host_if), Value::Veth { mtu, bridge, .. }) => {
+            let master = bridge.as_ref().map(|bridge| format!(" master {bridge}")).unwrap_or_default();
+            vec![format!("ip link set {host_if} mtu {mtu}{master}")]
         }
         (Key::Bridge(device), Value::Bridge { mac, mtu }) => {
             vec![format!("ip link set {device} address {mac} mtu {mtu}")]
         }
-        (Key::Neighbour(device, ip), Value::Mac(mac)) => vec![neighbour(device, *ip, *mac)],
-        (Key::Route(_, net), Value::Route { dev, via }) => {
-            vec![format!("ip route replace {} via {via} dev {dev} proto 113", destination(*net))]
-        }
+        (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("replace", *net, value)],
         _ if key.set().is_some() => {
             [element_command("delete", key, from), element_command("add", key, to)].concat()
         }
@@ -108,7 +109,9 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
             format!("conntrack -D -s {ip}"),
             format!("conntrack -D -r {ip}"),
         ],
+        Key::SandboxNeighbour(_, device, ip) => vec![format!("ip neigh del {ip} dev {device}")],
         Key::Route(_, net) => vec![format!("ip route del {}", destination(*net))],
+        Key::HostRoute(net) => vec![format!("ip route del {} proto 113", destination(*net))],
         Key::Loopback(listen) => vec![format!("# no more clients of the loopback address: {listen}")],
         Key::Member(_) | Key::Guard(_) | Key::Publish(_) => element_command("delete", key, object),
     }
@@ -127,18 +130,23 @@ fn bridge(device: &IfName, (mac, mtu): (Mac, u32), owner: &Owner) -> Vec<String>
 }
 
 fn veth(host_if: &IfName, object: &Object, paths: &Paths) -> Vec<String> {
-    let Value::Veth { sandbox, peer, mac, mtu, bridge: Some(bridge) } = &object.value else {
+    let Value::Veth { sandbox, peer, mac, mtu, bridge } = &object.value else {
         return Vec::new();
     };
     let queues = "numtxqueues 1 numrxqueues 1";
     let (host, netns) = (mac.host_end(), path(sandbox, paths));
-    vec![
+    let mut commands = vec![
         format!(
             "ip link add {host_if} address {host} mtu {mtu} {queues} type veth peer name {peer} address {mac} mtu {mtu} {queues} netns {netns}"
         ),
         format!("ip link set {host_if} addrgenmode none alias '{}'", object.owner.mark()),
-        format!("ip link set {host_if} master {bridge}"),
-    ]
+    ];
+    commands.extend(bridge.iter().map(|bridge| format!("ip link set {host_if} master {bridge}")));
+    commands
+}
+
+fn route(verb: &str, net: IpNet, value: &Value) -> String {
+    format!("ip route {verb} {} {} proto 113", destination(net), super::line::hop(value))
 }
 
 fn port(host_if: &IfName, isolated: bool, hairpin: bool) -> String {
@@ -156,7 +164,7 @@ fn neighbour(device: &IfName, ip: IpAddr, mac: Mac) -> String {
 
 fn address(verb: &str, device: &IfName, net: IpNet) -> String {
     let how = match (verb, net) {
-        ("add", IpNet::V4(_)) => " brd +",
+        ("add", IpNet::V4(net)) if net.prefix_len() < 31 => " brd +",
         ("add", IpNet::V6(_)) => " nodad",
         _ => "",
     };

@@ -76,7 +76,7 @@ fn step_of(key: &Key) -> usize {
         Key::Veth(_) => 4,
         Key::Guard(_) | Key::Port(_) | Key::Fdb(..) | Key::Neighbour(..) => 5,
         Key::SandboxLoopback(_) | Key::SandboxAddress(..) | Key::SandboxUp(..) => 7,
-        Key::Route(..) => 8,
-        Key::HostUp(_) | Key::Publish(_) | Key::Loopback(_) => 9,
+        Key::Route(..) | Key::SandboxNeighbour(..) => 8,
+        Key::HostUp(_) | Key::HostRoute(_) | Key::Publish(_) | Key::Loopback(_) => 9,
     }
 }

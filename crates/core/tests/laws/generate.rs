@@ -35,8 +35,8 @@ pub fn ports() -> impl Strategy<Value = PortRange> {
 
 /// A network of the number: its name, its device and its subnets are its own.
 fn network(number: usize) -> impl Strategy<Value = Network> {
-    (any::<[bool; 6]>(), 0u8..3, option::of(1280u32..9000)).prop_map(move |(flags, families, mtu)| {
-        let [internal, host_access, icc, isolate, masquerade, guard] = flags;
+    (any::<[bool; 7]>(), 0u8..3, option::of(1280u32..9000)).prop_map(move |(flags, families, mtu)| {
+        let [internal, host_access, icc, isolate, masquerade, guard, routed] = flags;
         let v4 = Pool::new(format!("10.{number}.0.0/24").parse().unwrap());
         let v6 = Pool::new(format!("fd00:{number}::/64").parse().unwrap());
         let pools = match families {
@@ -60,7 +60,8 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
         bridge.check().unwrap();
         let id = NetworkId::from_bytes([number as u8; 32]);
         let name = NETWORKS[number].parse().unwrap();
-        Network { id, name, driver: Driver::Bridge(bridge), labels: Default::default(), created: 7 }
+        let driver = if routed { Driver::Routed(bridge) } else { Driver::Bridge(bridge) };
+        Network { id, name, driver, labels: Default::default(), created: 7 }
     })
 }
 
@@ -96,7 +97,8 @@ fn publish(addresses: Vec<IpNet>) -> impl Strategy<Value = Publish> {
 fn endpoint(network: Network, sandbox: usize) -> impl Strategy<Value = Endpoint> {
     let pools = network.bridge().unwrap().pools.clone();
     (any::<u16>(), any::<bool>()).prop_flat_map(move |(host, guard)| {
-        let addresses: Vec<IpNet> = pools.iter().map(|pool| address(pool, host)).collect();
+        let address = |pool| network.endpoint_net(pool, address(pool, host).addr());
+        let addresses: Vec<IpNet> = pools.iter().map(address).collect();
         let (network, pools) = (network.clone(), pools.clone());
         vec(publish(addresses.clone()), 0..3).prop_map(move |publish| {
             let sandbox = SANDBOXES[sandbox].parse().unwrap();
@@ -209,8 +211,13 @@ fn changed(value: &Value) -> Value {
         Value::Number(number) => Value::Number(number ^ 1),
         Value::Ruleset(digest) => Value::Ruleset(!digest),
         Value::Bridge { mac, mtu } => Value::Bridge { mac, mtu: mtu + 1 },
-        Value::Veth { sandbox, peer, mac, mtu, .. } => Value::Veth { sandbox, peer, mac, mtu, bridge: None },
         Value::Port { fixed, isolated, hairpin } => Value::Port { fixed: !fixed, isolated, hairpin },
+        Value::PointToPoint { arp, enslaved } => Value::PointToPoint { arp: !arp, enslaved },
+        Value::Route { dev, via, onlink, src } => Value::Route { dev, via, onlink: !onlink, src },
+        Value::Veth { sandbox, peer, mac, mtu, bridge: None } => {
+            Value::Veth { sandbox, peer, mac, mtu: mtu + 1, bridge: None }
+        }
+        Value::Veth { sandbox, peer, mac, mtu, .. } => Value::Veth { sandbox, peer, mac, mtu, bridge: None },
         Value::Mac(mac) => Value::Mac(mac.host_end()),
         Value::Backend(backend) => Value::Backend(Backend { port: backend.port ^ 1 | 2, ..backend }),
         other => other,

@@ -1,6 +1,6 @@
 //! What an object needs before it can be made, as Linux and the promises of the design have it.
 
-use qiao_core::plan::{Guard, Key, Object, State, Sysctl, Value};
+use qiao_core::plan::{Guard, Key, Member, Object, State, Sysctl, Value};
 
 /// The keys among `all` without which `key` cannot be, or must not be yet.
 pub fn parents<'a>(key: &Key, object: &Object, all: &'a State) -> Vec<&'a Key> {
@@ -10,24 +10,38 @@ pub fn parents<'a>(key: &Key, object: &Object, all: &'a State) -> Vec<&'a Key> {
         Key::Sysctl(Sysctl::Forward4 | Sysctl::Forward6) => {
             matches!(other, Key::Ruleset | Key::Member(_) | Key::Sysctl(Sysctl::AcceptRa(_)))
         }
-        Key::BridgeAddress(name, _) | Key::BridgeUp(name) | Key::Neighbour(name, _) => {
-            *other == Key::Bridge(name.clone())
+        Key::BridgeAddress(name, _) | Key::BridgeUp(name) => *other == Key::Bridge(name.clone()),
+        Key::Neighbour(name, _) => *other == Key::Bridge(name.clone()) || *other == Key::Veth(name.clone()),
+        Key::HostRoute(_) => match &object.value {
+            Value::Route { dev, .. } => *other == Key::HostUp(dev.clone()),
+            _ => false,
+        },
+        Key::Veth(name) => {
+            is_bridge_of(object, other) || is_guard_of(name, other) || is_place_of(name, other)
         }
-        Key::Veth(name) => is_bridge_of(object, other) || is_guard_of(name, other),
         Key::Port(name) | Key::Fdb(name, _) => *other == Key::Veth(name.clone()),
         // The host's end comes up last: whatever guards or steers its packets stands.
         Key::HostUp(name) => match other {
             Key::Veth(port) | Key::Port(port) | Key::Fdb(port, _) => port == name,
-            Key::SandboxAddress(..) | Key::SandboxUp(..) | Key::Route(..) => is_mine(object, other, all),
+            Key::SandboxAddress(..) | Key::SandboxUp(..) | Key::SandboxNeighbour(..) | Key::Route(..) => {
+                is_mine(object, other, all)
+            }
             Key::Sysctl(_) | Key::Member(_) => true,
             other => is_guard_of(name, other),
         },
-        Key::SandboxAddress(sandbox, link, _) | Key::SandboxUp(sandbox, link) => {
+        Key::SandboxNeighbour(sandbox, link, _)
+            if *other == Key::SandboxUp(sandbox.clone(), link.clone()) =>
+        {
+            true
+        }
+        Key::SandboxAddress(sandbox, link, _)
+        | Key::SandboxUp(sandbox, link)
+        | Key::SandboxNeighbour(sandbox, link, _) => {
             is_pair(all, other, |s, peer| (s, peer) == (sandbox, link))
         }
         Key::Route(sandbox, _) => match (&object.value, other) {
             (Value::Route { dev, .. }, Key::SandboxUp(s, link)) => (s, link) == (sandbox, dev),
-            (Value::Route { dev, via }, Key::SandboxAddress(s, link, net)) => {
+            (Value::Route { dev, via: Some(via), .. }, Key::SandboxAddress(s, link, net)) => {
                 (s, link) == (sandbox, dev) && net.contains(via)
             }
             _ => false,
@@ -44,6 +58,15 @@ fn is_bridge_of(object: &Object, other: &Key) -> bool {
 
 fn is_guard_of(port: &qiao_core::IfName, other: &Key) -> bool {
     matches!(other, Key::Guard(guard) if Guard::port(guard) == port)
+}
+
+/// The place in the rule set of a port of a routed network.
+fn is_place_of(port: &qiao_core::IfName, other: &Key) -> bool {
+    match other {
+        Key::Member(Member::Downlink(link) | Member::Internal(link) | Member::Closed(link)) => link == port,
+        Key::Member(Member::Home(_, link)) => link == port,
+        _ => false,
+    }
 }
 
 fn is_pair(

@@ -74,7 +74,7 @@ fn a_bridge_that_comes_meanwhile_is_not_touched() {
 fn an_element_of_somebody_else_stays() {
     let host = Host::new();
     host.create("blue");
-    let key = Key::Member(Member::Bridge("docker0".parse().unwrap()));
+    let key = Key::Member(Member::Downlink("docker0".parse().unwrap()));
     host.kernel.world().add_foreign(key.clone(), Value::Present);
     host.engine().attach(&attach_publishing("c1", "blue")).unwrap();
     host.engine().repair().unwrap();

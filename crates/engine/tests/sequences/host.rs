@@ -1,7 +1,7 @@
 //! A host to try things on: a fake kernel, and a store in a directory of its own.
 
 use qiao_core::plan::{Found, Key, Ownership};
-use qiao_core::request::{Attach, CreateNetwork, Detach};
+use qiao_core::request::{Attach, CreateNetwork, Detach, Kind};
 use qiao_core::settings::Settings;
 use qiao_core::{NetworkName, Owner, SandboxName};
 use qiao_engine::{Engine, EngineError};
@@ -97,6 +97,11 @@ impl Host {
 
     pub fn create(&self, name: &str) {
         self.engine().create_network(&create(name)).unwrap();
+    }
+
+    /// Creates a network with a route for each endpoint.
+    pub fn create_routed(&self, name: &str) {
+        self.engine().create_network(&CreateNetwork { kind: Kind::Routed, ..create(name) }).unwrap();
     }
 
     /// Removes a network if it is there.

@@ -1,6 +1,7 @@
 //! What is tried at every point: an act, how the host is before it, and what undoes it.
 
 use crate::host::{Host, Snapshot, attach, attach_publishing, create, detach};
+use qiao_core::plan::Key;
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 
@@ -16,7 +17,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 5] = [
+pub const BACK: [Scenario; 6] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -43,6 +44,16 @@ pub const BACK: [Scenario; 5] = [
         then: |host| host.detach("c1", Some("red")),
     },
     Scenario {
+        name: "attachment to a routed network",
+        setup: |host| {
+            blue_with_c0(host);
+            host.create_routed("red");
+            host.attach("c0", "red");
+        },
+        act: |engine| engine.attach(&attach_publishing("c1", "red")).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
         name: "attachment to nothing",
         setup: |_| {},
         act: |engine| engine.attach(&attach("c1", "none")).map(drop),
@@ -57,7 +68,7 @@ pub const BACK: [Scenario; 5] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 5] = [
+pub const FORWARD: [Scenario; 7] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -77,6 +88,29 @@ pub const FORWARD: [Scenario; 5] = [
         },
         act: |engine| engine.detach(&detach("c1", Some("blue"))).map(drop),
         then: |host| host.detach("c1", Some("blue")),
+    },
+    Scenario {
+        name: "detachment from a routed network with the default route",
+        setup: |host| {
+            host.create_routed("red");
+            host.create_routed("green");
+            host.attach("c1", "red");
+            host.attach("c1", "green");
+        },
+        act: |engine| engine.detach(&detach("c1", Some("red"))).map(drop),
+        then: |host| host.detach("c1", Some("red")),
+    },
+    Scenario {
+        name: "repair of a routed network",
+        setup: |host| {
+            host.create_routed("red");
+            host.attach("c0", "red");
+            let mut world = host.kernel.world();
+            world.remove_link(&"rt-red".parse().unwrap());
+            world.objects.retain(|key, _| !matches!(key, Key::HostRoute(_) | Key::Neighbour(..)));
+        },
+        act: |engine| engine.repair().map(drop),
+        then: |host| drop(host.engine().repair().unwrap()),
     },
     Scenario {
         name: "removal",

@@ -6,7 +6,8 @@ use crate::kernel::{ApplyError, Places};
 use crate::linux::Linux;
 use crate::reap;
 use crate::rtnl::link::{NewBridge, NewVeth};
-use crate::rtnl::{Request, address, ask, link, neighbour};
+use crate::rtnl::route::Hop;
+use crate::rtnl::{Mode, Request, address, ask, link, neighbour, route};
 use crate::sysctl::has_ipv6;
 use qiao_core::IfName;
 use qiao_core::plan::{Key, Object, Op, Value};
@@ -94,10 +95,10 @@ impl<'a> Batch<'a> {
     }
 
     fn veth(&mut self, op: &'a Op, (host_if, object): (&'a IfName, &'a Object), places: &Places) -> Taken {
-        let Value::Veth { sandbox, peer, mac, mtu, bridge: Some(bridge) } = &object.value else {
+        let Value::Veth { sandbox, peer, mac, mtu, bridge } = &object.value else {
             return Ok(Ok(()));
         };
-        let bridge = match self.index(bridge)? {
+        let bridge = match bridge.as_ref().map(|bridge| self.index(bridge)).transpose()?.transpose() {
             Ok(index) => index,
             Err(error) => return Ok(Err(error)),
         };
@@ -126,6 +127,19 @@ impl<'a> Batch<'a> {
                 self.push(op, [link::port(name, *isolated, *hairpin)]);
                 return Ok(Ok(()));
             }
+            (Key::Port(name), Value::PointToPoint { .. }) => {
+                self.push(op, [link::point_to_point(name)]);
+                return Ok(Ok(()));
+            }
+            (Key::Veth(name), Value::Veth { bridge: None, mtu, .. }) => {
+                self.push(op, [link::set_mtu(name, *mtu)]);
+                return Ok(Ok(()));
+            }
+            (Key::HostRoute(net), Value::Route { dev, via, onlink, src }) => {
+                let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
+                let hop = move |index| Hop { index, via: *via, onlink: *onlink, src: *src };
+                (dev, Box::new(move |index| route::set(*net, hop(index), mode)))
+            }
             (Key::Veth(name), Value::Veth { bridge: Some(bridge), mtu, .. }) => {
                 (bridge, Box::new(move |index| link::set_master(name, index, *mtu)))
             }
@@ -147,6 +161,10 @@ impl<'a> Batch<'a> {
         let name = match key {
             Key::BridgeUp(name) | Key::HostUp(name) => {
                 self.push(op, [link::up(name, false)]);
+                return Ok(Ok(()));
+            }
+            Key::HostRoute(net) => {
+                self.push(op, [route::delete(*net)]);
                 return Ok(Ok(()));
             }
             Key::Port(_) => return Ok(Ok(())),

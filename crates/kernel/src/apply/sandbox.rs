@@ -4,7 +4,8 @@ use super::failed;
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::linux::{Linux, Sandbox};
-use crate::rtnl::{Mode, Request, address, ask, link, route};
+use crate::rtnl::route::Hop;
+use crate::rtnl::{Mode, Request, address, ask, link, neighbour, route};
 use crate::sysctl::has_ipv6;
 use qiao_core::plan::{Key, Op, Value};
 use qiao_core::{IfName, SandboxName};
@@ -73,9 +74,13 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
         (Key::SandboxUp(_, link), None) => vec![link::up(link, false)],
         (Key::SandboxAddress(_, link, net), Some(_)) => vec![address::add(index(link)?, *net)],
         (Key::SandboxAddress(_, link, net), None) => vec![address::delete(index(link)?, *net)],
-        (Key::Route(_, net), Some(Value::Route { dev, via })) => {
+        (Key::SandboxNeighbour(_, link, ip), Some(Value::Mac(mac))) => {
+            vec![neighbour::set(index(link)?, *ip, mac)]
+        }
+        (Key::SandboxNeighbour(_, link, ip), None) => vec![neighbour::delete(index(link)?, *ip)],
+        (Key::Route(_, net), Some(Value::Route { dev, via, onlink, src })) => {
             let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
-            vec![route::set(*net, via, index(&dev)?, mode)]
+            vec![route::set(*net, Hop { index: index(&dev)?, via, onlink, src }, mode)]
         }
         (Key::Route(_, net), None) => vec![route::delete(*net)],
         _ => Vec::new(),

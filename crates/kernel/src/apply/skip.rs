@@ -51,9 +51,13 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
         (Key::BridgeUp(link) | Key::BridgeAddress(link, _) | Key::Neighbour(link, _), _) => {
             deleted.links.contains(link)
         }
-        (Key::SandboxUp(sandbox, link) | Key::SandboxAddress(sandbox, link, _), _) => {
-            deleted.ends.contains(&(sandbox, link))
-        }
+        (
+            Key::SandboxUp(sandbox, link)
+            | Key::SandboxAddress(sandbox, link, _)
+            | Key::SandboxNeighbour(sandbox, link, _),
+            _,
+        ) => deleted.ends.contains(&(sandbox, link)),
+        (Key::HostRoute(_), Value::Route { dev, .. }) => deleted.links.contains(dev),
         (Key::Route(sandbox, _), Value::Route { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),
         _ => deleted.ruleset && key.set().is_some(),
     }

@@ -1,6 +1,6 @@
 //! Changing the fake kernel: one operation at a time, refused as Linux refuses it.
 
-use super::world::{Errno, World, in_sandbox};
+use super::world::{Errno, World, in_sandbox, leads_over};
 use crate::kernel::Places;
 use qiao_core::plan::{Found, Key, Object, Op, Value};
 use qiao_core::{IfName, SandboxName};
@@ -19,7 +19,11 @@ impl World {
 
     fn add(&mut self, key: &Key, object: &Object, places: &Places) -> Result<(), Errno> {
         match key {
-            Key::Ruleset | Key::BridgeAddress(..) | Key::SandboxAddress(..) | Key::Route(..)
+            Key::Ruleset
+            | Key::BridgeAddress(..)
+            | Key::SandboxAddress(..)
+            | Key::Route(..)
+            | Key::HostRoute(_)
                 if self.objects.contains_key(key) =>
             {
                 return Err(libc::EEXIST);
@@ -44,8 +48,13 @@ impl World {
                 return Ok(());
             }
             (Key::Veth(name), _) => return self.pair(name, object, places),
-            (Key::BridgeAddress(name, _) | Key::BridgeUp(name) | Key::Neighbour(name, _), _) => {
+            (Key::BridgeAddress(name, _) | Key::BridgeUp(name), _) => {
                 self.needs(&Key::Bridge(name.clone()))?;
+            }
+            (Key::Neighbour(name, _), _) if !self.has_link(name) => return Err(libc::ENODEV),
+            (Key::HostRoute(_), Value::Route { dev, .. }) => {
+                self.needs(&Key::Veth(dev.clone()))?;
+                self.needs(&Key::HostUp(dev.clone())).map_err(|_| libc::ENETDOWN)?;
             }
             (Key::HostUp(name), _) => self.needs(&Key::Veth(name.clone()))?,
             // Whether it is a port at all: settings and entries of what is none are refused.
@@ -53,12 +62,17 @@ impl World {
             (Key::SandboxLoopback(sandbox), _) => {
                 self.home(sandbox, places).ok_or(libc::ENOENT)?;
             }
-            (Key::SandboxAddress(sandbox, link, _) | Key::SandboxUp(sandbox, link), _) => {
+            (
+                Key::SandboxAddress(sandbox, link, _)
+                | Key::SandboxUp(sandbox, link)
+                | Key::SandboxNeighbour(sandbox, link, _),
+                _,
+            ) => {
                 self.needs_end(sandbox, link, places)?;
             }
-            (Key::Route(sandbox, _), Value::Route { dev, via }) => {
+            (Key::Route(sandbox, _), Value::Route { dev, via, onlink, .. }) => {
                 self.needs_end(sandbox, dev, places)?;
-                self.needs_way(sandbox, dev, *via)?;
+                self.needs_way((sandbox, dev), via.filter(|_| !onlink))?;
             }
             _ if key.set().is_some() => self.needs(&Key::Ruleset)?,
             _ => {}
@@ -79,18 +93,22 @@ impl World {
     }
 
     /// A gateway must be on the link, and the link up.
-    fn needs_way(&self, sandbox: &SandboxName, dev: &IfName, via: std::net::IpAddr) -> Result<(), Errno> {
+    fn needs_way(
+        &self,
+        (sandbox, dev): (&SandboxName, &IfName),
+        via: Option<std::net::IpAddr>,
+    ) -> Result<(), Errno> {
         if !self.objects.contains_key(&Key::SandboxUp(sandbox.clone(), dev.clone())) {
             return Err(libc::ENETDOWN);
         }
+        let Some(via) = via else { return Ok(()) };
         let near = |key: &Key| matches!(key, Key::SandboxAddress(s, d, net) if (s, d) == (sandbox, dev) && net.contains(&via));
         if self.objects.keys().any(near) { Ok(()) } else { Err(libc::ENETUNREACH) }
     }
 
     fn pair(&mut self, name: &IfName, object: &Object, places: &Places) -> Result<(), Errno> {
-        // Without a bridge there is nothing to make it on: so does the real one.
-        let Value::Veth { sandbox, peer, bridge: Some(bridge), .. } = &object.value else { return Ok(()) };
-        self.needs(&Key::Bridge(bridge.clone()))?;
+        let Value::Veth { sandbox, peer, bridge, .. } = &object.value else { return Ok(()) };
+        bridge.iter().try_for_each(|bridge| self.needs(&Key::Bridge(bridge.clone())))?;
         let netns = self.home(sandbox, places).ok_or(libc::ENOENT)?;
         if self.links_in(&netns).contains(peer.as_str()) {
             return Err(libc::EEXIST);
@@ -102,7 +120,10 @@ impl World {
 
     /// A port begins with the kernel's defaults.
     fn new_port(&mut self, name: &IfName, object: &Object) {
-        let value = Value::Port { fixed: false, isolated: false, hairpin: false };
+        let value = match &object.value {
+            Value::Veth { bridge: None, .. } => Value::PointToPoint { arp: true, enslaved: false },
+            _ => Value::Port { fixed: false, isolated: false, hairpin: false },
+        };
         self.put(&Key::Port(name.clone()), &Object { owner: object.owner.clone(), value });
     }
 
@@ -148,7 +169,7 @@ impl World {
                 return Ok(());
             }
             Key::Ruleset => self.objects.retain(|key, _| key.set().is_none()),
-            Key::BridgeUp(name) => self.goes_down(name),
+            Key::BridgeUp(name) | Key::HostUp(name) => self.goes_down(name),
             Key::SandboxUp(sandbox, link) => self.sandbox_goes_down(sandbox, link),
             _ => {}
         }
@@ -157,10 +178,12 @@ impl World {
         if gone && strict { Err(libc::ENOENT) } else { Ok(()) }
     }
 
-    /// A link that goes down loses its neighbours (neigh_ifdown) and its IPv6 addresses (addrconf_ifdown).
+    /// A link that goes down loses its neighbours (neigh_ifdown), its routes (fib_sync_down_dev) and its IPv6
+    /// addresses (addrconf_ifdown).
     fn goes_down(&mut self, name: &IfName) {
-        self.objects.retain(|key, _| match key {
+        self.objects.retain(|key, found| match key {
             Key::Neighbour(link, _) => link != name,
+            Key::HostRoute(_) => !leads_over(&found.value, name),
             Key::BridgeAddress(link, net) => link != name || net.addr().is_ipv4(),
             _ => true,
         });

@@ -72,7 +72,7 @@ impl World {
         };
         for (key, found) in self.objects.iter().filter(|object| !is_foreign(object)) {
             let (owner, value) = match (key, &found.value) {
-                (Key::Neighbour(..), value) => (Ownership::Ours, value.clone()),
+                (Key::Neighbour(..) | Key::HostRoute(_), value) => (Ownership::Ours, value.clone()),
                 (Key::Veth(_), Value::Veth { sandbox, peer, mac, mtu, .. }) => {
                     let (sandbox, peer) = (sandbox.clone(), peer.clone());
                     (found.owner.clone(), Value::Veth { sandbox, peer, mac: *mac, mtu: *mtu, bridge: None })

@@ -126,6 +126,7 @@ impl World {
             self.pairs().filter(|(h, ..)| *h == name).map(|(_, s, p)| (s.clone(), p.clone())).collect();
         self.objects.retain(|key, found| {
             link_of(key) != Some(name)
+                && !(matches!(key, Key::HostRoute(_)) && leads_over(&found.value, name))
                 && !ends.iter().any(|end| in_sandbox(key, &found.value) == Some((&end.0, &end.1)))
         });
         for found in self.objects.values_mut() {
@@ -134,8 +135,9 @@ impl World {
             }
         }
         let loose: BTreeSet<IfName> = self.loose_ends();
-        self.objects.retain(|key, _| match key {
-            Key::Port(port) | Key::Fdb(port, _) => !loose.contains(port),
+        self.objects.retain(|key, found| match key {
+            Key::Port(port) => !loose.contains(port) || matches!(found.value, Value::PointToPoint { .. }),
+            Key::Fdb(port, _) => !loose.contains(port),
             _ => true,
         });
     }
@@ -220,6 +222,11 @@ impl World {
     }
 }
 
+/// Whether a route leads over a link.
+pub(super) fn leads_over(route: &Value, link: &IfName) -> bool {
+    matches!(route, Value::Route { dev, .. } if dev == link)
+}
+
 /// The link of the host that an object hangs on.
 pub(super) fn link_of(key: &Key) -> Option<&IfName> {
     match key {
@@ -238,7 +245,12 @@ pub(super) fn link_of(key: &Key) -> Option<&IfName> {
 /// The sandbox and the link in it that an object hangs on.
 pub(super) fn in_sandbox<'a>(key: &'a Key, value: &'a Value) -> Option<(&'a SandboxName, &'a IfName)> {
     match (key, value) {
-        (Key::SandboxAddress(sandbox, link, _) | Key::SandboxUp(sandbox, link), _) => Some((sandbox, link)),
+        (
+            Key::SandboxAddress(sandbox, link, _)
+            | Key::SandboxUp(sandbox, link)
+            | Key::SandboxNeighbour(sandbox, link, _),
+            _,
+        ) => Some((sandbox, link)),
         (Key::Route(sandbox, _), Value::Route { dev, .. }) => Some((sandbox, dev)),
         _ => None,
     }

@@ -35,10 +35,23 @@ fn elements(object_key: &Key, value: &Value) -> Result<Vec<Element>, EncodeError
 fn member_elements(member: &Member) -> Result<Vec<Element>, EncodeError> {
     let name = |name: &qiao_core::IfName| Ok(vec![Element::new(key().ifname(name.as_str())?.build())]);
     match member {
-        Member::Bridge(link) | Member::Internal(link) | Member::Closed(link) | Member::Friend(link) => {
+        Member::Downlink(link) | Member::Internal(link) | Member::Closed(link) | Member::Friend(link) => {
             name(link)
         }
         Member::Pair(a, b) => Ok(vec![Element::new(key().ifname(a.as_str())?.ifname(b.as_str())?.build())]),
+        Member::Home(ip, link) => Ok(vec![Element::new(address(key(), *ip).ifname(link.as_str())?.build())]),
+        Member::Peers(from, to) => {
+            let end = |from, to| address(address(key(), from), to).build();
+            Ok(vec![Element::new(end(from.first(), to.first())).with_end(end(from.last(), to.last()))?])
+        }
+        Member::Gateway(net, ip) => {
+            let value = address(key(), *ip).build();
+            let with_value = |element: Element| match element.is_interval_end() {
+                true => element,
+                false => element.with_value(value.clone()),
+            };
+            Ok(interval(*net)?.into_iter().map(with_value).collect())
+        }
         Member::Own(net, link) => {
             let end = |ip| Ok::<_, EncodeError>(address(key(), ip).ifname(link.as_str())?.build());
             Ok(vec![Element::new(end(net.first())?).with_end(end(net.last())?)?])
@@ -73,8 +86,8 @@ fn address(builder: KeyBuilder, ip: IpAddr) -> KeyBuilder {
 fn guard_key(guard: &Guard) -> Result<KeyBuilder, EncodeError> {
     let port = key().ifname(guard.port().as_str())?;
     Ok(match guard {
-        Guard::Port(_) => port,
-        Guard::Mac(_, mac) => port.ether(mac.octets()),
+        Guard::Port(_) | Guard::Routed(_) => port,
+        Guard::Mac(_, mac) | Guard::Sender(_, mac) => port.ether(mac.octets()),
         Guard::Arp(_, mac, ip) => port.ether(mac.octets()).ipv4(*ip),
         Guard::Ip4(_, ip) => port.ipv4(*ip),
         Guard::Ip6(_, ip) => port.ipv6(*ip),

@@ -22,9 +22,16 @@ pub fn survey(session: &mut Session, observed: &mut Observed) -> Result<(), Kern
             Err(error) if error.is_absent() => continue,
             Err(error) => return Err(error),
         };
-        if let Kind::Interval(member) = kind {
-            take_intervals(&mut elements, member, observed);
-            continue;
+        match kind {
+            Kind::Interval(member) => {
+                take_intervals(&mut elements, &|subnet, _| Some(member(subnet)), observed);
+                continue;
+            }
+            Kind::Gateways(family) => {
+                take_intervals(&mut elements, &|subnet, element| gateway(family, subnet, element), observed);
+                continue;
+            }
+            _ => {}
         }
         for element in elements {
             if let Some((key, value)) = decode(kind, &element) {
@@ -71,6 +78,11 @@ enum Kind {
     Pair,
     Own(Family),
     Interval(fn(Subnet) -> Member),
+    Home(Family),
+    Peers(Family),
+    Gateways(Family),
+    Routed,
+    Senders,
     NoTransit,
     Ports,
     Macs,
@@ -80,11 +92,11 @@ enum Kind {
     Published(Family, bool),
 }
 
-const SETS: [(Table, &str, Kind); 29] = {
+const SETS: [(Table, &str, Kind); 37] = {
     use Family::{V4, V6};
     use Table::{Bridge, Inet};
     [
-        (Inet, "bridges", Kind::Name(Member::Bridge)),
+        (Inet, "downlinks", Kind::Name(Member::Downlink)),
         (Inet, "internal", Kind::Name(Member::Internal)),
         (Inet, "closed", Kind::Name(Member::Closed)),
         (Inet, "friends", Kind::Name(Member::Friend)),
@@ -99,6 +111,14 @@ const SETS: [(Table, &str, Kind); 29] = {
         (Inet, "friends6", Kind::Interval(Member::FriendSubnet)),
         (Inet, "masquerade4", Kind::Interval(Member::Masquerade)),
         (Inet, "masquerade6", Kind::Interval(Member::Masquerade)),
+        (Inet, "routed", Kind::Routed),
+        (Inet, "senders", Kind::Senders),
+        (Inet, "homes4", Kind::Home(V4)),
+        (Inet, "homes6", Kind::Home(V6)),
+        (Inet, "peers4", Kind::Peers(V4)),
+        (Inet, "peers6", Kind::Peers(V6)),
+        (Inet, "gateways4", Kind::Gateways(V4)),
+        (Inet, "gateways6", Kind::Gateways(V6)),
         (Inet, "no_transit", Kind::NoTransit),
         (Bridge, "ports", Kind::Ports),
         (Bridge, "macs", Kind::Macs),
@@ -155,6 +175,10 @@ fn decode(kind: Kind, element: &Element) -> Option<(Key, Value)> {
         Kind::Pair => Key::Member(Member::Pair(fields.name()?, fields.name()?)),
         Kind::NoTransit => Key::Member(Member::NoTransit(family_of_number(fields.take::<1>()?)?)),
         Kind::Own(family) => own(family, element)?,
+        Kind::Home(family) => Key::Member(Member::Home(fields.ip(family)?, fields.name()?)),
+        Kind::Peers(family) => peers(family, element)?,
+        Kind::Routed => Key::Guard(Guard::Routed(fields.name()?)),
+        Kind::Senders => Key::Guard(Guard::Sender(fields.name()?, fields.mac()?)),
         Kind::Ports => Key::Guard(Guard::Port(fields.name()?)),
         Kind::Macs => Key::Guard(Guard::Mac(fields.name()?, fields.mac()?)),
         Kind::Arps => {
@@ -162,7 +186,7 @@ fn decode(kind: Kind, element: &Element) -> Option<(Key, Value)> {
         }
         Kind::Addresses(family) => Key::Guard(address_guard(fields.name()?, fields.ip(family)?)),
         Kind::Published(family, has_address) => return published(element, (family, has_address)),
-        Kind::Interval(_) => return None,
+        Kind::Interval(_) | Kind::Gateways(_) => return None,
     };
     Some((key, Value::Present))
 }
@@ -187,6 +211,18 @@ fn own(family: Family, element: &Element) -> Option<Key> {
     Some(Key::Member(Member::Own(prefix(first, last)?, fields.name()?)))
 }
 
+fn peers(family: Family, element: &Element) -> Option<Key> {
+    let mut first = Fields(&element.key);
+    let mut last = Fields(element.key_end.as_deref().unwrap_or(&element.key));
+    let from = prefix(first.ip(family)?, last.ip(family)?)?;
+    Some(Key::Member(Member::Peers(from, prefix(first.ip(family)?, last.ip(family)?)?)))
+}
+
+fn gateway(family: Family, subnet: Subnet, element: &Element) -> Option<Member> {
+    let Some(ElementValue::Bytes(bytes)) = &element.value else { return None };
+    Some(Member::Gateway(subnet, Fields(bytes).ip(family)?))
+}
+
 /// The prefix from the first address to the last, if there is one.
 fn prefix(first: IpAddr, last: IpAddr) -> Option<Subnet> {
     let size = number(last).checked_sub(number(first))?;
@@ -197,13 +233,17 @@ fn prefix(first: IpAddr, last: IpAddr) -> Option<Subnet> {
 }
 
 /// Plain intervals come as beginnings and ends, in any order.
-fn take_intervals(elements: &mut [Element], member: fn(Subnet) -> Member, observed: &mut Observed) {
+fn take_intervals(
+    elements: &mut [Element],
+    member: &dyn Fn(Subnet, &Element) -> Option<Member>,
+    observed: &mut Observed,
+) {
     elements.sort_by(|a, b| (&a.key, !a.is_interval_end()).cmp(&(&b.key, !b.is_interval_end())));
     for (at, element) in elements.iter().enumerate().filter(|(_, element)| !element.is_interval_end()) {
         let end = elements[at + 1..].iter().find(|e| e.is_interval_end()).map(|e| &e.key);
-        if let Some(subnet) = interval(&element.key, end) {
+        if let Some(member) = interval(&element.key, end).and_then(|subnet| member(subnet, element)) {
             let owner: Ownership = owner_of(element.comment.as_deref(), None);
-            observed.insert(Key::Member(member(subnet)), owner, Value::Present);
+            observed.insert(Key::Member(member), owner, Value::Present);
         }
     }
 }

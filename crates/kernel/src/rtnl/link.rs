@@ -33,8 +33,8 @@ pub struct NewVeth<'a> {
     pub mac: Mac,
     /// The MTU in bytes.
     pub mtu: u32,
-    /// The index of the bridge.
-    pub bridge: u32,
+    /// The index of the bridge, if the host's end is to be a port of one.
+    pub bridge: Option<u32>,
 }
 
 /// Makes a bridge, down. Multicast snooping is off: with it, every new port costs a pass over all of them.
@@ -60,7 +60,7 @@ pub fn new_veth(veth: NewVeth<'_>) -> Request {
     peer.attributes = end(veth.peer, veth.mac, veth.mtu);
     peer.attributes.push(Attribute::NetNsFd(veth.netns));
     let mut attributes = end(veth.host_if, veth.mac.host_end(), veth.mtu);
-    attributes.push(Attribute::Controller(veth.bridge));
+    attributes.extend(veth.bridge.map(Attribute::Controller));
     attributes.push(Attribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
@@ -131,6 +131,19 @@ pub fn set_master(name: &IfName, master: u32, mtu: u32) -> Request {
     set(name, vec![Attribute::Mtu(mtu), Attribute::Controller(master)])
 }
 
+/// Gives a link an MTU.
+pub fn set_mtu(name: &IfName, mtu: u32) -> Request {
+    set(name, vec![Attribute::Mtu(mtu)])
+}
+
+/// Makes a link a port of nothing that heeds no ARP: it neither asks nor is asked, nor learns.
+pub fn point_to_point(name: &IfName) -> Request {
+    let mut message = named(name, vec![Attribute::Controller(0)]);
+    message.header.flags = LinkFlags::Noarp;
+    message.header.change_mask = LinkFlags::Noarp;
+    Request::change(Message::SetLink(message), Mode::Change)
+}
+
 /// Gives a bridge a hardware address and an MTU.
 pub fn set_bridge(bridge: NewBridge<'_>) -> Request {
     set(bridge.name, vec![Attribute::Address(bridge.mac.octets().to_vec()), Attribute::Mtu(bridge.mtu)])
@@ -192,6 +205,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is up.
     pub up: bool,
+    /// Whether it heeds ARP.
+    pub arp: bool,
     /// Its kind: `bridge`, `veth`; none for a device of hardware.
     pub kind: Option<String>,
     /// The index of its master.
@@ -236,6 +251,7 @@ fn read_one(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         up: message.header.flags.contains(LinkFlags::Up),
+        arp: !message.header.flags.contains(LinkFlags::Noarp),
         ..Link::default()
     };
     message.attributes.iter().for_each(|attribute| read_attribute(&mut link, attribute));

@@ -112,6 +112,7 @@ fn everything() -> State {
     let mut state = host(&HostNeeds { forward, saved, advertised: vec![], ruleset: *DIGEST });
     state.extend(network_state(&network, &activation));
     state.extend(endpoint_state(&network, &activation, &endpoint));
+    state.extend(routed(&network, &endpoint));
     let closed = [Member::Internal(bridge.device.clone()), Member::Closed(bridge.device)];
     closed.into_iter().for_each(|member| state.insert(Key::Member(member), &Owner::Host, Value::Present));
     state
@@ -119,6 +120,32 @@ fn everything() -> State {
         .filter(|(key, _)| **key == Key::Ruleset || key.set().is_some())
         .map(|(k, o)| (k.clone(), o.clone()))
         .collect()
+}
+
+/// The same on a routed network.
+fn routed(bridge: &Network, endpoint: &Endpoint) -> State {
+    let pools = ["172.31.0.0/24", "fd00:31::/64"].map(|subnet| Pool::new(subnet.parse().unwrap())).to_vec();
+    let device = "rt-red".parse().unwrap();
+    let settings = Bridge { device, pools, ..bridge.bridge().unwrap().clone() };
+    let (name, id) = ("red".parse().unwrap(), NetworkId::from_bytes([8; 32]));
+    let network = Network {
+        id,
+        name,
+        driver: Driver::Routed(settings.clone()),
+        labels: Default::default(),
+        created: 0,
+    };
+    let mut endpoint = endpoint.clone();
+    (endpoint.id.network, endpoint.id.ifname) = (network.name.clone(), "eth1".parse().unwrap());
+    if let Some(wire) = &mut endpoint.wire {
+        wire.host_if = host_if(&endpoint.id.sandbox, &endpoint.id.ifname, 0);
+        wire.addresses = vec!["172.31.0.2/32".parse().unwrap(), "fd00:31::2/128".parse().unwrap()];
+        wire.publish.clear();
+    }
+    let activation = Activation::new(&network, &settings, (1500, false));
+    let mut state = network_state(&network, &activation);
+    state.extend(endpoint_state(&network, &activation, &endpoint));
+    state
 }
 
 #[test]

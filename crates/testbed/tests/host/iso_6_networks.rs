@@ -8,24 +8,24 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 /// Two networks with a member each; `options` are both networks'.
-fn two(host: &Host, options: &str) -> (Member, Member) {
+pub fn two(host: &Host, options: &str) -> (Member, Member) {
     host.ok(&format!("network create red --ipv6 --subnet 172.30.1.0/24 --subnet fd00:1::/64 {options}"));
     host.ok(&format!("network create blue --ipv6 --subnet 172.30.2.0/24 --subnet fd00:2::/64 {options}"));
     (Member::attach(host, "r", "--network red"), Member::attach(host, "b", "--network blue -p 8080:80"))
 }
 
 /// Which questions a place gets an answer to.
-fn answered(place: &Place, questions: &[(Protocol, String)]) -> Vec<String> {
+pub fn answered(place: &Place, questions: &[(Protocol, String)]) -> Vec<String> {
     let asked = questions.iter().filter(|(protocol, to)| ask(place, *protocol, to).is_some());
     asked.map(|(protocol, to)| format!("{protocol:?} {to}")).collect()
 }
 
-fn questions(member: &Member) -> Vec<(Protocol, String)> {
+pub fn questions(member: &Member) -> Vec<(Protocol, String)> {
     let to = [format!("{}:80", member.ip), format!("[{}]:80", member.ip6)];
     to.into_iter().flat_map(|to| [(Protocol::Tcp, to.clone()), (Protocol::Udp, to)]).collect()
 }
 
-fn serve(place: &Place) -> [Service; 2] {
+pub fn serve(place: &Place) -> [Service; 2] {
     [Service::start(place, Protocol::Tcp, "[::]:80"), Service::start(place, Protocol::Udp, "[::]:80")]
 }
 

@@ -10,13 +10,13 @@ fn serve(place: &Place) -> Service {
     Service::start(place, Protocol::Tcp, "[::]:80")
 }
 
-fn create(host: &Host, options: &str) -> (Member, Member) {
+pub fn create(host: &Host, options: &str) -> (Member, Member) {
     host.ok(&format!("network create inner --ipv6 --subnet 172.30.3.0/24 --subnet fd00:3::/64 {options}"));
     (Member::attach(host, "x", "--network inner"), Member::attach(host, "y", "--network inner"))
 }
 
 /// Whom `x` reaches: a member, the outside, the host by its uplink and by the network's gateway.
-fn reached(host: &Host, (x, y): (&Member, &Member)) -> [bool; 4] {
+pub fn reached(host: &Host, (x, y): (&Member, &Member)) -> [bool; 4] {
     let _services = [serve(&y.place), serve(&host.lan), serve(&Place::HOST)];
     let member = format!("{}:80", y.ip);
     [&member, "192.0.2.100:80", "192.0.2.1:80", "172.30.3.1:80"]

@@ -230,6 +230,22 @@ pub fn translate(of: Family, fields: &[Load], (map, with_port): (&str, bool)) ->
     exprs
 }
 
+/// Translates the source to what a map has for it.
+pub fn translate_source(of: Family, source: Load, map: &str) -> Vec<Expr> {
+    let mut exprs = concat(&[source]);
+    exprs.push(Expr::Lookup { set: map.to_owned(), set_id: None, sreg: R1, dreg: Some(R1), inverted: false });
+    exprs.push(Expr::Nat {
+        kind: NatKind::Snat,
+        family: of,
+        addr_min: Some(R1),
+        addr_max: Some(R1),
+        proto_min: None,
+        proto_max: None,
+        flags: NatFlags::MAP_IPS,
+    });
+    exprs
+}
+
 /// The packet goes out under the host's address, from a random port.
 pub fn masquerade() -> Expr {
     Expr::Masquerade { flags: NatFlags::PROTO_RANDOM_FULLY, proto_min: None, proto_max: None }
@@ -246,6 +262,17 @@ pub fn masquerade_high() -> Vec<Expr> {
         bytes(high, 65535),
         Expr::Masquerade { flags, proto_min: Some(low), proto_max: Some(high) },
     ]
+}
+
+/// Back to the chain that led here.
+pub fn back() -> Expr {
+    Expr::verdict(Verdict::Return)
+}
+
+/// In the `inet` family: the packet came in a frame of Ethernet.
+pub fn ethernet() -> Vec<Expr> {
+    const ARPHRD_ETHER: u16 = 1;
+    equals(Expr::Meta { key: MetaKey::IifType, dreg: R1 }, ARPHRD_ETHER.to_ne_bytes())
 }
 
 /// A rule that lets packets pass.

@@ -12,6 +12,11 @@ const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const DNS: u16 = 53;
 const VXLAN: u16 = 4789;
 const TARGET: u32 = 2;
+const ICMP: u8 = 1;
+const REDIRECT4: u8 = 5;
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const REDIRECT6: u8 = 137;
+const SOURCE: u32 = 0;
 const LOOPBACK6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 /// Priorities by name (linux/netfilter_ipv4.h).
 const RAW: i32 = -300;
@@ -23,6 +28,7 @@ const SRCNAT: i32 = 100;
 pub fn chains(table: &mut Builder) {
     publish(table);
     closed_input(table);
+    from_routed(table);
     raw_prerouting(table);
     translations(table);
     table.base(
@@ -67,6 +73,15 @@ fn own6() -> Vec<Expr> {
     [family(Family::Ip6), is_in(&[Load::Target6, Load::IifName], "own6")].concat()
 }
 
+/// The destination is in the routed subnet that the source is in, as far as that is allowed.
+fn peers4() -> Vec<Expr> {
+    [family(Family::Ip), is_in(&[Load::Source4, Load::Target4], "peers4")].concat()
+}
+
+fn peers6() -> Vec<Expr> {
+    [family(Family::Ip6), is_in(&[Load::Source6, Load::Target6], "peers6")].concat()
+}
+
 /// Published ports: one address before all, single ports before ranges.
 fn publish(table: &mut Builder) {
     let mut rules = Vec::new();
@@ -96,11 +111,41 @@ fn closed_input(table: &mut Builder) {
             dns(own4(), TCP),
             dns(own6(), UDP),
             dns(own6(), TCP),
+            dns(peers4(), UDP),
+            dns(peers4(), TCP),
+            dns(peers6(), UDP),
+            dns(peers6(), TCP),
             nd(NEIGHBOUR_SOLICITATION),
             nd(NEIGHBOUR_ADVERTISEMENT),
             drop_because(&[], "internal network to the host"),
         ],
     );
+}
+
+/// What a port of a routed network may send. Neither ARP nor frames of other protocols get here: the port heeds
+/// none, and the host has no use for them.
+fn from_routed(table: &mut Builder) {
+    const LOOSE_SOURCE_ROUTE: u8 = 131;
+    const STRICT_SOURCE_ROUTE: u8 = 137;
+    let home = |of, source, set| [family(of), is_in(&[source, Load::IifName], set), vec![back()]].concat();
+    let icmp4 = |kind| [family(Family::Ip), icmp(ICMP, kind)].concat();
+    let icmp6 = |kind| [family(Family::Ip6), icmp(ICMPV6, kind)].concat();
+    let foreign_mac = [ethernet(), is_not_in(&[Load::IifName, Load::EtherSource], "senders")].concat();
+    let rules = vec![
+        drop_because(&[foreign_mac], "hardware address that is not the port's"),
+        drop_because(&[family(Family::Ip), option4(LOOSE_SOURCE_ROUTE)], "source route"),
+        drop_because(&[family(Family::Ip), option4(STRICT_SOURCE_ROUTE)], "source route"),
+        drop_because(&[port(UDP, (SOURCE, 67))], "DHCP server"),
+        drop_because(&[port(UDP, (SOURCE, 547))], "DHCPv6 server"),
+        drop_because(&[icmp4(REDIRECT4)], "ICMP redirect"),
+        drop_because(&[icmp6(ROUTER_ADVERTISEMENT)], "router advertisement"),
+        drop_because(&[icmp6(NEIGHBOUR_ADVERTISEMENT)], "neighbour advertisement"),
+        drop_because(&[icmp6(REDIRECT6)], "ICMPv6 redirect"),
+        (home(Family::Ip, Load::Source4, "homes4"), ""),
+        (home(Family::Ip6, Load::Source6, "homes6"), ""),
+        drop_because(&[], "source that is not the port's"),
+    ];
+    table.regular("from_routed", rules);
 }
 
 /// Before connections are tracked: nobody reaches a container's address but through its own bridge.
@@ -109,8 +154,9 @@ fn raw_prerouting(table: &mut Builder) {
     let v6 = || family(Family::Ip6);
     let wire = "loopback address on the wire";
     let elsewhere = "a container's address from elsewhere";
-    let not_own4 = [v4(), is_not_in(&[Load::Source4, Load::IifName], "own4")].concat();
-    let not_own6 = [v6(), is_not_in(&[Load::Source6, Load::IifName], "own6")].concat();
+    let not_in = |source, set| is_not_in(&[source, Load::IifName], set);
+    let not_own4 = [v4(), not_in(Load::Source4, "own4"), not_in(Load::Source4, "homes4")].concat();
+    let not_own6 = [v6(), not_in(Load::Source6, "own6"), not_in(Load::Source6, "homes6")].concat();
     let straight = "straight to a container's address";
     let across = "from one network to another's gateway";
     let rules = vec![
@@ -119,17 +165,23 @@ fn raw_prerouting(table: &mut Builder) {
         drop_because(&[v4(), network(16, &[127])], wire),
         drop_because(&[v6(), network(8, &LOOPBACK6)], wire),
         drop_because(&[v6(), network(24, &LOOPBACK6)], wire),
+        jump(&[iif_in("routed")], "from_routed"),
         drop_because(&[not_own4, is_in(&[Load::Source4], "subnets4")], elsewhere),
         drop_because(&[not_own6, is_in(&[Load::Source6], "subnets6")], elsewhere),
-        drop_because(&[iif_in("bridges"), is_local(), port(UDP, (TARGET, VXLAN))], "VXLAN from a container"),
+        drop_because(
+            &[iif_in("downlinks"), is_local(), port(UDP, (TARGET, VXLAN))],
+            "VXLAN from a container",
+        ),
         accept(&[own4()]),
         accept(&[own6()]),
+        accept(&[peers4()]),
+        accept(&[peers6()]),
         accept(&[iif_in("friends"), target4_in("friends4")]),
         accept(&[iif_in("friends"), target6_in("friends6")]),
-        drop_because(&[iif_in("bridges"), target4_in("subnets4"), is_local()], across),
-        drop_because(&[iif_in("bridges"), target6_in("subnets6"), is_local()], across),
+        drop_because(&[iif_in("downlinks"), target4_in("subnets4"), is_local()], across),
+        drop_because(&[iif_in("downlinks"), target6_in("subnets6"), is_local()], across),
         // What goes from one network to another may be an answer: the forward chain knows.
-        accept(&[iif_in("bridges")]),
+        accept(&[iif_in("downlinks")]),
         drop_because(&[target4_in("hidden4")], straight),
         drop_because(&[target6_in("hidden6")], straight),
     ];
@@ -148,10 +200,15 @@ fn translations(table: &mut Builder) {
     // The input interface would tell the same, but is not known here of frames that br_netfilter hands over.
     let own = |protocol, source, set| [family(protocol), is_in(&[source, Load::OifName], set)].concat();
     let again = |own| ([own, was_translated(), vec![masquerade()]].concat(), "");
+    let itself = |of, source, (set, map)| {
+        ([own(of, source, set), was_translated(), translate_source(of, source, map)].concat(), "")
+    };
     let mut rules = vec![
         again(own(Family::Ip, Load::Source4, "own4")),
         again(own(Family::Ip6, Load::Source6, "own6")),
-        accept(&[oif_in("bridges")]),
+        itself(Family::Ip, Load::Source4, ("homes4", "gateways4")),
+        itself(Family::Ip6, Load::Source6, ("homes6", "gateways6")),
+        accept(&[oif_in("downlinks")]),
     ];
     for source in [source4_in("masquerade4"), source6_in("masquerade6")] {
         rules.push(([source.clone(), l4(TCP), masquerade_high()].concat(), ""));
@@ -165,13 +222,15 @@ fn forward(table: &mut Builder) {
     let rules = vec![
         accept(&[established()]),
         accept(&[is_in(&[Load::IifName, Load::OifName], "pairs")]),
+        accept(&[peers4()]),
+        accept(&[peers6()]),
         drop_because(&[iif_in("internal")], "out of an internal network"),
         drop_because(&[oif_in("internal")], "into an internal network"),
         accept(&[iif_in("friends"), oif_in("friends")]),
-        accept(&[oif_in("bridges"), was_translated()]),
-        drop_because(&[oif_in("bridges")], "into a network, not published"),
-        drop_because(&[iif_in("bridges"), port(UDP, (TARGET, VXLAN))], "VXLAN from a container"),
-        accept(&[iif_in("bridges")]),
+        accept(&[oif_in("downlinks"), was_translated()]),
+        drop_because(&[oif_in("downlinks")], "into a network, not published"),
+        drop_because(&[iif_in("downlinks"), port(UDP, (TARGET, VXLAN))], "VXLAN from a container"),
+        accept(&[iif_in("downlinks")]),
         accept(&[iif_kind("bridge")]),
         accept(&[oif_kind("bridge")]),
         accept(&[iif_kind("veth")]),

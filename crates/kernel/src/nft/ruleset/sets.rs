@@ -13,12 +13,24 @@ pub fn bridge(table: &mut Builder) {
     table.set("ip6s", [Ifname, Ipv6Addr]);
 }
 
+/// The ports of routed networks: what is behind each, and where it may send to.
+fn routed(table: &mut Builder) {
+    table.set("routed", Ifname);
+    table.set("senders", [Ifname, EtherAddr]);
+    for (family, address) in [("4", Ipv4Addr), ("6", Ipv6Addr)] {
+        table.set(&format!("homes{family}"), [address, Ifname]);
+        table.intervals(&format!("peers{family}"), [address, address]);
+        table.interval_map(&format!("gateways{family}"), address, MapValue::Value(address.into()));
+    }
+}
+
 /// Networks, and published ports.
 pub fn inet(table: &mut Builder) {
-    for name in ["bridges", "internal", "closed", "friends"] {
+    for name in ["downlinks", "internal", "closed", "friends"] {
         table.set(name, Ifname);
     }
     table.set("pairs", [Ifname, Ifname]);
+    routed(table);
     for (family, address) in [("4", Ipv4Addr), ("6", Ipv6Addr)] {
         table.intervals(&format!("subnets{family}"), address);
         table.intervals(&format!("own{family}"), [address, Ifname]);

@@ -1,0 +1,108 @@
+//! What exists in a sandbox of what is asked about.
+
+use crate::error::KernelError;
+use crate::kernel::Places;
+use crate::linux::Linux;
+use crate::rtnl::link::Link;
+use crate::rtnl::{GROUP, address, ask_one, link, neighbour, route};
+use qiao_core::plan::{Key, Observed, Ownership, State, Value};
+use qiao_core::subnet::Family;
+use qiao_core::{IfName, Mac, SandboxName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What exists of `wanted` in the sandboxes.
+pub fn observe(
+    linux: &mut Linux,
+    wanted: &State,
+    places: &Places,
+    observed: &mut Observed,
+) -> Result<(), KernelError> {
+    let names: BTreeSet<&SandboxName> = wanted.keys().filter_map(Key::sandbox).collect();
+    for name in names {
+        let Some(sandbox) = places.get(name).map(|netns| linux.sandbox(netns)).transpose()?.flatten() else {
+            continue;
+        };
+        let neighbours = wanted.keys().any(|key| matches!(key, Key::SandboxNeighbour(..)));
+        let view = View::read(&mut sandbox.rtnl, neighbours)?;
+        for (key, object) in wanted.iter().filter(|(key, _)| key.sandbox() == Some(name)) {
+            if let Some((owner, value)) = view.find(key) {
+                observed.insert(
+                    key.clone(),
+                    owner.unwrap_or_else(|| Ownership::Marked(object.owner.clone())),
+                    value,
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What there is in a sandbox.
+struct View {
+    links: BTreeMap<String, Link>,
+    addresses: Vec<address::Address>,
+    routes: Vec<route::Route>,
+    neighbours: Vec<neighbour::Neighbour>,
+}
+
+impl View {
+    fn read(socket: &mut crate::netlink::Socket, with_neighbours: bool) -> Result<Self, KernelError> {
+        let neighbours = match with_neighbours {
+            true => neighbour::read(&ask_one(socket, &neighbour::get_all())?),
+            false => Vec::new(),
+        };
+        let links = link::read(&ask_one(socket, &link::get_all())?);
+        let mut routes = route::read(&ask_one(socket, &route::get_all(Family::V4))?);
+        routes.extend(
+            ask_one(socket, &route::get_all(Family::V6))
+                .map(|messages| route::read(&messages))
+                .unwrap_or_default(),
+        );
+        Ok(Self {
+            links: links.into_iter().map(|link| (link.name.clone(), link)).collect(),
+            addresses: address::read(&ask_one(socket, &address::get_all(0))?),
+            routes,
+            neighbours,
+        })
+    }
+
+    fn find(&self, key: &Key) -> Option<(Option<Ownership>, Value)> {
+        match key {
+            Key::SandboxLoopback(_) => self.links.get("lo")?.up.then_some((None, Value::Present)),
+            Key::SandboxUp(_, name) => {
+                let link = self.links.get(name.as_str())?;
+                link.up.then(|| (foreign_end(link), Value::Present))
+            }
+            Key::SandboxAddress(_, name, net) => {
+                let link = self.links.get(name.as_str())?;
+                let found = self.addresses.iter().any(|a| a.index == link.index && a.net == *net);
+                found.then(|| (foreign_end(link), Value::Present))
+            }
+            Key::SandboxNeighbour(_, name, ip) => self.neighbour(name, *ip),
+            Key::Route(_, net) => self.route(*net),
+            _ => None,
+        }
+    }
+
+    fn neighbour(&self, name: &IfName, ip: std::net::IpAddr) -> Option<(Option<Ownership>, Value)> {
+        let index = self.links.get(name.as_str())?.index;
+        let found = self.neighbours.iter().find(|n| n.index == index && n.ip == Some(ip) && n.permanent)?;
+        let mac = found.mac.and_then(|mac| Mac::new(mac).ok())?;
+        Some(((!found.ours).then_some(Ownership::Foreign), Value::Mac(mac)))
+    }
+
+    /// The main table's route to a destination. One without our mark is somebody else's.
+    fn route(&self, net: ipnet::IpNet) -> Option<(Option<Ownership>, Value)> {
+        const MAIN: u32 = 254;
+        let route = self.routes.iter().find(|r| r.table == MAIN && r.forwards && r.destination == net)?;
+        let link = self.links.values().find(|link| Some(link.index) == route.index)?;
+        let dev = IfName::new(&link.name).ok()?;
+        let value = Value::Route { dev, via: route.via, onlink: route.onlink, src: route.src };
+        Some(((!route.ours).then_some(Ownership::Foreign), value))
+    }
+}
+
+/// Our ends have our group; any other link of the sandbox is its own affair.
+fn foreign_end(link: &Link) -> Option<Ownership> {
+    (link.group != GROUP).then_some(Ownership::Foreign)
+}
