@@ -1,6 +1,7 @@
 //! `cargo xtask`: what is done around the code. `cargo xtask --help` lists it.
 
 mod bench;
+mod conformance;
 mod dist;
 mod needs;
 mod shell;
@@ -39,6 +40,9 @@ enum Task {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Check whether plugins do what a specification says
+    #[command(subcommand)]
+    Conformance(conformance::Conformance),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Task::Dist { dir } => dist::dist(&dir),
         Task::Sweep => sweep::sweep(),
         Task::Soak { minutes, seed } => sweep::soak(minutes, seed),
+        Task::Conformance(conformance) => conformance::conformance(&conformance),
         Task::Bench(bench) => bench::bench(&bench),
     };
     match done {

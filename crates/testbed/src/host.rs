@@ -58,12 +58,7 @@ impl Host {
     /// Builds the host in the namespaces of this process. Forwarding is off, as on a machine that was just
     /// installed.
     pub(crate) fn build(cgroup: Option<String>) -> Self {
-        for name in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
-            set_sysctl(name, "0");
-        }
-        let lan = Place::new("lan");
-        UPLINK.lines().filter(|line| !line.is_empty()).for_each(run);
-        Self { lan, qiao: Qiao::new("/run/test", cgroup) }
+        Self { lan: uplink(), qiao: Qiao::new("/run/test", cgroup) }
     }
 
     /// A namespace for a container, not attached to anything.
@@ -134,6 +129,16 @@ impl Host {
         let line = links.lines().find(|line| line.contains(&alias)).unwrap_or_else(|| panic!("{links}"));
         line.split([' ', '@']).nth(1).map(|name| name.trim_end_matches(':').to_owned()).expect("a name")
     }
+}
+
+/// Gives the namespaces of this process the uplink that a [`Host`] has; the outside host.
+pub fn uplink() -> Place {
+    for name in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+        set_sysctl(name, "0");
+    }
+    let lan = Place::new("lan");
+    UPLINK.lines().filter(|line| !line.is_empty()).for_each(run);
+    lan
 }
 
 /// `attach NAME --netns PATH OPTIONS`.

@@ -19,7 +19,7 @@ mod wire;
 
 pub use command::{run, stdout};
 pub use echo::{Protocol, Service, ask, ask_from};
-pub use host::{Host, OUTSIDE4, OUTSIDE6, UPLINK4, UPLINK6, attach_line};
+pub use host::{Host, OUTSIDE4, OUTSIDE6, UPLINK4, UPLINK6, attach_line, uplink};
 pub use place::Place;
 pub use qiao::{Outcome, Qiao};
 pub use snapshot::Snapshot;

@@ -42,18 +42,41 @@ pub fn boot() {
     run("ip link set lo up");
 }
 
+/// New namespaces for this very program, and a cgroup for all that it will start there.
+#[derive(Debug)]
+pub struct Namespaces(Option<Cgroup>);
+
+impl Namespaces {
+    /// Makes the cgroup, where that is possible; it goes with this.
+    #[allow(clippy::new_without_default, reason = "it makes a directory")]
+    pub fn new() -> Self {
+        Self(Cgroup::make())
+    }
+
+    /// The command that starts this program again, there.
+    pub fn command(&self) -> Command {
+        let mut command = again();
+        command.envs(self.0.iter().map(Cgroup::variable));
+        command
+    }
+}
+
+/// What [`boot`] does, and moves into the cgroup; the cgroup's path, where there is one.
+pub fn boot_in_cgroup() -> Option<String> {
+    boot();
+    cgroup::enter()
+}
+
 /// Runs a test on a host of its own.
 pub fn on_a_host<F: FnOnce(&Host)>(test: F) {
     let name = test_name::<F>();
     if is_inside() {
-        boot();
-        let host = Host::build(cgroup::enter());
+        let host = Host::build(boot_in_cgroup());
         test(&host);
         return;
     }
-    let cgroup = Cgroup::make();
-    let mut command = again();
-    command.envs(cgroup.iter().map(Cgroup::variable));
+    let namespaces = Namespaces::new();
+    let mut command = namespaces.command();
     command.args(["--exact", &name, "--ignored", "--nocapture", "--test-threads", "1"]);
     let output = command.output().expect("start unshare");
     let text = String::from_utf8_lossy(&output.stdout);
