@@ -15,6 +15,11 @@ const NEEDS: &[Need] = &[
     Need { package: "iproute2", program: "ip", why: "builds the hosts and networks that tests run in" },
     Need { package: "iproute2", program: "bridge", why: "reads what is on a bridge" },
     Need { package: "nftables", program: "nft", why: "reads the rule set by other code than ours" },
+    Need {
+        package: "iptables",
+        program: "iptables-save",
+        why: "reads the rules that CNI plugins of others make",
+    },
     Need { package: "conntrack", program: "conntrack", why: "reads the connections that the kernel tracks" },
     Need { package: "util-linux", program: "unshare", why: "gives each test namespaces of its own" },
     Need { package: "python3-minimal", program: "python3", why: "sends and receives hand-made frames" },

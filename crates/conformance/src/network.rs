@@ -38,6 +38,9 @@ impl<'s> Network<'s> {
         for plugin in &self.plugins {
             let answer = self.call("ADD", plugin, (attachment, result.as_ref()));
             result = Some(of(&format!("ADD of {}", plugin["type"]), answer.result())?);
+            if plugin["type"] == "bridge" {
+                self.stage.is_there(attachment)?;
+            }
         }
         Ok(result.unwrap_or_default())
     }

@@ -8,6 +8,7 @@ use qiao_testbed::{Place, Snapshot, eventually, stdout};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// The version that checks ask for, unless it is their matter.
@@ -32,8 +33,7 @@ impl Stage {
         let lan = qiao_testbed::uplink();
         // An address that is still looked for twice would be another one later.
         for which in ["all", "default"] {
-            let path = format!("/proc/sys/net/ipv6/conf/{which}/accept_dad");
-            fs::write(&path, "0").unwrap_or_else(|error| panic!("{path}: {error}"));
+            write(Path::new(&format!("/proc/sys/net/ipv6/conf/{which}/accept_dad")), "0");
         }
         Self { lan, plugins: plugins.to_owned(), before: Vec::new(), cgroup }
     }
@@ -90,7 +90,20 @@ impl Stage {
 
     /// Adds, and must succeed.
     pub fn add(&self, config: &Value, attachment: &Attachment) -> Met<Value> {
-        self.run("ADD", config, attachment).result()
+        let result = self.run("ADD", config, attachment).result()?;
+        if config["type"] == "bridge" {
+            self.is_there(attachment)?;
+        }
+        Ok(result)
+    }
+
+    /// What is said to have been added must be there: else nothing that follows would prove anything.
+    pub fn is_there(&self, attachment: &Attachment) -> Met {
+        let path = format!("--net={}", attachment.netns);
+        let look =
+            Command::new("nsenter").args([&path, "ip", "link", "show", "dev", &attachment.ifname]).output();
+        let is_there = look.is_ok_and(|output| output.status.success());
+        must(is_there, || format!("ADD succeeded, and {} is not in {}", attachment.ifname, attachment.netns))
     }
 
     /// Deletes, and must succeed without a word.
@@ -135,14 +148,23 @@ impl Stage {
         must(left.is_empty(), || format!("{} rules with {text} are left: {}", left.len(), left[0]))
     }
 
+    /// Some rule must contain a text.
+    pub fn some_rule_with(&self, text: &str) -> Met {
+        must(!self.rules_with(text).is_empty(), || format!("no rule with {text} was made"))
+    }
+
     /// Writes a file below `/run`; its path.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = Path::new("/run").join(name);
-        let parent = path.parent().expect("below /run");
-        fs::create_dir_all(parent).unwrap_or_else(|error| panic!("{}: {error}", parent.display()));
-        fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        qiao_testbed::run(&format!("mkdir -p {}", path.parent().unwrap_or(&path).display()));
+        write(&path, content);
         path
     }
+}
+
+/// Writes a file whose directory is there.
+pub fn write(path: &Path, content: &str) {
+    fs::write(path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 /// The kernel itself tells the groups that an interface is in, now and then.

@@ -4,10 +4,12 @@ use crate::check::Check;
 use crate::stage::Stage;
 use crate::verdict::{Met, Unmet, Verdict};
 use qiao_testbed::namespaces::{self, Namespaces};
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::{env, panic, thread};
 
 /// Says to a process inside which check it is for.
@@ -38,25 +40,28 @@ pub struct Suite {
 impl Suite {
     /// Runs all checks with some plugins; the verdicts, in the order of the checks. Calls `note` as each is known.
     pub fn run(&self, plugins: &Plugins, note: impl Fn(&Check, &Verdict) + Sync) -> Vec<Verdict> {
-        let next = AtomicUsize::new(0);
-        let verdicts = Mutex::new(vec![None; self.checks.len()]);
-        let work = || {
+        let (next, (sender, verdicts)) = (AtomicUsize::new(0), channel());
+        let work = |sender: Sender<(usize, Verdict)>| {
             while let Some((at, check)) = take(&next, &self.checks) {
                 let verdict = self.one(check, &plugins.dir);
                 note(check, &verdict);
-                verdicts.lock().expect("no worker panics")[at] = Some(verdict);
+                let _ = sender.send((at, verdict));
             }
         };
         let workers = thread::available_parallelism().map_or(1, |count| count.get().min(8));
-        thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
-        verdicts.into_inner().expect("no worker panics").into_iter().flatten().collect()
+        thread::scope(|scope| {
+            for sender in vec![sender; workers] {
+                scope.spawn(|| work(sender));
+            }
+        });
+        verdicts.into_iter().collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     fn one(&self, check: &Check, plugins: &Path) -> Verdict {
         let namespaces = Namespaces::new();
         let mut command: Command = namespaces.command();
         let output = command.args(&self.words).env(CHECK, check.id).env(PLUGINS, plugins).output();
-        let output = output.expect("start unshare");
+        let output = output.unwrap_or_else(|error| panic!("start unshare: {error}"));
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().find_map(|line| line.split_once(VERDICT));
         line.and_then(|(_, json)| serde_json::from_str(json).ok()).unwrap_or_else(|| {
@@ -71,19 +76,24 @@ fn take(next: &AtomicUsize, checks: &[&'static Check]) -> Option<(usize, &'stati
     checks.get(at).map(|check| (at, *check))
 }
 
+/// What this process was started for: the check, and the plugins' directory.
+fn given() -> Option<(&'static Check, PathBuf)> {
+    let id = env::var(CHECK).ok()?;
+    let check = crate::all().find(|check| check.id == id)?;
+    Some((check, env::var_os(PLUGINS)?.into()))
+}
+
 /// Whether this process was started for one check.
 pub fn is_inside() -> bool {
-    env::var_os(CHECK).is_some() && namespaces::is_inside()
+    given().is_some() && namespaces::is_inside()
 }
 
 /// Runs the check that this process was started for, and prints its verdict.
 pub fn run_inside() {
-    let id = env::var(CHECK).expect("the check's name");
-    let plugins = PathBuf::from(env::var_os(PLUGINS).expect("the plugins' directory"));
-    let check = crate::all().find(|check| check.id == id).expect("a check of this name");
+    let Some((check, plugins)) = given() else { return };
     let verdict = panic::catch_unwind(|| Verdict::from(applies(check, &plugins)))
         .unwrap_or_else(|panic| Verdict::Fail(format!("the check itself failed: {}", message(&*panic))));
-    println!("\n{VERDICT}{}", serde_json::to_string(&verdict).expect("a verdict is plain"));
+    println!("\n{VERDICT}{}", json!(verdict));
 }
 
 /// Runs a check if the plugins that it takes are there, and support its version.

@@ -127,6 +127,9 @@ fn port_zero(stage: &Stage) -> Met {
 fn bad_ports(stage: &Stage) -> Met {
     let network = network(stage);
     let good = json!({"hostPort": 8080, "containerPort": 80, "protocol": "tcp"});
+    let control = stage.container("good").1.offering(json!({"portMappings": [good]}));
+    network.add(&control)?;
+    network.del(&control, None)?;
     for (key, value) in [
         ("protocol", json!("frob")),
         ("hostPort", json!(70_000)),

@@ -204,6 +204,7 @@ fn deleted_in_the_dark(stage: &Stage) -> Met {
     let (place, attachment) = stage.container("web");
     let attachment = publishing(&attachment, 8080);
     let address = addresses(&network.add(&attachment)?)[0].clone();
+    stage.some_rule_with(&address)?;
     place.delete();
     network.del(&attachment, None)?;
     network.del(&attachment.at(""), None)?;

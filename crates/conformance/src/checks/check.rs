@@ -70,8 +70,11 @@ fn needs_the_result(stage: &Stage) -> Met {
     stage.run("CHECK", &less(&config, "prevResult"), &attachment).refusal().map(drop)
 }
 
+/// What is broken, and how.
+pub type Break = (&'static str, fn(&Place));
+
 /// CHECK must find what was broken; before that it must be content.
-fn finds(stage: &Stage, config: &Value, breaks: &[(&str, fn(&Place))]) -> Met {
+fn finds(stage: &Stage, config: &Value, breaks: &[Break]) -> Met {
     for (at, (what, break_it)) in breaks.iter().enumerate() {
         let (place, attachment, config) = added(stage, &format!("c{at}"), config)?;
         of("before", stage.run("CHECK", &config, &attachment).nothing())?;

@@ -5,7 +5,7 @@ use crate::attachment::Attachment;
 use crate::check::Check;
 use crate::stage::Stage;
 use crate::verdict::{Met, must, of};
-use qiao_testbed::{Place, run, stdout};
+use qiao_testbed::{run, stdout};
 use serde_json::{Value, json};
 
 const SECTION: &str = "DEL";
@@ -148,7 +148,7 @@ fn without_result(stage: &Stage) -> Met {
 }
 
 fn missing_resources(stage: &Stage) -> Met {
-    let breaks: [(&str, fn(&Place)); 4] = [
+    let breaks: [super::check::Break; 4] = [
         ("the interface", |place| place.run("ip link del eth0")),
         ("the address", |place| place.run("ip addr flush dev eth0")),
         ("the bridge", |_| run("ip link del cni0")),
@@ -185,7 +185,7 @@ fn leaves_others_alone(stage: &Stage) -> Met {
     let look = || place.stdout("ip -d -o link") + &place.stdout("ip -o addr") + &place.stdout("ip route");
     let before = look();
     stage.del(&config, &first)?;
-    must(look() == before, || look())?;
+    must(look() == before, look)?;
     let veths = stdout("ip -br link show master cni0");
     must(veths.lines().count() == 1, || veths)
 }

@@ -109,7 +109,7 @@ fn verbs(recorder: &Recorder, expected: &[&str]) -> Met {
 fn search_order(stage: &Stage) -> Met {
     let (recorder, staged) = setting(stage);
     let second = Recorder::new(stage, "second");
-    std::fs::copy(recorder.dir().join(IPAM), second.dir().join(IPAM)).expect("copy a script");
+    qiao_testbed::run(&format!("cp {0}/{IPAM} {1}/{IPAM}", recorder.dir().display(), second.dir().display()));
     let (_, attachment) = staged.container("c1");
     let path = format!("/nonexistent:{}:{}", recorder.dir().display(), second.dir().display());
     staged.call("ADD", &config(), &attachment).env("CNI_PATH", &path).run().result()?;

@@ -92,6 +92,7 @@ fn rules(stage: &Stage) -> Met {
     let before = stage.snapshot();
     let (place, stale) = stage.container("stale");
     network.add(&stale.offering(ports(8082)))?;
+    stage.some_rule_with("8082")?;
     place.delete();
     network.gc(&[&valid])?;
     stage.unchanged(&before, "GC")

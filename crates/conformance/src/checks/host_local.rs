@@ -147,7 +147,8 @@ fn empty_files(stage: &Stage) -> Met {
     for address in ["10.88.0.7", "10.88.0.8"] {
         stage.file(&format!("leases/net/{address}"), "");
     }
-    stage.add(&config, &stage.container("c1").1).map(drop)
+    let found = all(stage, &config)?.concat();
+    same("addresses", &found, &vec!["10.88.0.7".to_owned(), "10.88.0.8".to_owned()])
 }
 
 fn no_second(stage: &Stage) -> Met {

@@ -4,10 +4,11 @@ use super::{addresses, bridge, with};
 use crate::attachment::Attachment;
 use crate::check::Check;
 use crate::network::Network;
-use crate::stage::Stage;
+use crate::stage::{Stage, write};
 use crate::verdict::{Met, must, same};
 use qiao_testbed::{Place, Protocol, Service, ask, ask_from, run, stdout};
 use serde_json::{Value, json};
+use std::path::Path;
 
 const PORTMAP: &[&str] = &["bridge", "host-local", "portmap"];
 
@@ -165,7 +166,7 @@ fn transit(stage: &Stage) -> Met {
     ] {
         run(line);
     }
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("forwarding");
+    write(Path::new("/proc/sys/net/ipv4/ip_forward"), "1");
     let (place, attachment) = stage.container("web");
     network(stage).add(&publishing(&attachment, (8080, "tcp")))?;
     let _web = Service::start(&place, Protocol::Tcp, "0.0.0.0:80");
@@ -221,6 +222,7 @@ fn isolation_rules(stage: &Stage) -> Met {
     let network = Network::new(stage, ("1.0.0", "net"), &chain);
     let (_, attachment) = stage.container("c1");
     let result = network.add(&attachment)?;
+    stage.some_rule_with(&addresses(&result)[0])?;
     network.del(&attachment, Some(&result))?;
     stage.no_rules_with("\"cni0\"")?;
     let left: Vec<_> =
@@ -233,7 +235,11 @@ fn many_times(stage: &Stage) -> Met {
     network.add(&stage.container("resident").1)?;
     let (_, attachment) = stage.container("web");
     let attachment = publishing(&attachment, (8080, "tcp"));
-    let once = || network.add(&attachment).and_then(|result| network.del(&attachment, Some(&result)));
+    let once = || {
+        let result = network.add(&attachment)?;
+        stage.some_rule_with("8080")?;
+        network.del(&attachment, Some(&result))
+    };
     once()?;
     let before = stage.snapshot();
     (0..10).try_for_each(|_| once())?;
@@ -252,6 +258,7 @@ fn foreign_rules(stage: &Stage) -> Met {
     let attachment = publishing(&attachment, (8080, "tcp"));
     let network = network(stage);
     let result = network.add(&attachment)?;
+    stage.some_rule_with("8080")?;
     network.check(&attachment, &result);
     network.del(&attachment, Some(&result))?;
     must(look() == before, look)

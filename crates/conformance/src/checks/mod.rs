@@ -79,9 +79,9 @@ fn with(object: &Value, key: &str, value: &Value) -> Value {
 
 /// The same object without a key.
 fn less(object: &Value, key: &str) -> Value {
-    let mut object = object.clone();
-    object.as_object_mut().expect("an object").remove(key);
-    object
+    let mut members = object.as_object().cloned().unwrap_or_default();
+    members.remove(key);
+    Value::Object(members)
 }
 
 /// The addresses of a result, without the length of the prefix.

@@ -188,6 +188,7 @@ fn routes_are_true(stage: &Stage) -> Met {
 
 fn abbreviated(stage: &Stage) -> Met {
     let (_, attachment) = stage.container("c1");
+    let mut found = Vec::new();
     for version in ["0.2.0", "0.3.1", "0.4.0", "1.0.0"] {
         let mut config = with(&host_local(&json!({"subnet": "10.88.0.0/24"})), "cniVersion", &json!(version));
         config["type"] = json!("host-local");
@@ -197,8 +198,10 @@ fn abbreviated(stage: &Stage) -> Met {
         let ips = result["ips"].as_array().cloned().unwrap_or_default();
         must(ips.iter().all(|ip| ip.get("interface").is_none()), || result.to_string())?;
         must(version == "0.2.0" || ips.len() == 1, || result.to_string())?;
+        found.extend(addresses(&result));
     }
-    Ok(())
+    let expected: Vec<_> = (3..=5).map(|n| format!("10.88.0.{n}")).collect();
+    same("the addresses from 0.3.1 on", &found, &expected)
 }
 
 fn passes_the_result_on(stage: &Stage) -> Met {
@@ -266,5 +269,6 @@ fn converts(stage: &Stage) -> Met {
     let result = passed(stage, "1.0.0", &old)?;
     same("cniVersion", &result["cniVersion"], &json!("1.0.0"))?;
     same("ips[].version", &families(&result), &vec![Value::Null])?;
+    same("the interfaces", &result["interfaces"], &old["interfaces"])?;
     same("the addresses", &addresses(&result), &vec!["10.88.0.7".to_owned()])
 }
