@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::outcome::Attached;
 use crate::session::Session;
-use qiao_core::plan::{Key, State};
+use qiao_core::plan::Key;
 use qiao_core::request::Attach;
 use qiao_core::{Driver, Op, Plan, Refusal};
 use qiao_kernel::Kernel;
@@ -52,8 +52,7 @@ impl<K: Kernel> Session<'_, K> {
         draft.remember(&self.txn)?; // leases, ports, settings of the host as they were
         self.apply(plan, &draft.places)?;
         let made: BTreeSet<&Key> = plan.ops().iter().map(Op::key).collect();
-        let made = draft.desired.iter().filter(|(key, _)| made.contains(key));
-        let made: State = made.map(|(key, object)| (key.clone(), object.clone())).collect();
+        let made = draft.desired.part(|key, _| made.contains(key));
         let missing = self.missing(&made, &draft.places)?; // look again: nothing of it must be missing
         if let Some(op) = missing.ops().first() {
             let what = qiao_core::render::line(op);

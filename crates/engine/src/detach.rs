@@ -89,7 +89,7 @@ impl<K: Kernel> Session<'_, K> {
         };
         // The loopback interface stays up: it was the sandbox's before us, and others may use it.
         had.remove(&Key::SandboxLoopback(endpoint.sandbox().clone()));
-        let mut observed = self.kernel.observe(&had, &places(endpoint))?;
+        let mut observed = self.observe_leaving(&had, &places(endpoint))?;
         keep_own_routes(&mut observed, endpoint);
         Ok(diff(&observed, &State::default())?)
     }
@@ -114,8 +114,7 @@ impl<K: Kernel> Session<'_, K> {
     fn inherit(&mut self, network: &Network, heir: Endpoint) -> Result<(), EngineError> {
         let Some(activation) = self.txn.active()?.remove(&network.name) else { return Ok(()) };
         let all = self.wanted(network, &activation, &heir);
-        let routes = all.iter().filter(|(key, _)| matches!(key, Key::Route(..)));
-        let routes: State = routes.map(|(key, object)| (key.clone(), object.clone())).collect();
+        let routes = all.part(|key, _| matches!(key, Key::Route(..)));
         let done = self.make_routes(&routes, &places(&heir));
         let act =
             format!("hand the default route of `{}` over to network `{}`", heir.sandbox(), network.name);

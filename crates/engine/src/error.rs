@@ -66,6 +66,20 @@ impl EngineError {
     }
 }
 
+/// An error and its causes, each once.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if words.last() != Some(&text) {
+            words.push(text);
+        }
+        cause = error.source();
+    }
+    words.join(": ")
+}
+
 impl From<Refusal> for EngineError {
     fn from(refusal: Refusal) -> Self {
         EngineError::Refused(refusal)

@@ -1,7 +1,7 @@
 //! Collecting what belongs to nobody any more: endpoints whose namespace is gone, claims without an endpoint.
 
 use crate::engine::Engine;
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
 use crate::outcome::Repaired;
 use crate::session::Session;
 use qiao_core::{Endpoint, Network};
@@ -20,13 +20,20 @@ impl<K: Kernel> Session<'_, K> {
     /// Detaches the endpoints whose namespace is gone, and gives back the claims of no endpoint.
     pub fn collect(&mut self) -> Result<Repaired, EngineError> {
         let (living, gone): (Vec<_>, Vec<_>) = self.txn.endpoints()?.into_iter().partition(|e| self.lives(e));
-        for endpoint in &gone {
-            self.detach_one(endpoint)?;
+        let mut repaired = Repaired::default();
+        let mut keys: BTreeSet<String> = living.iter().map(|endpoint| endpoint.id.key()).collect();
+        for endpoint in gone {
+            match self.detach_one(&endpoint) {
+                Ok(_) => repaired.collected.push(endpoint),
+                Err(error) => {
+                    repaired.left.push(format!("endpoint {}: {}", endpoint.id, chain(&error)));
+                    keys.insert(endpoint.id.key());
+                }
+            }
         }
-        let keys: BTreeSet<String> = living.iter().map(|endpoint| endpoint.id.key()).collect();
-        let claims = self.txn.claims().collect(&|owner| keys.contains(owner))?;
+        repaired.claims = self.txn.claims().collect(&|owner| keys.contains(owner))?;
         self.forget_gone_devices()?;
-        Ok(Repaired { collected: gone, claims, ..Repaired::default() })
+        Ok(repaired)
     }
 
     /// The same for the endpoints of one network.
@@ -47,7 +54,7 @@ impl<K: Kernel> Session<'_, K> {
         Ok(())
     }
 
-    fn lives(&mut self, endpoint: &Endpoint) -> bool {
+    pub fn lives(&mut self, endpoint: &Endpoint) -> bool {
         endpoint.netns.as_ref().is_none_or(|netns| self.kernel.is_alive(netns))
     }
 

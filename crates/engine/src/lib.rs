@@ -8,6 +8,7 @@
 mod activate;
 mod address;
 mod attach;
+mod desired;
 mod detach;
 mod draft;
 mod engine;
@@ -23,5 +24,5 @@ mod session;
 mod subnets;
 
 pub use engine::Engine;
-pub use error::EngineError;
+pub use error::{EngineError, chain};
 pub use outcome::{Attached, Created, Detached, Finding, Health, Removed, Repaired};

@@ -5,13 +5,14 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::outcome::{Created, Removed};
 use crate::session::Session;
-use qiao_core::driver::network_state;
-use qiao_core::plan::{State, diff};
+use qiao_core::driver::{Activation, network_state};
+use qiao_core::plan::{Ownership, State, diff, diff_all};
 use qiao_core::request::{Attach, CreateNetwork};
 use qiao_core::settings::{Settings, Toggle, default_subnet};
-use qiao_core::{Bridge, Driver, IfName, Network, NetworkId, NetworkName, Plan, Pool, Refusal};
+use qiao_core::{Bridge, Driver, IfName, Network, NetworkId, NetworkName, Owner, Plan, Pool, Refusal};
 use qiao_kernel::{Facts, Kernel, Places};
 use qiao_store::{Creation, Holder};
+use std::collections::BTreeSet;
 
 /// The default network.
 pub(crate) const DEFAULT: &str = "bridge";
@@ -239,6 +240,33 @@ impl<K: Kernel> Session<'_, K> {
             return Ok(diff(&self.kernel.observe(&had, &Places::new())?, &rest)?);
         }
         Ok(plan)
+    }
+
+    /// Networks in use whose record is gone and which nobody is attached to are no networks any more.
+    pub fn remove_lost_networks(&mut self) -> Result<(), EngineError> {
+        let used: BTreeSet<_> = self.txn.endpoints()?.iter().map(|e| e.network().clone()).collect();
+        for (name, activation) in self.txn.active()?.into_iter().filter(|(name, _)| !used.contains(name)) {
+            if self.txn.network(&name)?.is_none() {
+                self.remove_lost_network(&name, &activation)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_lost_network(&mut self, name: &NetworkName, was: &Activation) -> Result<(), EngineError> {
+        let (mut active, saved) = (self.txn.active()?, self.txn.saved()?);
+        let mut had = host_state(&active, &saved);
+        had.extend(was.essence(name));
+        active.remove(name);
+        self.twice(|session| {
+            let mut observed = session.kernel.survey()?;
+            let its = Ownership::Marked(Owner::Network(name.clone()));
+            observed.retain(|_, found| found.owner == its);
+            observed.extend(session.kernel.observe(&had, &Places::new())?);
+            let (plan, _) = diff_all(&observed, &host_state(&active, &saved));
+            session.apply(&plan, &Places::new())
+        })?;
+        self.deactivate(name)
     }
 
     /// Carries out a removal that has begun.

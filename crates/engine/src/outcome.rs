@@ -66,10 +66,14 @@ pub struct Health {
 /// What was mended.
 #[derive(Clone, Debug, Default)]
 pub struct Repaired {
-    /// What was done.
-    pub plan: Plan,
+    /// What was done, a part a plan.
+    pub plans: Vec<Plan>,
+    /// Where the sandboxes are.
+    pub places: Places,
     /// Endpoints whose namespace is gone and which were detached.
     pub collected: Vec<Endpoint>,
     /// Claims that belonged to nobody, and were given back.
     pub claims: Vec<String>,
+    /// What could not be mended or collected, and why; with anything here the exit code is 3.
+    pub left: Vec<String>,
 }

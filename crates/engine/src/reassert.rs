@@ -1,15 +1,45 @@
 //! Kernel = desired: looking whether everything is as it must be, and mending it.
 
 use crate::activate::host_state;
+use crate::desired::{Desired, Part};
 use crate::engine::Engine;
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
 use crate::outcome::{Finding, Health, Repaired};
-use crate::recover::places;
 use crate::session::Session;
-use qiao_core::driver::network_state;
-use qiao_core::plan::{Observed, State, diff_all};
+use qiao_core::plan::{Key, Observed, State, diff_all};
 use qiao_core::{Plan, Refusal};
 use qiao_kernel::{Kernel, Places};
+
+/// How far mending goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// To what is in the host's own namespace: what other commands need. No sandbox is looked into, whose root
+    /// could keep us there or fail us.
+    Host,
+    /// Into the sandboxes too.
+    Sandboxes,
+}
+
+/// What was mended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mended {
+    pub plans: Vec<Plan>,
+    pub places: Places,
+    /// What was not, and why.
+    pub left: Vec<String>,
+}
+
+impl Mended {
+    fn take(&mut self, what: &str, done: Result<(Plan, Vec<Refusal>), EngineError>) {
+        match done {
+            Ok((plan, refusals)) => {
+                self.plans.extend(Some(plan).filter(|plan| !plan.is_empty()));
+                self.left.extend(refusals.iter().map(|refusal| format!("{what}: {}", because(refusal))));
+            }
+            Err(error) => self.left.push(format!("{what}: {}", chain(&error))),
+        }
+    }
+}
 
 impl<K: Kernel> Engine<K> {
     /// Whether everything is as it must be. Nothing is touched.
@@ -17,34 +47,34 @@ impl<K: Kernel> Engine<K> {
         let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
         session.kernel.trust(None); // look at the whole rule set, not at its generation
         let (pending, bad) = session.txn.changes()?.read()?;
-        let (desired, places) = session.desired()?;
-        let (plan, refusals) = session.difference(&desired, &places)?;
-        let mut findings: Vec<Finding> =
-            plan.ops().iter().map(|op| Finding { line: qiao_core::render::line(op) }).collect();
-        findings.extend(refusals.into_iter().map(|r| Finding { line: format!("! {r}{}", because(&r)) }));
+        let mut health = session.look()?;
         let trouble = session.kernel.loopback_trouble()?;
-        findings.extend(trouble.map(|what| Finding { line: format!("! {what}") }));
+        health.findings.extend(trouble.map(|what| Finding { line: format!("! {what}") }));
         let begun = pending.len() + bad.len();
-        findings.extend(
+        health.findings.extend(
             (begun > 0).then(|| Finding { line: format!("! {begun} changes were begun and not ended") }),
         );
-        Ok(Health { findings, plan, places })
+        Ok(health)
     }
 
-    /// Mends what is not as it must be, and touches nothing else.
+    /// Mends what is not as it must be, and touches nothing else. What cannot be mended hinders nothing else from
+    /// being mended.
     pub fn repair(&mut self) -> Result<Repaired, EngineError> {
         let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
         session.kernel.trust(None);
         session.recover()?;
         session.txn.sweep()?;
         let mut repaired = session.collect()?;
-        repaired.plan = session.reassert()?;
-        Ok(repaired)
+        session.remove_lost_networks()?;
+        let mended = session.reassert(Reach::Sandboxes)?;
+        repaired.left.extend(mended.left);
+        Ok(Repaired { plans: mended.plans, places: mended.places, ..repaired })
     }
 }
 
 fn because(refusal: &Refusal) -> String {
-    refusal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    let why = refusal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{refusal}{why}")
 }
 
 impl<K: Kernel> Session<'_, K> {
@@ -60,49 +90,93 @@ impl<K: Kernel> Session<'_, K> {
         let observed = self.kernel.observe(&essence, &Places::new())?;
         let (plan, _) = diff_all(&observed, &essence);
         if !plan.is_empty() || self.kernel.loopback_trouble()?.is_some() {
-            self.reassert()?;
+            self.reassert(Reach::Host)?;
         }
         Ok(())
     }
 
-    /// Brings the kernel to what must be.
-    pub fn reassert(&mut self) -> Result<Plan, EngineError> {
-        let (desired, places) = self.desired()?;
-        self.twice(|session| {
-            let (plan, _) = session.difference(&desired, &places)?;
-            session.apply(&plan, &places).map(|()| plan)
-        })
+    /// Brings the kernel to what must be: the rules first, since without them no port may be up, then each
+    /// network and each endpoint by itself, last what nobody needs any more.
+    pub fn reassert(&mut self, reach: Reach) -> Result<Mended, EngineError> {
+        let desired = self.desired()?;
+        let mut mended = Mended { left: desired.spared.notes.clone(), ..Mended::default() };
+        let rules = self.twice(|session| session.mend_rules(&desired))?;
+        mended.take("rules", Ok(rules));
+        for part in &desired.parts {
+            mended.take(&part.what, self.twice(|session| session.mend(part, reach)));
+            mended.places.extend(part.places.clone());
+        }
+        mended.take("what nobody needs", self.twice(|session| session.remove_surplus(&desired)));
+        Ok(mended)
     }
 
-    fn difference(&mut self, desired: &State, places: &Places) -> Result<(Plan, Vec<Refusal>), EngineError> {
-        let mut observed: Observed = self.kernel.survey()?;
-        observed.extend(self.kernel.observe(desired, places)?);
-        Ok(diff_all(&observed, desired))
+    fn mend_rules(&mut self, desired: &Desired) -> Result<(Plan, Vec<Refusal>), EngineError> {
+        let rules = desired.rules();
+        let mut observed = self.marked(desired)?;
+        observed.retain(|key, _| key.is_firewall());
+        observed.extend(self.kernel.observe(&rules, &Places::new())?);
+        let (plan, refusals) = diff_all(&observed, &rules);
+        self.apply(&plan, &Places::new())?; // also where there is nothing to do: a proxy that ended is started
+        Ok((plan, refusals))
     }
 
-    /// Everything that must exist: of the host, of the networks in use, of the endpoints that live.
-    fn desired(&mut self) -> Result<(State, Places), EngineError> {
-        let (active, mut all_places) = (self.txn.active()?, Places::new());
-        let mut desired =
-            if active.is_empty() { State::default() } else { host_state(&active, &self.txn.saved()?) };
-        for (name, activation) in &active {
-            match self.txn.network(name)? {
-                Some(network) => desired.extend(network_state(&network, activation)),
-                None => desired.extend(activation.essence(name)),
-            }
+    fn mend(&mut self, part: &Part, reach: Reach) -> Result<(Plan, Vec<Refusal>), EngineError> {
+        let (state, places) = match reach {
+            Reach::Sandboxes => (part.state.clone(), part.places.clone()),
+            Reach::Host => (part.state.part(|key, _| key.sandbox().is_none()), Places::new()),
+        };
+        let observed = self.kernel.observe(&state, &places)?;
+        if reach == Reach::Host && lacks_a_pair(&state, &observed) {
+            return Ok(Default::default()); // it cannot be made without its sandbox
         }
-        for endpoint in self.txn.endpoints()? {
-            let alive = endpoint.netns.as_ref().is_none_or(|netns| self.kernel.is_alive(netns));
-            let (Some(network), Some(activation)) =
-                (self.txn.network(endpoint.network())?, active.get(endpoint.network()))
-            else {
-                continue;
-            };
-            if alive {
-                desired.extend(self.wanted(&network, activation, &endpoint));
-                all_places.extend(places(&endpoint));
-            }
+        let (plan, refusals) = diff_all(&observed, &state);
+        if !plan.is_empty() {
+            self.apply(&plan, &places)?;
         }
-        Ok((desired, all_places))
+        Ok((plan, refusals))
     }
+
+    fn remove_surplus(&mut self, desired: &Desired) -> Result<(Plan, Vec<Refusal>), EngineError> {
+        let mut observed = self.marked(desired)?;
+        observed.retain(|key, _| desired.all.get(key).is_none());
+        let (plan, refusals) = diff_all(&observed, &State::default());
+        if !plan.is_empty() {
+            self.apply(&plan, &Places::new())?;
+        }
+        Ok((plan, refusals))
+    }
+
+    /// Everything of the host's that bears a mark of ours, but for what is left alone.
+    fn marked(&mut self, desired: &Desired) -> Result<Observed, EngineError> {
+        let mut observed = self.kernel.survey()?;
+        observed.retain(|key, found| !desired.spared.has(key, found));
+        Ok(observed)
+    }
+
+    /// What is not as it must be. What cannot be looked at is a finding too.
+    fn look(&mut self) -> Result<Health, EngineError> {
+        let desired = self.desired()?;
+        let (mut wanted, mut notes) = (desired.all.clone(), desired.spared.notes.clone());
+        let (mut observed, mut all_places) = (self.marked(&desired)?, Places::new());
+        observed.extend(self.kernel.observe(&desired.rules(), &Places::new())?);
+        for part in &desired.parts {
+            match self.kernel.observe(&part.state, &part.places) {
+                Ok(found) => observed.extend(found),
+                Err(error) => {
+                    notes.push(format!("{}: {}", part.what, chain(&error)));
+                    part.state.keys().for_each(|key| drop((wanted.remove(key), observed.remove(key))));
+                }
+            }
+            all_places.extend(part.places.clone());
+        }
+        let (plan, refusals) = diff_all(&observed, &wanted);
+        notes.extend(refusals.iter().map(because));
+        let lines = plan.ops().iter().map(qiao_core::render::line);
+        let lines = lines.chain(notes.into_iter().map(|note| format!("! {note}")));
+        Ok(Health { findings: lines.map(|line| Finding { line }).collect(), plan, places: all_places })
+    }
+}
+
+fn lacks_a_pair(state: &State, observed: &Observed) -> bool {
+    state.keys().any(|key| matches!(key, Key::Veth(_)) && observed.get(key).is_none())
 }

@@ -1,8 +1,9 @@
 //! A session: the lock is held, what was begun is ended, and what was broken is mended.
 
 use crate::error::EngineError;
+use crate::reassert::Reach;
 use qiao_core::driver::{Activation, endpoint_state};
-use qiao_core::plan::{Key, State, diff, diff_all};
+use qiao_core::plan::{Key, Observed, State, diff, diff_all};
 use qiao_core::settings::{LoopbackMethod, Settings};
 use qiao_core::{Endpoint, Network, Op, Plan};
 use qiao_kernel::{ApplyError, FREED, Kernel, KernelError, Places};
@@ -38,8 +39,7 @@ impl<'e, K: Kernel> Session<'e, K> {
         if self.settings.loopback != LoopbackMethod::Off {
             return state;
         }
-        let kept = state.iter().filter(|(key, _)| !matches!(key, Key::Loopback(_)));
-        kept.map(|(key, object)| (key.clone(), object.clone())).collect()
+        state.part(|key, _| !matches!(key, Key::Loopback(_)))
     }
 
     /// What must be done so that `wanted` is as it must be.
@@ -61,7 +61,7 @@ impl<'e, K: Kernel> Session<'e, K> {
         if !makes_rules || self.txn.active()?.is_empty() {
             return Ok(false);
         }
-        self.reassert().map(|_| true)
+        self.reassert(Reach::Host).map(|_| true)
     }
 
     /// Carries out a plan and forgets the connections that it makes wrong.
@@ -85,10 +85,19 @@ impl<'e, K: Kernel> Session<'e, K> {
         }
     }
 
+    /// What exists of what is to go. Where the root of a sandbox changes it faster than it can be looked at, the
+    /// host's side is enough: what is inside hangs on the pair, and goes with it.
+    pub fn observe_leaving(&mut self, state: &State, places: &Places) -> Result<Observed, KernelError> {
+        match self.kernel.observe(state, places) {
+            Err(KernelError::Interrupted) => self.kernel.observe(state, &Places::new()),
+            seen => seen,
+        }
+    }
+
     /// Takes a plan back, however much of it was carried out: looks at everything it touches, and brings that
     /// back to how it was before.
     pub fn undo(&mut self, plan: &Plan, places: &Places) -> Result<(), EngineError> {
-        let observed = self.kernel.observe(&touched(plan), places)?;
+        let observed = self.observe_leaving(&touched(plan), places)?;
         // What somebody else has made meanwhile stays in the way of nobody.
         let (back, _) = diff_all(&observed, &plan.before());
         self.apply(&back, places)

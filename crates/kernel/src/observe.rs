@@ -35,7 +35,7 @@ pub fn observe(linux: &mut Linux, wanted: &State, places: &Places) -> Result<Obs
     host.routes(linux, &mut observed)?;
     elements(linux, wanted, &mut observed)?;
     crate::loopback::observe(linux, wanted, &mut observed)?;
-    sandbox::observe(linux, wanted, places, &mut observed)?;
+    sandbox::observe(linux, wanted, (places, &links), &mut observed)?;
     Ok(observed)
 }
 

@@ -3,7 +3,7 @@
 use super::{Done, OK};
 use crate::app::App;
 use crate::args::{Check, Repair};
-use crate::output::{line, plan};
+use crate::output::{self, line, plan};
 use qiao_core::plan::Key;
 use qiao_core::render;
 use qiao_engine::{Health, Repaired};
@@ -60,8 +60,7 @@ pub fn repair(app: &App, args: &Repair) -> Done {
     }
     let repaired = engine.repair()?;
     super::attach::tell_notes(&engine);
-    tell_repaired(app, &repaired);
-    Ok(OK)
+    Ok(tell_repaired(app, &repaired))
 }
 
 /// Collects what belongs to containers that are gone.
@@ -70,20 +69,26 @@ pub fn gc(app: &App) -> Done {
     super::life::tidy(&qiao_container::Containers::of(&app.paths().run), &mut engine);
     let collected = engine.gc()?;
     super::attach::tell_notes(&engine);
-    tell_repaired(app, &collected);
-    Ok(OK)
+    Ok(tell_repaired(app, &collected))
 }
 
-fn tell_repaired(app: &App, repaired: &Repaired) {
-    let lines: Vec<String> = repaired.plan.ops().iter().map(render::line).collect();
+/// What was mended and collected, and what was not: then the exit code is 3.
+fn tell_repaired(app: &App, repaired: &Repaired) -> ExitCode {
+    let lines: Vec<String> = repaired.plans.iter().flat_map(|plan| plan.ops()).map(render::line).collect();
     let gone: Vec<String> = repaired.collected.iter().map(|endpoint| endpoint.id.to_string()).collect();
+    let Repaired { claims, left, .. } = repaired;
+    let code = ExitCode::from(if left.is_empty() { 0 } else { 3 });
     if app.global.json {
         line(
-            json!({"schema": "qiao.repair/1", "operations": lines, "collected": gone, "claims": repaired.claims}),
+            json!({"schema": "qiao.repair/1", "operations": lines, "collected": gone, "claims": claims, "left": left}),
         );
-        return;
+        return code;
     }
     lines.iter().for_each(line);
     gone.iter().for_each(|id| line(format!("- endpoint  {id}: its namespace is gone")));
-    repaired.claims.iter().for_each(|claim| line(format!("- claim     {claim}")));
+    claims.iter().for_each(|claim| line(format!("- claim     {claim}")));
+    if !left.is_empty() {
+        output::note(format!("error: not everything could be mended\n  left  {}", left.join("\n        ")));
+    }
+    code
 }

@@ -3,6 +3,7 @@
 use super::{line, note};
 use qiao_core::Refusal;
 use qiao_engine::EngineError;
+pub use qiao_engine::chain;
 use serde::Serialize;
 use std::error::Error;
 use std::process::ExitCode;
@@ -68,20 +69,6 @@ fn failed<'a>(error: &EngineError, code: &str, left: &'a Vec<String>) -> Told<'a
         fix: Vec::new(),
         left,
     }
-}
-
-/// An error and its causes, each once.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut words = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if words.last() != Some(&text) {
-            words.push(text);
-        }
-        cause = error.source();
-    }
-    words.join(": ")
 }
 
 fn text(told: &Told<'_>) -> String {

@@ -1,6 +1,7 @@
 //! What can exist. The order of the variants is the order of dependency: a plan adds from the top and
 //! deletes from the bottom.
 
+use super::Value;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::port::Listen;
@@ -205,6 +206,29 @@ impl Key {
             Key::Member(member) => Some(inet(member_set(member))),
             Key::Guard(guard) => Some(guard_set(guard)),
             Key::Publish(listen) => Some(inet(publish_map(listen))),
+            _ => None,
+        }
+    }
+
+    /// Whether it is of the host as a whole, and no interface is needed for it: a setting, the rule set, and what
+    /// is in it or beside it for publishing.
+    pub fn is_firewall(&self) -> bool {
+        matches!(self, Key::Sysctl(_) | Key::Ruleset | Key::Loopback(_)) || self.set().is_some()
+    }
+
+    /// The link of the host that an object hangs on: it goes when the link goes.
+    pub fn hangs_on<'a>(&'a self, value: &'a Value) -> Option<&'a IfName> {
+        match (self, value) {
+            (
+                Key::BridgeAddress(link, _)
+                | Key::BridgeUp(link)
+                | Key::Port(link)
+                | Key::Fdb(link, _)
+                | Key::Neighbour(link, _)
+                | Key::HostUp(link),
+                _,
+            ) => Some(link),
+            (Key::HostRoute(_), Value::Route { dev, .. }) => Some(dev),
             _ => None,
         }
     }

@@ -109,6 +109,13 @@ impl State {
         self.0.remove(key)
     }
 
+    /// The part of it that `keep` says yes to.
+    #[must_use]
+    pub fn part(&self, keep: impl Fn(&Key, &Object) -> bool) -> State {
+        let kept = self.0.iter().filter(|(key, object)| keep(key, object));
+        kept.map(|(key, object)| (key.clone(), object.clone())).collect()
+    }
+
     /// All objects, in the order of dependency.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, &Object)> {
         self.0.iter()
@@ -164,6 +171,18 @@ impl Observed {
     /// The object with this key.
     pub fn get(&self, key: &Key) -> Option<&Found> {
         self.0.get(key)
+    }
+
+    /// Keeps only what `keep` says yes to.
+    pub fn retain(&mut self, keep: impl Fn(&Key, &Found) -> bool) {
+        self.0.retain(|key, found| keep(key, found));
+    }
+
+    /// A pair's other end has this name.
+    pub fn rename_peer(&mut self, key: &Key, name: IfName) {
+        if let Some(Value::Veth { peer, .. }) = self.0.get_mut(key).map(|found| &mut found.value) {
+            *peer = name;
+        }
     }
 
     /// Takes an object out.

@@ -75,6 +75,9 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
 
 fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> {
     match (key, &to.value) {
+        (Key::Veth(host_if), Value::Veth { peer, .. }) if !has_peer(&from.value, peer) => {
+            [vec![format!("ip link del {host_if}")], veth(host_if, to, paths)].concat()
+        }
         (Key::Veth(host_if), Value::Veth { mtu, bridge, .. }) => {
             let master = bridge.as_ref().map(|bridge| format!(" master {bridge}")).unwrap_or_default();
             vec![format!("ip link set {host_if} mtu {mtu}{master}")]
@@ -147,6 +150,10 @@ fn veth(host_if: &IfName, object: &Object, paths: &Paths) -> Vec<String> {
 
 fn route(verb: &str, net: IpNet, value: &Value) -> String {
     format!("ip route {verb} {} {} proto 113", destination(net), super::line::hop(value))
+}
+
+fn has_peer(value: &Value, name: &IfName) -> bool {
+    matches!(value, Value::Veth { peer, .. } if peer == name)
 }
 
 fn port(host_if: &IfName, isolated: bool, hairpin: bool) -> String {

@@ -181,6 +181,43 @@ fn garbage_is_set_aside_and_said() {
     host.engine().attach(&attach_publishing("c1", "blue")).unwrap();
 }
 
+/// Lost, or damaged: nobody knows any more how it must be, so it stays as it is, and `repair` says so.
+#[test]
+fn endpoints_whose_network_has_no_record_are_left_alone() {
+    for damage in [None, Some("{")] {
+        let host = busy();
+        let before = host.snapshot();
+        let record = host.state().join("networks/blue.json");
+        damage.map_or_else(|| std::fs::remove_file(&record), |text| std::fs::write(&record, text)).unwrap();
+        let findings = host.engine().check().unwrap().findings;
+        assert!(findings.iter().any(|f| f.line.contains("blue/c1/eth0")), "{findings:?}");
+        let left = host.engine().repair().unwrap().left;
+        assert!(
+            matches!(&left[..], [a, b] if a.contains("blue/c0/eth0") && b.contains("blue/c1/eth0")),
+            "{left:?}"
+        );
+        assert_eq!(host.snapshot().kernel, before.kernel, "after a repair");
+        host.kernel.world().remove_link(&"br-red".parse().unwrap());
+        host.attach("c2", "red");
+        host.detach("c2", None);
+        let kernel = host.snapshot().without_loopback().kernel;
+        assert_eq!(kernel, before.without_loopback().kernel, "after the next command mended something");
+    }
+}
+
+#[test]
+fn a_network_without_record_and_endpoints_is_no_network() {
+    let host = Host::new();
+    let before = host.snapshot();
+    host.create("blue");
+    host.attach("c0", "blue");
+    std::fs::remove_file(host.state().join("networks/blue.json")).unwrap();
+    assert_eq!(host.engine().repair().unwrap().left.len(), 1, "the control: it is in use");
+    host.detach("c0", None);
+    assert!(host.engine().repair().unwrap().left.is_empty());
+    assert_same(&host.snapshot().without_loopback(), &before, "the network's objects");
+}
+
 #[test]
 fn a_boot_begins_anew_and_keeps_the_networks() {
     let host = busy();

@@ -42,6 +42,11 @@ impl Host {
         self.dir.join("run")
     }
 
+    /// The directory of what does.
+    pub fn state(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
     /// The engine as a new process has it.
     pub fn engine(&self) -> Engine<Fake> {
         let paths = Paths { state: self.path("state"), run: self.path("run") };

@@ -6,5 +6,6 @@ mod faults;
 mod flows;
 mod foreign;
 mod host;
+mod inside;
 mod kills;
 mod scenario;

@@ -9,8 +9,8 @@ use crate::rtnl::link::{NewBridge, NewVeth};
 use crate::rtnl::route::Hop;
 use crate::rtnl::{Mode, Request, address, ask, link, neighbour, route};
 use crate::sysctl::has_ipv6;
-use qiao_core::IfName;
 use qiao_core::plan::{Key, Object, Op, Value};
+use qiao_core::{IfName, Owner};
 use rustix::fd::AsRawFd;
 
 /// Requests that wait to be sent, each with the operation it belongs to.
@@ -70,6 +70,9 @@ impl<'a> Batch<'a> {
     fn take(&mut self, op: &'a Op, places: &Places) -> Taken {
         match op {
             Op::Add { key, object } => self.add(op, (key, object), places),
+            Op::Set { key: Key::Veth(name), owner, from, to } if !is_same_end(from, to) => self
+                .del_link(op, name)?
+                .map_or_else(|e| Ok(Err(e)), |()| self.veth(op, (name, owner, to), places)),
             Op::Set { key, to, .. } => self.set(op, key, to),
             Op::Del { key, .. } => self.del(op, key),
         }
@@ -87,15 +90,22 @@ impl<'a> Batch<'a> {
                 self.push(op, [link::mark(name, &object.owner.mark())]);
                 self.push(op, has_ipv6().then(|| link::no_automatic_addresses(name)));
             }
-            (Key::Veth(name), Value::Veth { .. }) => return self.veth(op, (name, object), places),
+            (Key::Veth(name), value @ Value::Veth { .. }) => {
+                return self.veth(op, (name, &object.owner, value), places);
+            }
             (Key::BridgeUp(name) | Key::HostUp(name), _) => self.push(op, [link::up(name, true)]),
             _ => return self.set(op, key, &object.value),
         }
         Ok(Ok(()))
     }
 
-    fn veth(&mut self, op: &'a Op, (host_if, object): (&'a IfName, &'a Object), places: &Places) -> Taken {
-        let Value::Veth { sandbox, peer, mac, mtu, bridge } = &object.value else {
+    fn veth(
+        &mut self,
+        op: &'a Op,
+        (host_if, owner, value): (&'a IfName, &'a Owner, &'a Value),
+        places: &Places,
+    ) -> Taken {
+        let Value::Veth { sandbox, peer, mac, mtu, bridge } = value else {
             return Ok(Ok(()));
         };
         let bridge = match bridge.as_ref().map(|bridge| self.index(bridge)).transpose()?.transpose() {
@@ -111,7 +121,7 @@ impl<'a> Batch<'a> {
         place.indices.remove(peer.as_str());
         let netns = place.handle.as_raw_fd();
         let new = NewVeth { host_if, peer, netns, mac: *mac, mtu: *mtu, bridge };
-        self.push(op, [link::new_veth(new), link::mark(host_if, &object.owner.mark())]);
+        self.push(op, [link::new_veth(new), link::mark(host_if, &owner.mark())]);
         self.push(op, has_ipv6().then(|| link::no_automatic_addresses(host_if)));
         Ok(Ok(()))
     }
@@ -193,4 +203,13 @@ impl<'a> Batch<'a> {
         }
         Ok(reap::delete(self.linux, name).map_err(|e| failed(op, e)))
     }
+}
+
+/// Whether a pair's other end is where it shall be. One that is not cannot be fetched from there, only made anew.
+fn is_same_end(from: &Value, to: &Value) -> bool {
+    let end = |value: &Value| match value {
+        Value::Veth { sandbox, peer, .. } => Some((sandbox.clone(), peer.clone())),
+        _ => None,
+    };
+    end(from) == end(to)
 }

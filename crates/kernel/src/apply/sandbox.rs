@@ -34,8 +34,12 @@ pub fn apply(
     };
     let mut requests = Vec::new();
     for op in group {
-        let made = requests_for(op, sandbox).map_err(|e| failed(op, e))?;
-        requests.extend(made.into_iter().map(|request| (op, request)));
+        match requests_for(op, sandbox) {
+            Ok(made) => requests.extend(made.into_iter().map(|request| (op, request))),
+            // What hung on an interface that is gone, or that its container renamed, is gone with it.
+            Err(error) if matches!(op, Op::Del { .. }) && error.is_absent() => {}
+            Err(error) => return Err(failed(op, error)),
+        }
     }
     let bare: Vec<Request> = requests.iter().map(|(_, request)| request.clone()).collect();
     let answers = ask(&mut sandbox.rtnl, &bare).map_err(|e| failed(first, e))?;

@@ -46,18 +46,16 @@ fn deleted(plan: &Plan) -> Deleted<'_> {
 
 fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
     let Op::Del { key, object } = op else { return false };
+    if let Some(link) = key.hangs_on(&object.value) {
+        return deleted.links.contains(link);
+    }
     match (key, &object.value) {
-        (Key::Port(link) | Key::Fdb(link, _) | Key::HostUp(link), _) => deleted.links.contains(link),
-        (Key::BridgeUp(link) | Key::BridgeAddress(link, _) | Key::Neighbour(link, _), _) => {
-            deleted.links.contains(link)
-        }
         (
             Key::SandboxUp(sandbox, link)
             | Key::SandboxAddress(sandbox, link, _)
             | Key::SandboxNeighbour(sandbox, link, _),
             _,
         ) => deleted.ends.contains(&(sandbox, link)),
-        (Key::HostRoute(_), Value::Route { dev, .. }) => deleted.links.contains(dev),
         (Key::Route(sandbox, _), Value::Route { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),
         _ => deleted.ruleset && key.set().is_some(),
     }

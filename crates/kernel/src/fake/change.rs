@@ -135,6 +135,12 @@ impl World {
                 Ok(())
             }
             (Key::Bridge(_), _) => self.needs(key).map(|()| self.put(key, object)),
+            (Key::Veth(name), Value::Veth { peer, .. })
+                if self.pairs().any(|(host_if, _, is)| host_if == name && is != peer) =>
+            {
+                self.remove_link(name);
+                self.pair(name, object, places)
+            }
             (Key::Veth(name), Value::Veth { bridge: Some(bridge), .. }) => {
                 self.needs(key)?;
                 self.needs(&Key::Bridge(bridge.clone()))?;

@@ -134,6 +134,10 @@ impl Kernel for Fake {
         if wanted.get(&Key::Ruleset).is_some() {
             self.damage();
         }
+        let asked: BTreeSet<_> = wanted.keys().filter_map(Key::sandbox).collect();
+        if asked.into_iter().any(|name| places.contains_key(name) && self.world().restless.contains(name)) {
+            return Err(KernelError::Interrupted);
+        }
         let observed = self.world().observe(wanted, places);
         Ok(observed)
     }

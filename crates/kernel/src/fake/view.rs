@@ -31,6 +31,9 @@ impl World {
             return self.has_link(name).then(foreign);
         }
         let found = self.objects.get(key)?;
+        if key.hangs_on(&found.value).is_some_and(|name| self.has_strayed(name, wanted, places)) {
+            return None;
+        }
         if let Key::Port(name) | Key::Fdb(name, _) = key
             && !self.is_in_place(name, wanted)
         {
@@ -43,7 +46,24 @@ impl World {
             _ if key.set().is_some() => found.owner.clone(),
             _ => marked(),
         };
-        Some(Found { owner, value: seen_value(&found.value, &object.value) })
+        let mut value = seen_value(&found.value, &object.value);
+        if let (Key::Veth(name), Value::Veth { peer, .. }, Value::Veth { peer: is, .. }) =
+            (key, &mut value, &found.value)
+            && self.has_strayed(name, wanted, places)
+        {
+            peer.clone_from(is);
+        }
+        Some(Found { owner, value })
+    }
+
+    /// Whether a pair's other end is not where it is wanted; seen only by those who look into its sandbox.
+    fn has_strayed(&self, name: &IfName, wanted: &State, places: &Places) -> bool {
+        let key = Key::Veth(name.clone());
+        let values = (wanted.get(&key).map(|o| &o.value), self.objects.get(&key).map(|f| &f.value));
+        let (Some(Value::Veth { sandbox, peer, .. }), Some(Value::Veth { peer: is, .. })) = values else {
+            return false;
+        };
+        is != peer && places.get(sandbox).is_some_and(|place| self.is_alive(place))
     }
 
     /// Whether a pair is a port of the bridge that is wanted, if one is.

@@ -32,6 +32,8 @@ pub struct World {
     pub announced: usize,
     /// The firewall's generation.
     pub generation: u32,
+    /// The sandboxes that nobody gets an answer from: their root changes them while they are looked at.
+    pub restless: BTreeSet<SandboxName>,
     /// Faults on demand.
     pub faults: Faults,
     /// In which namespace a sandbox is.
@@ -68,6 +70,7 @@ impl Default for World {
             forgotten: BTreeSet::new(),
             announced: 0,
             generation: 1,
+            restless: BTreeSet::new(),
             faults: Faults::default(),
             homes: BTreeMap::new(),
             indices: BTreeMap::new(),
@@ -140,6 +143,19 @@ impl World {
             Key::Fdb(port, _) => !loose.contains(port),
             _ => true,
         });
+    }
+
+    /// The root of a container renames its interface, which must be down for that.
+    pub fn rename_end(&mut self, name: &SandboxName, from: &IfName, to: &IfName) {
+        for found in self.objects.values_mut() {
+            match &mut found.value {
+                Value::Veth { sandbox, peer, .. } if (&*sandbox, &*peer) == (name, from) => {
+                    *peer = to.clone()
+                }
+                _ => {}
+            }
+        }
+        self.objects.retain(|key, found| in_sandbox(key, &found.value) != Some((name, from)));
     }
 
     /// Pairs that are no port of any bridge.

@@ -1,5 +1,6 @@
 //! What exists in a sandbox of what is asked about.
 
+use super::Links;
 use crate::error::KernelError;
 use crate::kernel::Places;
 use crate::linux::Linux;
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn observe(
     linux: &mut Linux,
     wanted: &State,
-    places: &Places,
+    (places, links): (&Places, &Links),
     observed: &mut Observed,
 ) -> Result<(), KernelError> {
     let names: BTreeSet<&SandboxName> = wanted.keys().filter_map(Key::sandbox).collect();
@@ -24,6 +25,7 @@ pub fn observe(
         };
         let neighbours = wanted.keys().any(|key| matches!(key, Key::SandboxNeighbour(..)));
         let view = View::read(&mut sandbox.rtnl, neighbours)?;
+        stray_ends(&view, wanted, (name, links), observed);
         for (key, object) in wanted.iter().filter(|(key, _)| key.sandbox() == Some(name)) {
             if let Some((owner, value)) = view.find(key) {
                 observed.insert(
@@ -35,6 +37,29 @@ pub fn observe(
         }
     }
     Ok(())
+}
+
+/// The root of a container may have renamed its end of a pair, or moved it into another namespace. Then nothing
+/// is at its place but the host's end: the pair is seen as it is, to be made anew, and nothing that hangs on it.
+fn stray_ends(view: &View, wanted: &State, (name, links): (&SandboxName, &Links), observed: &mut Observed) {
+    for (key, object) in wanted.iter() {
+        let (Key::Veth(host_if), Value::Veth { sandbox, peer, .. }) = (key, &object.value) else { continue };
+        let Some(link) = links.get(host_if).filter(|_| sandbox == name) else { continue };
+        if view.links.get(peer.as_str()).is_some_and(|end| is_pair(link, end)) {
+            continue;
+        }
+        let found = view.links.values().find(|end| is_pair(link, end));
+        let found = found.and_then(|end| IfName::new(&end.name).ok()).unwrap_or_else(|| host_if.clone());
+        observed.retain(|key, found| key.hangs_on(&found.value) != Some(host_if));
+        observed.rename_peer(key, found);
+    }
+}
+
+/// Whether two links are the ends of one pair. Without a number of its own the other end has the same (before
+/// Linux 5.1, rtnl_fill_link_netnsid).
+fn is_pair(host: &Link, end: &Link) -> bool {
+    let other = |link: &Link| link.peer_index.unwrap_or(link.index);
+    end.kind.as_deref() == Some("veth") && other(host) == end.index && other(end) == host.index
 }
 
 /// What there is in a sandbox.

@@ -16,6 +16,7 @@ mod port_13_flows;
 mod port_8_exact;
 mod rel_21_detach;
 mod rel_23_healing;
+mod rel_23_inside;
 mod rel_25_storms;
 mod rel_28_records;
 mod rel_29_bridge;

@@ -1,7 +1,7 @@
 //! R-REL 28 and the store: records that make no sense are set aside, those of a newer version are refused.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Place};
+use qiao_testbed::{Host, Place, Protocol, Service, ask, run};
 use std::fs;
 
 /// A host with `web` and `other`; the result is the path of a record.
@@ -42,14 +42,26 @@ fn a_damaged_endpoint_is_set_aside_and_detached() {
 #[ignore = "needs root: cargo xtask test"]
 fn a_damaged_network_is_set_aside() {
     on_a_host(|host| {
-        let (_web, path) = with_record(host, "state/networks/front.json");
+        let before = host.snapshot();
+        let (web, path) = with_record(host, "state/networks/front.json");
         fs::write(&path, b"{\"v\":1,").unwrap();
         let outcome = host.qiao.run("network ls");
         assert_eq!(outcome.code, Some(0), "{outcome}");
         assert!(!outcome.stdout.contains("front"), "{outcome}");
+        let repaired = host.qiao.run("repair");
+        assert_eq!(repaired.code, Some(3), "{repaired}");
+        assert!(repaired.stderr.contains("endpoint front/web/eth0: the record"), "{repaired}");
+        let service = Service::start(&web, Protocol::Tcp, "0.0.0.0:80");
+        assert!(ask(&host.lan, Protocol::Tcp, "192.0.2.1:8080").is_some(), "it works as before");
         host.ok("detach web");
         host.ok("detach other");
         host.ok("repair");
+        drop(service);
+        web.delete();
+        run("ip netns del other");
+        fs::remove_dir_all(format!("{}/quarantine", host.qiao.run_dir())).unwrap();
+        run("conntrack -F");
+        host.assert_like(&before, "losing a network");
     });
 }
 

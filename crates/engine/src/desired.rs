@@ -1,0 +1,120 @@
+//! What must exist, in parts: whatever the root of one container does to its interfaces, the others' are mended.
+
+use crate::activate::host_state;
+use crate::error::EngineError;
+use crate::recover::places;
+use crate::session::Session;
+use qiao_core::driver::{Activation, Active, network_state};
+use qiao_core::plan::{Found, Key, Ownership, State};
+use qiao_core::{Endpoint, NetworkName, Owner};
+use qiao_kernel::{Kernel, Places};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// What must exist of one network, or of one endpoint, besides its part of the rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Whose, for messages.
+    pub what: String,
+    pub state: State,
+    pub places: Places,
+}
+
+/// Everything that must exist.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Desired {
+    pub all: State,
+    /// The networks in use, then the endpoints that live.
+    pub parts: Vec<Part>,
+    pub spared: Spared,
+}
+
+impl Desired {
+    /// The rules and settings, whosever they are: one transaction, so that they are never in force without what
+    /// is in them.
+    pub fn rules(&self) -> State {
+        self.all.part(|key, _| key.is_firewall())
+    }
+
+    fn add(&mut self, what: String, state: State, places: Places) {
+        self.parts.push(Part { what, state: state.part(|key, _| !key.is_firewall()), places });
+        self.all.extend(state);
+    }
+}
+
+/// What is left alone, since nobody knows any more how it must be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spared {
+    owners: BTreeSet<Owner>,
+    addresses: BTreeSet<IpAddr>,
+    /// What, and why.
+    pub notes: Vec<String>,
+}
+
+impl Spared {
+    /// Whether an object is left alone. One whose mark does not tell whose it is may be of somebody who is.
+    pub fn has(&self, key: &Key, found: &Found) -> bool {
+        match (&found.owner, key) {
+            (Ownership::Marked(owner), _) => self.owners.contains(owner),
+            (Ownership::Ours, Key::Neighbour(_, ip)) => self.addresses.contains(ip),
+            (Ownership::Ours, Key::HostRoute(net)) => self.addresses.contains(&net.addr()),
+            (Ownership::Ours, _) => !self.owners.is_empty(),
+            (Ownership::Foreign, _) => true,
+        }
+    }
+
+    /// An endpoint, and what its network has.
+    pub fn endpoint(&mut self, endpoint: &Endpoint) {
+        self.owners.extend([endpoint.owner(), Owner::Network(endpoint.network().clone())]);
+        self.addresses.extend(endpoint.addresses().iter().map(|net| net.addr()));
+    }
+}
+
+impl<K: Kernel> Session<'_, K> {
+    /// Everything that must exist: of the host, of the networks in use, of the endpoints that live.
+    pub fn desired(&mut self) -> Result<Desired, EngineError> {
+        let active = self.txn.active()?;
+        let mut desired = Desired::default();
+        if !active.is_empty() {
+            desired.all = host_state(&active, &self.txn.saved()?);
+        }
+        for (name, activation) in &active {
+            let state = self.network_desired(name, activation)?;
+            desired.add(format!("network `{name}`"), state, Places::new());
+        }
+        for endpoint in self.txn.endpoints()? {
+            if self.lives(&endpoint) {
+                self.endpoint_desired(&active, &endpoint, &mut desired)?;
+            }
+        }
+        Ok(desired)
+    }
+
+    fn network_desired(&self, name: &NetworkName, activation: &Activation) -> Result<State, EngineError> {
+        let network = self.txn.network(name)?;
+        Ok(network.map_or_else(|| activation.essence(name), |network| network_state(&network, activation)))
+    }
+
+    fn endpoint_desired(
+        &self,
+        active: &Active,
+        endpoint: &Endpoint,
+        desired: &mut Desired,
+    ) -> Result<(), EngineError> {
+        let (network, activation) = (self.txn.network(endpoint.network())?, active.get(endpoint.network()));
+        match (network, activation) {
+            (Some(network), Some(activation)) => {
+                let state = self.wanted(&network, activation, endpoint);
+                desired.add(format!("endpoint {}", endpoint.id), state, places(endpoint));
+            }
+            // The networks that are always there and never in use have no record.
+            _ if endpoint.wire.is_none() => {}
+            _ => {
+                desired.spared.endpoint(endpoint);
+                let why = "the record of its network is gone; it is left as it is";
+                desired.spared.notes.push(format!("endpoint {}: {why}", endpoint.id));
+            }
+        }
+        Ok(())
+    }
+}
