@@ -130,7 +130,6 @@ impl Stage {
         let mut diff = Vec::new();
         eventually(Duration::from_secs(2), || {
             diff = before.diff(&self.snapshot());
-            diff.retain(|line| !is_multicast(line));
             diff.is_empty()
         });
         must(diff.is_empty(), || format!("after {after}: {}", diff.join(" | ")))
@@ -165,9 +164,4 @@ impl Stage {
 /// Writes a file whose directory is there.
 pub fn write(path: &Path, content: &str) {
     fs::write(path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-}
-
-/// The kernel itself tells the groups that an interface is in, now and then.
-fn is_multicast(line: &str) -> bool {
-    line.contains("conntrack: ") && ["dst=224.", "dst=ff0"].iter().any(|group| line.contains(group))
 }

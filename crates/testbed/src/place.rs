@@ -21,6 +21,12 @@ impl Place {
         Self { name: Some(name.to_owned()) }
     }
 
+    /// The namespace that a process is in, which somebody else made. It gets a name here.
+    pub fn of_process(name: &str, pid: &str) -> Self {
+        run(&format!("ip netns attach {name} {pid}"));
+        Self { name: Some(name.to_owned()) }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or("host")

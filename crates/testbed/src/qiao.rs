@@ -35,6 +35,11 @@ impl Qiao {
         Self { program: program(), directory: directory.to_owned(), cgroup }
     }
 
+    /// The cgroup whose sockets it may put hooks on; there is none of this path where there can be none.
+    pub fn cgroup(&self) -> &str {
+        self.cgroup.as_deref().unwrap_or("/nonexistent")
+    }
+
     /// Where its files are.
     pub fn directory(&self) -> &str {
         &self.directory
@@ -67,7 +72,7 @@ impl Qiao {
         };
         command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
         command.env("QIAO_STATE_DIR", self.state_dir()).env("QIAO_RUN_DIR", self.run_dir());
-        command.env("QIAO_CGROUP", self.cgroup.as_deref().unwrap_or("/nonexistent"));
+        command.env("QIAO_CGROUP", self.cgroup());
         command.stdin(Stdio::null());
         command
     }

@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What was measured: by what was done and with how many others present, then by program.
-#[derive(Debug, Default)]
-pub struct Figures(BTreeMap<(String, usize), BTreeMap<String, Vec<Sample>>>);
+#[derive(Debug)]
+pub struct Figures {
+    samples: BTreeMap<(String, usize), BTreeMap<String, Vec<Sample>>>,
+    base: &'static str,
+}
 
 /// A program's figures, in microseconds.
 struct Row {
@@ -16,27 +19,38 @@ struct Row {
 }
 
 impl Figures {
+    /// None yet; all will be compared with this program.
+    pub fn new(base: &'static str) -> Self {
+        Self { samples: BTreeMap::new(), base }
+    }
+
     /// Adds a sample.
     pub fn add(&mut self, (program, act, present): (&str, &str, usize), sample: Sample) {
-        let programs = self.0.entry((act.to_owned(), present)).or_default();
+        let programs = self.samples.entry((act.to_owned(), present)).or_default();
         programs.entry(program.to_owned()).or_default().push(sample);
     }
 
     fn rows(&self) -> impl Iterator<Item = (&str, usize, &str, Row)> {
-        self.0.iter().flat_map(|((act, present), programs)| {
+        self.samples.iter().flat_map(|((act, present), programs)| {
             programs.iter().map(|(program, samples)| (act.as_str(), *present, program.as_str(), row(samples)))
         })
     }
 
     fn wall(&self, act: &str, present: usize, program: &str) -> Option<u64> {
-        self.0.get(&(act.to_owned(), present))?.get(program).map(|samples| row(samples).wall)
+        self.samples.get(&(act.to_owned(), present))?.get(program).map(|samples| row(samples).wall)
     }
 
     /// The figures as a table. Medians, in milliseconds.
     pub fn table(&self) -> String {
         let mut text = format!(
             "\n{:38} {:9} {:>7} {:>8} {:>8} {:>8} {:>8}\n",
-            "", "program", "present", "wall ms", "CPU ms", "x floor", "x at 0"
+            "",
+            "program",
+            "present",
+            "wall ms",
+            "CPU ms",
+            format!("x {}", self.base),
+            "x at 0"
         );
         for (act, present, program, row) in self.rows() {
             let ratio = |to: Option<u64>| {
@@ -46,7 +60,7 @@ impl Figures {
                 "{act:38} {program:9} {present:>7} {:>8.3} {:>8.3} {:>8} {:>8}\n",
                 row.wall as f64 / 1000.0,
                 row.cpu as f64 / 1000.0,
-                ratio(self.wall(act, present, "floor")),
+                ratio(self.wall(act, present, self.base)),
                 ratio(self.wall(act, 0, program)),
             ));
         }
@@ -54,14 +68,14 @@ impl Figures {
     }
 
     /// The figures as a document.
-    pub fn json(&self) -> String {
+    pub fn json(&self) -> Value {
         let rows: Vec<Value> = self
             .rows()
             .map(|(act, present, program, Row { wall, cpu, count })| {
                 json!({"act": act, "present": present, "program": program, "wall_us": wall, "cpu_us": cpu, "samples": count})
             })
             .collect();
-        format!("{:#}\n", json!({"schema": "qiao.bench/1", "medians": rows}))
+        json!({"schema": "qiao.bench/1", "medians": rows})
     }
 }
 
@@ -80,7 +94,7 @@ mod tests {
 
     #[test]
     fn medians_and_ratios() {
-        let mut figures = Figures::default();
+        let mut figures = Figures::new("floor");
         for (program, walls) in [("floor", [3_000, 1_000, 2_000]), ("qiao", [9_000, 3_000, 4_000])] {
             walls
                 .into_iter()

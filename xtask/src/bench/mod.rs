@@ -1,9 +1,13 @@
-//! `cargo xtask bench attach`: what attaching costs, beside the least that it can cost, in one run.
+//! `cargo xtask bench`: what attaching costs, beside the least that it can cost, and what CNI plugins cost, beside
+//! those of others, in one run.
 //!
 //! Everything happens in namespaces of its own. The programs take turns, so that what else the machine does
 //! falls on all of them; ratios within one run are what counts.
 
 mod cgroup;
+mod chain;
+mod cni;
+mod counts;
 mod figures;
 mod first_packet;
 mod growth;
@@ -17,8 +21,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use figures::Figures;
 use qiao_testbed::namespaces;
+use serde_json::Value;
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the programs are, for the run inside.
 const PROGRAMS: &str = "QIAO_BENCH_PROGRAMS";
@@ -28,6 +33,8 @@ const PROGRAMS: &str = "QIAO_BENCH_PROGRAMS";
 pub enum Bench {
     /// Attaching and detaching
     Attach(Attach),
+    /// CNI plugins, ours and others
+    Cni(cni::Cni),
 }
 
 /// How it is measured.
@@ -55,14 +62,16 @@ pub struct Attach {
 
 /// Measures.
 pub fn bench(bench: &Bench) -> Result<()> {
-    let Bench::Attach(attach) = bench;
     if namespaces::is_inside() {
-        return measure(attach);
+        return inside(bench);
     }
     if !crate::shell::is_root() {
         bail!("this makes network namespaces, which only root may");
     }
-    let programs = dist::build(&["qiao", "qiao-floor"])?;
+    let programs = match bench {
+        Bench::Attach(_) => dist::build(&["qiao", "qiao-floor"])?,
+        Bench::Cni(cni) => cni.plugins()?,
+    };
     let mut status = namespaces::again();
     let status = status.args(env::args_os().skip(1)).env(PROGRAMS, programs);
     let status = status.env(cgroup::NAME, std::process::id().to_string()).status();
@@ -72,22 +81,42 @@ pub fn bench(bench: &Bench) -> Result<()> {
     }
 }
 
-fn measure(attach: &Attach) -> Result<()> {
+fn inside(bench: &Bench) -> Result<()> {
     namespaces::boot();
+    // Where plugins keep what outlives a reboot: the machine's own is not ours to fill.
+    qiao_testbed::run("mount -t tmpfs -o mode=755 tmpfs /var/lib");
     let programs = PathBuf::from(env::var_os(PROGRAMS).context("the programs are built first")?);
     let cgroup = cgroup::Cgroup::make()?;
     let world = world::World::new(&programs, cgroup.path())?;
-    let mut figures = Figures::default();
-    match (attach.ports, attach.first_packet) {
-        (Some(ports), _) => ports::measure(&world, (ports, attach.rounds), &mut figures)?,
-        (None, Some(count)) => first_packet::measure(&world, count, &mut figures)?,
-        (None, None) => growth::measure(&world, attach, &mut figures)?,
-    }
-    print!("{}", figures.table());
-    match &attach.json {
-        Some(file) => {
-            std::fs::write(file, figures.json()).with_context(|| format!("write {}", file.display()))
+    match bench {
+        Bench::Attach(options) => {
+            let figures = attach(&world, options)?;
+            tell(&figures.table(), &figures.json(), options.json.as_deref())
         }
+        Bench::Cni(options) => {
+            let (figures, counts) = cni::measure(options, (&programs, cgroup.path()))?;
+            let mut document = figures.json();
+            document["counts"] = counts.json();
+            tell(&(figures.table() + &counts.table()), &document, options.json.as_deref())
+        }
+    }
+}
+
+fn attach(world: &world::World, attach: &Attach) -> Result<Figures> {
+    let mut figures = Figures::new("floor");
+    match (attach.ports, attach.first_packet) {
+        (Some(ports), _) => ports::measure(world, (ports, attach.rounds), &mut figures)?,
+        (None, Some(count)) => first_packet::measure(world, count, &mut figures)?,
+        (None, None) => growth::measure(world, attach, &mut figures)?,
+    }
+    Ok(figures)
+}
+
+fn tell(table: &str, document: &Value, file: Option<&Path>) -> Result<()> {
+    print!("{table}");
+    match file {
+        Some(file) => std::fs::write(file, format!("{document:#}\n"))
+            .with_context(|| format!("write {}", file.display())),
         None => Ok(()),
     }
 }

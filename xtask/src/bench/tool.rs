@@ -1,9 +1,11 @@
 //! The programs that are compared.
 
+use crate::bench::chain::{Call, Chain};
 use crate::bench::sample::Sample;
 use crate::bench::world::{Run, Subject, World, load};
 use crate::shell::find;
 use anyhow::{Context, Result};
+use qiao_conformance::Attachment;
 use qiao_testbed::Place;
 use serde_json::json;
 use std::fs;
@@ -139,26 +141,33 @@ impl<'w> Tool<'w> {
         self.world.time(&Run { host: &self.host, words, input: Some(input), output: None, env: Vec::new() })
     }
 
-    /// The two plug-ins one after the other, as a runtime starts them; each gets what the other said.
-    fn cni(&self, act: &str, subject: Subject<'_>) -> Result<Sample> {
-        let result = Path::new("/run/bench/cni-result.json");
-        let plugins = if act == "ADD" { ["bridge", "portmap"] } else { ["portmap", "bridge"] };
+    /// The plugins one after the other, as a runtime starts them.
+    fn cni(&self, act: &str, Subject { place, number, port, .. }: Subject<'_>) -> Result<Sample> {
+        let chain = Chain::new(Path::new(CNI), &[Chain::portmap()]);
+        let mappings = json!({"portMappings": [{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]});
+        let attachment = Attachment::of(place).named(&format!("b{number}")).offering(mappings);
+        let (input, output) = (Path::new("/run/bench/cni.json"), Path::new("/run/bench/cni-answer.json"));
         let mut all = Sample::default();
-        for plugin in plugins {
-            let input = Path::new("/run/bench/cni.json");
-            let previous = fs::read_to_string(result).unwrap_or_default();
-            fs::write(input, cni_request(plugin, &previous, subject).to_string())
-                .context("write the request")?;
-            let output = (act == "ADD" && plugin == "bridge").then_some(result);
-            let words = vec![format!("{CNI}/{plugin}")];
+        let mut run = |call: &Call| {
+            fs::write(input, &call.input).context("write the request")?;
+            let (words, env) = (vec![call.program.clone()], call.env.clone());
             all = all
                 + self.world.time(&Run {
                     host: &self.host,
                     words,
                     input: Some(input),
-                    output,
-                    env: cni_env(act, subject),
+                    output: Some(output),
+                    env,
                 })?;
+            fs::read_to_string(output).context("read the answer")
+        };
+        let kept = format!("/run/bench/cni-result-{number}.json");
+        if act == "ADD" {
+            let result = chain.add(&attachment, &mut run)?;
+            fs::write(&kept, result.to_string()).context("keep the result")?;
+        } else {
+            let result = fs::read_to_string(&kept).context("read the result")?;
+            chain.del((&attachment, &serde_json::from_str(&result)?), &mut run)?;
         }
         Ok(all)
     }
@@ -178,29 +187,4 @@ fn netavark_request(Subject { number, port, .. }: Subject<'_>) -> serde_json::Va
         }},
         "port_mappings": [{"container_port": 80, "host_port": port, "host_ip": "", "protocol": "tcp", "range": 1}],
     })
-}
-
-fn cni_request(plugin: &str, previous: &str, Subject { port, .. }: Subject<'_>) -> serde_json::Value {
-    let mut request = json!({
-        "cniVersion": "0.4.0", "name": "bench", "type": plugin, "bridge": "cni9", "isGateway": true, "ipMasq": true,
-        "ipam": {"type": "host-local", "subnet": "10.67.0.0/16", "dataDir": "/run/bench/cni", "routes": [{"dst": "0.0.0.0/0"}]},
-    });
-    if plugin == "portmap" {
-        request = json!({
-            "cniVersion": "0.4.0", "name": "bench", "type": plugin, "capabilities": {"portMappings": true},
-            "runtimeConfig": {"portMappings": [{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]},
-        });
-        request["prevResult"] = serde_json::from_str(previous).unwrap_or_default();
-    }
-    request
-}
-
-fn cni_env(act: &str, Subject { place, number, .. }: Subject<'_>) -> Vec<(&'static str, String)> {
-    vec![
-        ("CNI_COMMAND", act.to_owned()),
-        ("CNI_CONTAINERID", format!("b{number}")),
-        ("CNI_NETNS", place.path()),
-        ("CNI_IFNAME", "eth0".to_owned()),
-        ("CNI_PATH", CNI.to_owned()),
-    ]
 }
