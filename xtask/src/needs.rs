@@ -23,6 +23,14 @@ const NEEDS: &[Need] = &[
     Need { package: "conntrack", program: "conntrack", why: "reads the connections that the kernel tracks" },
     Need { package: "util-linux", program: "unshare", why: "gives each test namespaces of its own" },
     Need { package: "python3-minimal", program: "python3", why: "sends and receives hand-made frames" },
+    Need { package: "podman", program: "podman", why: "is a client of CNI plugins" },
+    Need { package: "crun", program: "crun", why: "starts the containers of clients" },
+    Need {
+        package: "containerd",
+        program: "containerd",
+        why: "is a client of CNI plugins, as on Kubernetes nodes",
+    },
+    Need { package: "busybox-static", program: "busybox", why: "is all that is in those containers" },
     Need { package: "strace", program: "strace", why: "kills a command at each of its system calls" },
     Need { package: "socat", program: "socat", why: "speaks SCTP" },
 ];

@@ -1,0 +1,11 @@
+//! Real clients of CNI plugins: Podman, `ctr`, and containerd as a Kubernetes node has it, each test on a host of
+//! its own. `QIAO_CNI_BIN_DIR` names other plugins than ours, such as `/usr/lib/cni`.
+
+mod containerd;
+mod cri;
+mod cri_pods;
+mod ctr_run;
+mod machine;
+mod podman;
+mod podman_life;
+mod podman_networks;

@@ -1,0 +1,86 @@
+//! Podman with the CNI backend.
+
+use crate::machine::{FILES, Machine};
+use qiao_testbed::{Host, Outcome, Place, run};
+use std::process::Command;
+
+/// Podman on a machine of its own.
+#[derive(Debug)]
+pub struct Podman<'h> {
+    pub machine: Machine<'h>,
+}
+
+const IMAGE: &str = "localhost/busybox";
+
+impl<'h> Podman<'h> {
+    /// Configures it, and makes an image of the root file system.
+    pub fn new(host: &'h Host) -> Self {
+        let machine = Machine::new(host);
+        machine.file(
+            "containers.conf",
+            &format!(
+                "[containers]\ncgroups = \"disabled\"\n[network]\nnetwork_backend = \"cni\"\n\
+                 cni_plugin_dirs = [\"{}\"]\nnetwork_config_dir = \"/etc/cni/net.d\"\n\
+                 [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nruntime = \"crun\"\n",
+                machine.plugins.display()
+            ),
+        );
+        machine.file(
+            "storage.conf",
+            "[storage]\ndriver = \"overlay\"\nrunroot = \"/run/containers/storage\"\n\
+             graphroot = \"/var/lib/containers/storage\"\n",
+        );
+        run(&format!("tar -C {FILES}/rootfs -cf {FILES}/image.tar ."));
+        let podman = Self { machine };
+        podman.ok(&format!("import {FILES}/image.tar {IMAGE}"));
+        podman
+    }
+
+    /// With a container that stays, and another that has come and gone: what they share is there.
+    pub fn inhabited(host: &'h Host) -> Self {
+        let podman = Self::new(host);
+        podman.start("resident", "-p 8079:80");
+        podman.start("rehearsal", "-p 8078:80");
+        podman.remove("rehearsal");
+        podman
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.machine.command("podman");
+        command.env("CONTAINERS_CONF", format!("{FILES}/containers.conf"));
+        command.env("CONTAINERS_STORAGE_CONF", format!("{FILES}/storage.conf"));
+        command
+    }
+
+    /// Runs it with a line of words.
+    pub fn run(&self, line: &str) -> Outcome {
+        Outcome::of(self.command().args(line.split_whitespace()).output().expect("start podman"))
+    }
+
+    /// Runs it with a line of words, which must succeed; what it prints.
+    pub fn ok(&self, line: &str) -> String {
+        let outcome = self.run(line);
+        assert_eq!(outcome.code, Some(0), "`podman {line}`: {outcome}");
+        outcome.stdout.trim().to_owned()
+    }
+
+    /// Runs a container that sleeps.
+    pub fn start(&self, name: &str, options: &str) {
+        self.ok(&format!("run -d --name {name} {options} {IMAGE} /bin/sleep 1000"));
+    }
+
+    /// A container's namespace, as long as it runs.
+    pub fn place(&self, name: &str) -> Place {
+        Place::of_process(name, &self.ok(&format!("inspect --format {{{{.State.Pid}}}} {name}")))
+    }
+
+    /// Where Podman keeps a container's namespace.
+    pub fn netns(&self, name: &str) -> String {
+        self.ok(&format!("inspect --format {{{{.NetworkSettings.SandboxKey}}}} {name}"))
+    }
+
+    /// Removes a container at once.
+    pub fn remove(&self, name: &str) {
+        self.ok(&format!("rm -f -t 0 {name}"));
+    }
+}

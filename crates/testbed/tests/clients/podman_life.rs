@@ -1,0 +1,59 @@
+//! Podman's containers: restarts, accidents, reboots.
+
+use crate::machine::{address, is_closed, is_published};
+use crate::podman::Podman;
+use qiao_testbed::namespaces::on_a_host;
+use qiao_testbed::run;
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_container_that_is_restarted_is_reached_as_before() {
+    on_a_host(|host| {
+        let podman = Podman::new(host);
+        podman.start("web", "--ip 10.88.0.77 -p 8080:80");
+        for words in ["restart -t 0 web", "stop -t 0 web"] {
+            let web = podman.place("web");
+            is_published(host, &web, 8080);
+            web.delete();
+            podman.ok(words);
+        }
+        is_closed(host, 8080);
+        podman.ok("start web");
+        let web = podman.place("web");
+        assert_eq!(address(&web, "eth0"), "10.88.0.77");
+        is_published(host, &web, 8080);
+    });
+}
+
+/// Somebody unmounts the namespace. Podman then calls no DEL at all: what is left is found by the next ADD that
+/// wants it.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_namespace_that_vanished_keeps_neither_address_nor_port() {
+    on_a_host(|host| {
+        let podman = Podman::inhabited(host);
+        podman.start("web", "--ip 10.88.0.77 -p 8080:80");
+        let netns = podman.netns("web");
+        run(&format!("umount -l {netns}"));
+        run(&format!("rm {netns}"));
+        podman.remove("web");
+        podman.start("next", "--ip 10.88.0.77 -p 8080:80");
+        is_published(host, &podman.place("next"), 8080);
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_reboot_keeps_no_address_and_no_port() {
+    on_a_host(|host| {
+        let podman = Podman::new(host);
+        podman.start("web", "--ip 10.88.0.77 -p 8080:80");
+        podman.start("gone", "--ip 10.88.0.78 -p 8081:80");
+        podman.machine.reboot();
+        podman.ok("start web");
+        is_published(host, &podman.place("web"), 8080);
+        podman.remove("gone");
+        podman.start("next", "--ip 10.88.0.78 -p 8081:80");
+        is_published(host, &podman.place("next"), 8081);
+    });
+}
