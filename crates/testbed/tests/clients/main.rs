@@ -9,3 +9,4 @@ mod machine;
 mod podman;
 mod podman_life;
 mod podman_networks;
+mod podman_ports;
