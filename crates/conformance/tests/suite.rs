@@ -5,8 +5,19 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-const NAMES: [&str; 8] =
-    ["bridge", "host-local", "portmap", "firewall", "tuning", "loopback", "bandwidth", "frob"];
+const NAMES: [&str; 11] = [
+    "bridge",
+    "host-local",
+    "portmap",
+    "firewall",
+    "tuning",
+    "loopback",
+    "bandwidth",
+    "ptp",
+    "macvlan",
+    "ipvlan",
+    "static",
+];
 
 /// A plugin that says it supports everything, succeeds at once, and never does anything.
 const IDLE: &str = r#"#!/bin/sh
@@ -18,6 +29,9 @@ esac
 
 /// What a plugin that does nothing does right: it knows its versions, and has nothing to complain about.
 const NOT_DOING: &[&str] = &["VERSION-1", "VERSION-3", "VERSION-4", "DEL-3", "STATUS-1", "STATUS-5", "GC-8"];
+
+/// Not every kernel has macvlan and ipvlan.
+const DEPENDS_ON_THE_KERNEL: &[&str] = &["MAIN-3", "MAIN-4", "MAIN-7"];
 
 /// Runs the suite with plugins that are all this script; the names of the checks that pass.
 fn passed(test: &str, script: &str) -> Vec<&'static str> {
@@ -32,10 +46,9 @@ fn passed(test: &str, script: &str) -> Vec<&'static str> {
     let suite = Suite { checks: all().collect(), words };
     let verdicts = suite.run(&Plugins { name: test.to_owned(), dir: dir.clone() }, |_, _| ());
     fs::remove_dir_all(dir).unwrap();
-    assert!(
-        verdicts.iter().all(|verdict| !matches!(verdict, Verdict::NotApplicable(_))),
-        "all of them apply"
-    );
+    let beside = suite.checks.iter().zip(&verdicts).filter(|(_, v)| matches!(v, Verdict::NotApplicable(_)));
+    let beside: Vec<_> = beside.map(|(check, _)| check.id).collect();
+    assert!(beside.iter().all(|id| DEPENDS_ON_THE_KERNEL.contains(id)), "these do not apply: {beside:?}");
     suite
         .checks
         .iter()

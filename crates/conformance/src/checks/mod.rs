@@ -13,6 +13,7 @@ mod errors;
 mod gc;
 mod host_local;
 mod leaks;
+mod others;
 mod results;
 mod status;
 mod version;
@@ -38,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
         chains::CHECKS,
         capabilities::CHECKS,
         host_local::CHECKS,
+        others::CHECKS,
         leaks::CHECKS,
         concurrency::CHECKS,
     ];

@@ -10,10 +10,8 @@ use qiao_testbed::{Place, Protocol, Service, ask, run};
 fn udp_ranges_and_addresses() {
     on_a_host(|host| {
         let podman = Podman::new(host);
-        podman.start(
-            "web",
-            "-p 5353:53/udp -p 9000-9009:9000-9009 -p 192.0.2.9:8080:80 -p 127.0.0.1:8081:81",
-        );
+        podman
+            .start("web", "-p 5353:53/udp -p 9000-9009:9000-9009 -p 192.0.2.9:8080:80 -p 127.0.0.1:8081:81");
         let web = podman.place("web");
         let _dns = Service::start(&web, Protocol::Udp, "0.0.0.0:53");
         let answer = ask(&host.lan, Protocol::Udp, "192.0.2.1:5353");
