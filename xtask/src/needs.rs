@@ -30,6 +30,11 @@ const NEEDS: &[Need] = &[
         program: "containerd",
         why: "is a client of CNI plugins, as on Kubernetes nodes",
     },
+    Need {
+        package: "containernetworking-plugins",
+        program: "/usr/lib/cni/bridge",
+        why: "is what our CNI plugins are compared with",
+    },
     Need { package: "busybox-static", program: "busybox", why: "is all that is in those containers" },
     Need { package: "strace", program: "strace", why: "kills a command at each of its system calls" },
     Need { package: "socat", program: "socat", why: "speaks SCTP" },

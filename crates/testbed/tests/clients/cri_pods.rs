@@ -3,7 +3,7 @@
 use crate::containerd::Containerd;
 use crate::cri::{PortMapping, addresses, remove_pod, run_pod, stop_pod};
 use crate::machine::{address, answers, is_closed, is_published, no_rule_has};
-use qiao_testbed::namespaces::on_a_host;
+use crate::plugins::on_a_host_with_plugins;
 use qiao_testbed::{Host, Place, Protocol, Service, run, stdout};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ fn inhabited(host: &Host) -> Containerd<'_> {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_host_port_leads_to_the_pod_and_goes_with_it() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let containerd = inhabited(host);
         let before = containerd.machine.snapshot();
         let id = run_pod("web", &tcp(8080));
@@ -62,7 +62,7 @@ fn a_host_port_leads_to_the_pod_and_goes_with_it() {
 #[ignore = "needs root: cargo xtask test"]
 fn eight_pods_at_once() {
     const COUNT: u16 = 8;
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let containerd = inhabited(host);
         let before = containerd.machine.snapshot();
         let ids: Vec<String> = thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn eight_pods_at_once() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_pod_whose_namespace_vanished_is_removed() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let containerd = inhabited(host);
         let before = containerd.machine.snapshot();
         let known: BTreeSet<_> = stdout("ls /run/netns").lines().map(str::to_owned).collect();
@@ -106,7 +106,7 @@ fn a_pod_whose_namespace_vanished_is_removed() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn pods_outlive_containerd() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let mut containerd = inhabited(host);
         let before = containerd.machine.snapshot();
         let id = run_pod("web", &tcp(8080));
@@ -123,7 +123,7 @@ fn pods_outlive_containerd() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_reboot_keeps_no_address_and_no_port() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let range = json!({"subnet": "10.88.0.0/24", "rangeStart": "10.88.0.7", "rangeEnd": "10.88.0.8"});
         let mut containerd = Containerd::new(host, &range);
         let old = [run_pod("one", &tcp(8080)), run_pod("two", &tcp(8081))];

@@ -2,7 +2,7 @@
 
 use crate::containerd::{Containerd, RUNTIME_PATH};
 use crate::machine::{FILES, address, answers, no_rule_has};
-use qiao_testbed::namespaces::on_a_host;
+use crate::plugins::on_a_host_with_plugins;
 use qiao_testbed::{Place, Protocol, Service};
 use serde_json::json;
 
@@ -14,7 +14,7 @@ fn run_line(options: &str, words: &str) -> String {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn the_address_is_free_when_the_container_has_ended() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let range = json!({"subnet": "10.88.0.0/24", "rangeStart": "10.88.0.7", "rangeEnd": "10.88.0.7"});
         let containerd = Containerd::new(host, &range);
         for name in ["one", "two", "three"] {
@@ -28,7 +28,7 @@ fn the_address_is_free_when_the_container_has_ended() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_detached_container_is_reached() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let containerd = Containerd::new(host, &json!({"subnet": "10.88.0.0/24"}));
         for name in ["web", "friend"] {
             containerd.ctr(&run_line("-d", &format!("{name} /bin/sleep 1000")));

@@ -1,5 +1,6 @@
 //! A host with a container runtime: directories of its own, a root file system, and plugins.
 
+use crate::plugins::directory;
 use qiao_testbed::{Host, Outcome, Place, Protocol, Service, Snapshot, ask, eventually, run, stdout};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Names a directory of plugins to test instead of ours.
-const PLUGINS: &str = "QIAO_CNI_BIN_DIR";
 /// Where the machine's own files are: not in `/run`, which a reboot empties.
 pub const FILES: &str = "/opt/machine";
 /// The programs of the root file system, all of them one.
@@ -39,7 +38,7 @@ impl<'h> Machine<'h> {
             fs::write(format!("/proc/sys/net/ipv6/conf/{which}/accept_dad"), "0").expect("no DAD");
         }
         fill(&Path::new(FILES).join("rootfs"));
-        let plugins = plugins();
+        let plugins = directory();
         symlink(&plugins, "/opt/cni/bin").expect("the usual path of plugins");
         Self { host, plugins }
     }
@@ -142,10 +141,6 @@ fn fill(rootfs: &Path) {
     run(&format!("mkdir -p {0}/proc {0}/sys {0}/dev {0}/etc {0}/tmp", rootfs.display()));
     fs::copy("/bin/busybox", rootfs.join("bin/busybox")).expect("busybox-static is installed");
     PROGRAMS.iter().for_each(|name| symlink("busybox", rootfs.join("bin").join(name)).expect("a link"));
-}
-
-fn plugins() -> PathBuf {
-    std::env::var_os(PLUGINS).map(PathBuf::from).expect("a directory of plugins")
 }
 
 /// A client must get an answer of this server.

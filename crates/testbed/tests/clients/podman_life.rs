@@ -1,14 +1,14 @@
 //! Podman's containers: restarts, accidents, reboots.
 
 use crate::machine::{address, is_closed, is_published};
+use crate::plugins::on_a_host_with_plugins;
 use crate::podman::Podman;
-use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::run;
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_container_that_is_restarted_is_reached_as_before() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::new(host);
         podman.start("web", "--ip 10.88.0.77 -p 8080:80");
         for words in ["restart -t 0 web", "stop -t 0 web"] {
@@ -30,7 +30,7 @@ fn a_container_that_is_restarted_is_reached_as_before() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_namespace_that_vanished_keeps_neither_address_nor_port() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::inhabited(host);
         podman.start("web", "--ip 10.88.0.77 -p 8080:80");
         let netns = podman.netns("web");
@@ -45,7 +45,7 @@ fn a_namespace_that_vanished_keeps_neither_address_nor_port() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_reboot_keeps_no_address_and_no_port() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::new(host);
         podman.start("web", "--ip 10.88.0.77 -p 8080:80");
         podman.start("gone", "--ip 10.88.0.78 -p 8081:80");

@@ -1,8 +1,8 @@
 //! Podman's containers: published ports, addresses, several networks.
 
 use crate::machine::{address, answers, is_closed, is_published, no_rule_has};
+use crate::plugins::on_a_host_with_plugins;
 use crate::podman::Podman;
-use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Place, Protocol, Service, ask};
 use std::collections::BTreeSet;
 use std::thread;
@@ -10,7 +10,7 @@ use std::thread;
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_published_port_leads_to_the_container_and_goes_with_it() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::inhabited(host);
         let before = podman.machine.snapshot();
         podman.start("web", "-p 8080:80");
@@ -26,7 +26,7 @@ fn a_published_port_leads_to_the_container_and_goes_with_it() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn an_address_and_a_mac_that_were_asked_for() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::new(host);
         podman.start("web", "--ip 10.88.0.77 --mac-address 02:00:00:00:00:77");
         let web = podman.place("web");
@@ -44,7 +44,7 @@ fn an_address_and_a_mac_that_were_asked_for() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn two_networks_of_which_one_is_left_and_joined_again() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::new(host);
         podman.ok("network create --subnet 10.90.1.0/24 one");
         podman.ok("network create --subnet 10.90.2.0/24 two");
@@ -77,7 +77,7 @@ fn two_networks_of_which_one_is_left_and_joined_again() {
 #[ignore = "needs root: cargo xtask test"]
 fn eight_containers_at_once() {
     const COUNT: u16 = 8;
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::inhabited(host);
         let before = podman.machine.snapshot();
         let all = |act: &(dyn Fn(u16) + Sync)| {

@@ -1,14 +1,14 @@
 //! The forms in which Podman publishes ports.
 
 use crate::machine::{answers, is_published};
+use crate::plugins::on_a_host_with_plugins;
 use crate::podman::Podman;
-use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Place, Protocol, Service, ask, run};
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn udp_ranges_and_addresses() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::new(host);
         podman
             .start("web", "-p 5353:53/udp -p 9000-9009:9000-9009 -p 192.0.2.9:8080:80 -p 127.0.0.1:8081:81");
@@ -32,7 +32,7 @@ fn udp_ranges_and_addresses() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn ipv6() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::new(host);
         podman.ok("network create --ipv6 --subnet 10.90.1.0/24 --subnet fd00:90::/64 six");
         podman.start("web", "--network six -p 8080:80");
@@ -51,7 +51,7 @@ fn ipv6() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn network_reload_brings_the_rules_back() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::new(host);
         podman.start("web", "-p 8080:80");
         let web = podman.place("web");
@@ -66,7 +66,7 @@ fn network_reload_brings_the_rules_back() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_port_that_is_taken() {
-    on_a_host(|host| {
+    on_a_host_with_plugins(|host| {
         let podman = Podman::inhabited(host);
         podman.start("web", "-p 8080:80");
         let web = podman.place("web");
