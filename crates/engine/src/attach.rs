@@ -27,7 +27,7 @@ impl<K: Kernel> Engine<K> {
 
     /// What attaching would do. Nothing is touched.
     pub fn plan_attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
-        let mut session = self.begin()?;
+        let mut session = self.look_only()?;
         let draft = session.draft(request)?;
         let plan = session.plan(&draft.desired, &draft.places)?;
         let Draft { endpoint, network, places, .. } = draft;

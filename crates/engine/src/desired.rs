@@ -63,9 +63,14 @@ impl Spared {
         }
     }
 
-    /// An endpoint, and what its network has.
+    /// Everything of an owner.
+    pub fn owner(&mut self, owner: Owner) {
+        self.owners.insert(owner);
+    }
+
+    /// An endpoint.
     pub fn endpoint(&mut self, endpoint: &Endpoint) {
-        self.owners.extend([endpoint.owner(), Owner::Network(endpoint.network().clone())]);
+        self.owner(endpoint.owner());
         self.addresses.extend(endpoint.addresses().iter().map(|net| net.addr()));
     }
 }
@@ -75,6 +80,7 @@ impl<K: Kernel> Session<'_, K> {
     pub fn desired(&mut self) -> Result<Desired, EngineError> {
         let active = self.txn.active()?;
         let mut desired = Desired::default();
+        self.spare_stuck(&mut desired.spared);
         if !active.is_empty() {
             desired.all = host_state(&active, &self.txn.saved()?);
         }
@@ -111,6 +117,7 @@ impl<K: Kernel> Session<'_, K> {
             _ if endpoint.wire.is_none() => {}
             _ => {
                 desired.spared.endpoint(endpoint);
+                desired.spared.owner(Owner::Network(endpoint.network().clone()));
                 let why = "the record of its network is gone; it is left as it is";
                 desired.spared.notes.push(format!("endpoint {}: {why}", endpoint.id));
             }

@@ -18,6 +18,7 @@ impl<K: Kernel> Engine<K> {
     /// Detaches a sandbox from a network, or from all. What is not attached is detached already.
     pub fn detach(&mut self, request: &Detach) -> Result<Detached, EngineError> {
         let mut session = self.begin()?;
+        session.refuse_stuck_sandbox(&request.sandbox)?;
         let endpoints = session.endpoints_of(request)?;
         let mut done = Detached::default();
         for endpoint in endpoints {
@@ -33,7 +34,7 @@ impl<K: Kernel> Engine<K> {
 
     /// What detaching would do. Nothing is touched.
     pub fn plan_detach(&mut self, request: &Detach) -> Result<Detached, EngineError> {
-        let mut session = self.begin()?;
+        let mut session = self.look_only()?;
         let mut done = Detached { endpoints: session.endpoints_of(request)?, ..Detached::default() };
         for endpoint in &done.endpoints {
             done.plans.push(session.plan_removal(endpoint)?);

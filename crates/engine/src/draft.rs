@@ -67,6 +67,8 @@ impl<K: Kernel> Session<'_, K> {
     pub fn draft(&mut self, request: &Attach) -> Result<Draft, EngineError> {
         let (network, new) = self.network_for(request)?;
         let act = format!("cannot attach `{}` to network `{}`", request.sandbox, network.name);
+        self.refuse_stuck_sandbox(&request.sandbox)?;
+        self.refuse_stuck_network(&network.name)?;
         self.draft_on(network, request).map(|draft| Draft { new, ..draft }).map_err(|error| match error {
             EngineError::Refused(refusal) => EngineError::Refused(refusal.context(act)),
             other => other,
@@ -94,9 +96,7 @@ impl<K: Kernel> Session<'_, K> {
             .sandbox(&request.sandbox)?
             .into_iter()
             .partition(|other| other.netns.as_ref().is_none_or(|netns| self.kernel.is_alive(netns)));
-        for endpoint in &gone {
-            self.detach_one(endpoint)?;
-        }
+        self.detach_gone(&gone)?;
         Ok(others)
     }
 

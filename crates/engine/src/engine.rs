@@ -45,6 +45,11 @@ impl<K: Kernel> Engine<K> {
         Session::begin(&mut self.kernel, &self.store, &self.settings)
     }
 
+    /// Takes the lock and touches nothing: for saying what a request would do.
+    pub(crate) fn look_only(&mut self) -> Result<Session<'_, K>, EngineError> {
+        Session::look_only(&mut self.kernel, &self.store, &self.settings)
+    }
+
     /// Ends what a killed command began: for commands that look something up before they change it.
     pub fn settle(&mut self) -> Result<(), EngineError> {
         self.begin().map(drop)

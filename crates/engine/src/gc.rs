@@ -22,6 +22,7 @@ impl<K: Kernel> Session<'_, K> {
         let (living, gone): (Vec<_>, Vec<_>) = self.txn.endpoints()?.into_iter().partition(|e| self.lives(e));
         let mut repaired = Repaired::default();
         let mut keys: BTreeSet<String> = living.iter().map(|endpoint| endpoint.id.key()).collect();
+        keys.extend(self.stuck_endpoints());
         for endpoint in gone {
             match self.detach_one(&endpoint) {
                 Ok(_) => repaired.collected.push(endpoint),
@@ -36,8 +37,9 @@ impl<K: Kernel> Session<'_, K> {
         Ok(repaired)
     }
 
-    /// The same for the endpoints of one network.
-    pub fn collect_on(&mut self, network: &Network) -> Result<(), EngineError> {
+    /// Detaches the endpoints of one network whose namespace is gone, and gives their keys.
+    pub fn collect_on(&mut self, network: &Network) -> Result<BTreeSet<String>, EngineError> {
+        let mut collected = BTreeSet::new();
         let leases = self.txn.claims().leases(&network.name)?;
         let mut sandboxes = BTreeSet::new();
         for ip in leases.addresses()? {
@@ -47,13 +49,26 @@ impl<K: Kernel> Session<'_, K> {
         }
         for sandbox in sandboxes.iter().filter_map(|name| qiao_core::SandboxName::new(name).ok()) {
             let gone: Vec<_> = self.txn.sandbox(&sandbox)?.into_iter().filter(|e| !self.lives(e)).collect();
-            for endpoint in &gone {
+            self.detach_gone(&gone)?;
+            collected.extend(gone.iter().map(|endpoint| endpoint.id.key()));
+        }
+        Ok(collected)
+    }
+
+    /// Detaches endpoints whose namespace is gone, on the way to something else.
+    pub fn detach_gone(&mut self, gone: &[Endpoint]) -> Result<(), EngineError> {
+        for endpoint in gone {
+            if self.looks_only {
+                self.txn
+                    .note(format!("the namespace of endpoint {} is gone; it is detached first", endpoint.id));
+            } else {
                 self.detach_one(endpoint)?;
             }
         }
         Ok(())
     }
 
+    /// Whether an endpoint's namespace is there.
     pub fn lives(&mut self, endpoint: &Endpoint) -> bool {
         endpoint.netns.as_ref().is_none_or(|netns| self.kernel.is_alive(netns))
     }

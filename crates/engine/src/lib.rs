@@ -21,6 +21,7 @@ mod publish;
 mod reassert;
 mod recover;
 mod session;
+mod stuck;
 mod subnets;
 
 pub use engine::Engine;

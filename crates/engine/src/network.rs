@@ -59,6 +59,7 @@ impl<K: Kernel> Engine<K> {
     /// Creates a network and brings it into use.
     pub fn create_network(&mut self, request: &CreateNetwork) -> Result<Created, EngineError> {
         let mut session = self.begin()?;
+        session.refuse_stuck_on(&request.name)?;
         let facts = session.kernel.facts()?;
         let network = session.design(request, &facts)?;
         let creation = session.twice(|session| {
@@ -70,7 +71,7 @@ impl<K: Kernel> Engine<K> {
 
     /// What creating a network would do. Nothing is touched.
     pub fn plan_create_network(&mut self, request: &CreateNetwork) -> Result<Created, EngineError> {
-        let mut session = self.begin()?;
+        let mut session = self.look_only()?;
         let facts = session.kernel.facts()?;
         let network = session.design(request, &facts)?;
         let (creation, ..) = session.plan_creation(network, &facts)?;
@@ -88,7 +89,7 @@ impl<K: Kernel> Engine<K> {
 
     /// What removing a network would do. Nothing is touched.
     pub fn plan_remove_network(&mut self, name: &NetworkName) -> Result<Removed, EngineError> {
-        let mut session = self.begin()?;
+        let mut session = self.look_only()?;
         let network = session.removable(name)?;
         let plan = session.plan_remove(&network)?;
         Ok(Removed { network, plan })
@@ -193,9 +194,10 @@ impl<K: Kernel> Session<'_, K> {
 
     /// A network that may be removed: one that exists, is not always there, and has no members.
     fn removable(&mut self, name: &NetworkName) -> Result<Network, EngineError> {
+        self.refuse_stuck_on(name)?;
         if let Some(network) = self.txn.network(name)? {
-            self.collect_on(&network)?;
-            self.refuse_members(&network)?;
+            let gone = self.collect_on(&network)?;
+            self.refuse_members(&network, &gone)?;
             return Ok(network);
         }
         match predefined(self.settings).into_iter().find(|network| network.name == *name) {
@@ -207,14 +209,14 @@ impl<K: Kernel> Session<'_, K> {
         }
     }
 
-    fn refuse_members(&self, network: &Network) -> Result<(), Refusal> {
+    fn refuse_members(&self, network: &Network, gone: &BTreeSet<String>) -> Result<(), Refusal> {
         let leases = self.txn.claims().leases(&network.name);
         let addresses = leases.as_ref().ok().and_then(|leases| leases.addresses().ok()).unwrap_or_default();
         let holder = |ip| leases.as_ref().ok().and_then(|leases| leases.holder(ip).ok().flatten());
         let mut members: Vec<_> = addresses
             .into_iter()
             .filter_map(|ip| match holder(ip) {
-                Some(Holder::Endpoint(key)) => Some(key),
+                Some(Holder::Endpoint(key)) if !gone.contains(&key) => Some(key),
                 _ => None,
             })
             .collect();

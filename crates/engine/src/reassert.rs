@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::error::{EngineError, chain};
 use crate::outcome::{Finding, Health, Repaired};
 use crate::session::Session;
+use crate::stuck::{Stuck, words};
 use qiao_core::plan::{Key, Observed, State, diff_all};
 use qiao_core::{Plan, Refusal};
 use qiao_kernel::{Kernel, Places};
@@ -46,14 +47,13 @@ impl<K: Kernel> Engine<K> {
     pub fn check(&mut self) -> Result<Health, EngineError> {
         let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
         session.kernel.trust(None); // look at the whole rule set, not at its generation
-        let (pending, bad) = session.txn.changes()?.read()?;
+        let begun = session.txn.changes()?.read()?;
         let mut health = session.look()?;
         let trouble = session.kernel.loopback_trouble()?;
-        health.findings.extend(trouble.map(|what| Finding { line: format!("! {what}") }));
-        let begun = pending.len() + bad.len();
-        health.findings.extend(
-            (begun > 0).then(|| Finding { line: format!("! {begun} changes were begun and not ended") }),
-        );
+        let begun =
+            begun.changes.iter().map(words).chain(begun.bad).chain(begun.unreadable.into_iter().map(|x| x.0));
+        let lines = trouble.into_iter().chain(begun.map(|what| format!("{what} was begun and not ended")));
+        health.findings.extend(lines.map(|what| Finding { line: format!("! {what}") }));
         Ok(health)
     }
 
@@ -67,6 +67,7 @@ impl<K: Kernel> Engine<K> {
         let mut repaired = session.collect()?;
         session.remove_lost_networks()?;
         let mended = session.reassert(Reach::Sandboxes)?;
+        repaired.left.extend(session.stuck.iter().map(Stuck::told));
         repaired.left.extend(mended.left);
         Ok(Repaired { plans: mended.plans, places: mended.places, ..repaired })
     }
@@ -81,18 +82,23 @@ impl<K: Kernel> Session<'_, K> {
     /// Looks at the little without which nothing works, and mends everything if any of it is missing: another
     /// program flushed the rules, deleted a bridge, or switched forwarding off.
     pub fn heal(&mut self) -> Result<(), EngineError> {
+        if self.is_broken()? {
+            self.reassert(Reach::Host)?;
+        }
+        Ok(())
+    }
+
+    /// Whether any of it is missing.
+    pub fn is_broken(&mut self) -> Result<bool, EngineError> {
         let active = self.txn.active()?;
         if active.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let mut essence = host_state(&active, &self.txn.saved()?);
         active.iter().for_each(|(name, activation)| essence.extend(activation.essence(name)));
         let observed = self.kernel.observe(&essence, &Places::new())?;
         let (plan, _) = diff_all(&observed, &essence);
-        if !plan.is_empty() || self.kernel.loopback_trouble()?.is_some() {
-            self.reassert(Reach::Host)?;
-        }
-        Ok(())
+        Ok(!plan.is_empty() || self.kernel.loopback_trouble()?.is_some())
     }
 
     /// Brings the kernel to what must be: the rules first, since without them no port may be up, then each

@@ -1,28 +1,47 @@
 //! Ending what a killed command began, and taking back what failed.
 
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
 use crate::session::Session;
-use qiao_core::{Endpoint, Plan};
+use crate::stuck::Stuck;
+use qiao_core::driver::Active;
+use qiao_core::{Endpoint, NetworkName, Plan};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::{Creation, Journal, Pending};
 
 impl<K: Kernel> Session<'_, K> {
-    /// Ends everything that was begun: an attachment is taken back, a detachment finished.
+    /// Ends everything that was begun: an attachment is taken back, a detachment finished. What cannot be ended
+    /// hinders only requests about the same objects.
     pub fn recover(&mut self) -> Result<(), EngineError> {
-        let (pending, bad) = self.txn.changes()?.read()?;
-        if pending.is_empty() && bad.is_empty() {
+        let begun = self.txn.changes()?.read()?;
+        if begun.is_empty() {
             return Ok(());
         }
-        for change in pending {
-            match change {
-                Pending::Attach(journal) => self.end_attach(&journal)?,
-                Pending::Detach(journal) => drop(self.finish_detach(&journal.endpoint)?),
-                Pending::Create(creation) => self.end_create(&creation)?,
-                Pending::Remove(network) => drop(self.finish_remove(&network)?),
+        for change in begun.changes {
+            if let Err(error) = self.end(&change) {
+                let why = chain(&error);
+                self.stuck.push(Stuck { file: change.file(), change: Some(change), why });
             }
         }
-        bad.iter().try_for_each(|file| self.txn.drop_change(file))?;
+        let unreadable = begun.unreadable.into_iter();
+        self.stuck.extend(unreadable.map(|(file, error)| Stuck { file, change: None, why: chain(&error) }));
+        begun.bad.iter().try_for_each(|file| self.txn.drop_change(file))?;
         Ok(self.txn.sweep()?)
+    }
+
+    fn end(&mut self, change: &Pending) -> Result<(), EngineError> {
+        match change {
+            Pending::Attach(journal) => self.end_attach(journal),
+            Pending::Detach(journal) => self.finish_detach(&journal.endpoint).map(drop),
+            Pending::Create(creation) => self.end_create(creation),
+            Pending::Remove(network) => self.finish_remove(network).map(drop),
+        }
+    }
+
+    /// The networks in use but for one.
+    fn active_without(&self, network: &NetworkName) -> Result<Active, EngineError> {
+        let mut active = self.txn.active()?;
+        active.remove(network);
+        Ok(active)
     }
 
     /// Takes an attachment back that failed. The error tells what is left, if anything is.
@@ -52,7 +71,9 @@ impl<K: Kernel> Session<'_, K> {
 
     fn end_attach(&mut self, journal: &Journal) -> Result<(), EngineError> {
         let endpoint = &journal.endpoint;
-        self.undo(&journal.plan, &places(endpoint))?;
+        let rest =
+            if journal.activates { self.active_without(endpoint.network())? } else { self.txn.active()? };
+        self.undo(&journal.plan, &places(endpoint), &rest)?;
         self.release(endpoint)?;
         if journal.activates {
             self.deactivate(endpoint.network())?;
@@ -74,7 +95,8 @@ impl<K: Kernel> Session<'_, K> {
         let Creation { network, plan } = creation;
         let kept = self.txn.network(&network.name)?.is_some_and(|kept| kept.id == network.id);
         if !kept {
-            self.undo(plan, &Places::new())?;
+            let rest = self.active_without(&network.name)?;
+            self.undo(plan, &Places::new(), &rest)?;
             self.deactivate(&network.name)?;
         }
         Ok(self.txn.changes()?.created(network)?)

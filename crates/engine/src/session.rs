@@ -2,7 +2,8 @@
 
 use crate::error::EngineError;
 use crate::reassert::Reach;
-use qiao_core::driver::{Activation, endpoint_state};
+use crate::stuck::{Stuck, words};
+use qiao_core::driver::{Activation, Active, endpoint_state};
 use qiao_core::plan::{Key, Observed, State, diff, diff_all};
 use qiao_core::settings::{LoopbackMethod, Settings};
 use qiao_core::{Endpoint, Network, Op, Plan};
@@ -14,6 +15,10 @@ pub(crate) struct Session<'e, K> {
     pub kernel: &'e mut K,
     pub txn: Txn<'e>,
     pub settings: &'e Settings,
+    /// What was begun before and cannot be ended.
+    pub stuck: Vec<Stuck>,
+    /// Whether nothing must be touched: what would be done first is noted for the user.
+    pub looks_only: bool,
 }
 
 impl<'e, K: Kernel> Session<'e, K> {
@@ -25,12 +30,32 @@ impl<'e, K: Kernel> Session<'e, K> {
         Ok(session)
     }
 
+    /// Takes the lock and touches nothing. What a request would do before anything else is noted.
+    pub fn look_only(
+        kernel: &'e mut K,
+        store: &'e Store,
+        settings: &'e Settings,
+    ) -> Result<Self, EngineError> {
+        let mut session = Self::lock(kernel, store, settings)?;
+        session.looks_only = true;
+        let begun = session.txn.changes()?.read()?;
+        for change in &begun.changes {
+            session.txn.note(format!("{} was begun and not ended; that is ended first", words(change)));
+        }
+        if session.is_broken()? {
+            session
+                .txn
+                .note("rules, settings or bridges are not as they must be; they are mended first".into());
+        }
+        Ok(session)
+    }
+
     /// Takes the lock.
     pub fn lock(kernel: &'e mut K, store: &'e Store, settings: &'e Settings) -> Result<Self, EngineError> {
         let txn = store.begin()?;
         kernel.trust(txn.generation()?);
         kernel.expect_freeing(txn.deleted_within(FREED));
-        Ok(Self { kernel, txn, settings })
+        Ok(Self { kernel, txn, settings, stuck: Vec::new(), looks_only: false })
     }
 
     /// What must exist for an endpoint with these settings.
@@ -58,7 +83,7 @@ impl<'e, K: Kernel> Session<'e, K> {
     /// and with it went what others have in it. That comes back first; true if there was need.
     pub fn mend_lost_rules(&mut self, plan: &Plan) -> Result<bool, EngineError> {
         let makes_rules = plan.ops().iter().any(|op| *op.key() == Key::Ruleset && op.after().is_some());
-        if !makes_rules || self.txn.active()?.is_empty() {
+        if !makes_rules || self.looks_only || self.txn.active()?.is_empty() {
             return Ok(false);
         }
         self.reassert(Reach::Host).map(|_| true)
@@ -96,10 +121,17 @@ impl<'e, K: Kernel> Session<'e, K> {
 
     /// Takes a plan back, however much of it was carried out: looks at everything it touches, and brings that
     /// back to how it was before.
-    pub fn undo(&mut self, plan: &Plan, places: &Places) -> Result<(), EngineError> {
-        let observed = self.observe_leaving(&touched(plan), places)?;
+    ///
+    /// `rest` are the networks in use without it: where they came into use since, they keep what they need.
+    pub fn undo(&mut self, plan: &Plan, places: &Places, rest: &Active) -> Result<(), EngineError> {
+        let (touched, mut before) = (touched(plan), plan.before());
+        if !rest.is_empty() {
+            let needed = crate::activate::host_state(rest, &self.txn.saved()?);
+            before.extend(needed.part(|key, _| touched.get(key).is_some()));
+        }
+        let observed = self.observe_leaving(&touched, places)?;
         // What somebody else has made meanwhile stays in the way of nobody.
-        let (back, _) = diff_all(&observed, &plan.before());
+        let (back, _) = diff_all(&observed, &before);
         self.apply(&back, places)
     }
 

@@ -43,9 +43,48 @@ pub enum Pending {
     Remove(Box<Network>),
 }
 
+/// What was found of changes that have begun.
+#[derive(Debug, Default)]
+pub struct Begun {
+    /// Those that can be ended.
+    pub changes: Vec<Pending>,
+    /// The names of files that make no sense, also of those that were never finished.
+    pub bad: Vec<String>,
+    /// The names of files that cannot be read, or that a newer version wrote, and why.
+    pub unreadable: Vec<(String, StoreError)>,
+}
+
+impl Begun {
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.bad.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+/// What the name of a change's file says it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// An endpoint, by its key.
+    Endpoint(String),
+    /// A network, by its name.
+    Network(String),
+}
+
+impl About {
+    /// Reads a file's name.
+    pub fn parse(file: &str) -> Option<Self> {
+        let (kind, key) = file.strip_suffix(".json")?.split_once(':')?;
+        match kind {
+            ATTACH | DETACH => Some(About::Endpoint(key.to_owned())),
+            CREATE | REMOVE => Some(About::Network(key.to_owned())),
+            _ => None,
+        }
+    }
+}
+
 impl Pending {
     /// The name of its file.
-    fn file(&self) -> String {
+    pub fn file(&self) -> String {
         match self {
             Pending::Attach(journal) => file(ATTACH, &journal.endpoint.id.key()),
             Pending::Detach(journal) => file(DETACH, &journal.endpoint.id.key()),
@@ -65,17 +104,17 @@ const CREATE: &str = "create";
 const REMOVE: &str = "remove";
 
 impl Changes {
-    /// Everything that has begun, and the names of files that make no sense: also of those that were never
-    /// finished.
-    pub fn read(&self) -> Result<(Vec<Pending>, Vec<String>), StoreError> {
-        let (mut pending, mut bad) = (Vec::new(), Vec::new());
+    /// Everything that has begun.
+    pub fn read(&self) -> Result<Begun, StoreError> {
+        let mut begun = Begun::default();
         for name in self.0.all_names()? {
-            match self.read_one(&name)? {
-                Some(change) => pending.push(change),
-                None => bad.push(name),
+            match self.read_one(&name) {
+                Ok(Some(change)) => begun.changes.push(change),
+                Ok(None) => begun.bad.push(name),
+                Err(error) => begun.unreadable.push((name, error)),
             }
         }
-        Ok((pending, bad))
+        Ok(begun)
     }
 
     fn read_one(&self, name: &str) -> Result<Option<Pending>, StoreError> {

@@ -40,6 +40,6 @@ mod store;
 pub use claims::{Binding, Claims, Holder, Leases};
 pub use dir::{Dir, Durability};
 pub use error::StoreError;
-pub use journal::{Changes, Creation, Journal, Pending};
+pub use journal::{About, Begun, Changes, Creation, Journal, Pending};
 pub use runtime::Saved;
 pub use store::{Paths, Store, Txn};

@@ -129,8 +129,13 @@ impl Store {
             dir.remove(file)?;
         }
         let note = format!("{}/{file} makes no sense ({why}); it was moved to {}", dir.path(), aside.path());
-        self.notes.borrow_mut().push(note);
+        self.note(note);
         Ok(())
+    }
+
+    /// Notes something to tell the user.
+    pub fn note(&self, text: String) {
+        self.notes.borrow_mut().push(text);
     }
 
     /// Takes what there is to tell the user.

@@ -34,6 +34,7 @@ pub fn attach_request(
 ) -> Done {
     if changing.dry_run {
         let Attached { plan, places, .. } = engine.plan_attach(request)?;
+        tell_notes(engine);
         plan::print_dry(&[plan], &places, (changing, app.global.json));
         return Ok(OK);
     }
@@ -93,6 +94,7 @@ pub fn detach_request(
 ) -> Done {
     if changing.dry_run {
         let Detached { plans, places, .. } = engine.plan_detach(request)?;
+        tell_notes(engine);
         plan::print_dry(&plans, &places, (changing, app.global.json));
         return Ok(OK);
     }

@@ -43,6 +43,7 @@ fn create(app: &App, args: &Create) -> Done {
     let request = creation(args, kind)?;
     if args.changing.dry_run {
         let created = engine.plan_create_network(&request)?;
+        super::attach::tell_notes(&engine);
         plan::print_dry(&[created.plan], &Places::new(), (&args.changing, app.global.json));
         return Ok(OK);
     }
@@ -185,7 +186,9 @@ fn objects(engine: &mut Engine<Linux>, network: &CoreNetwork) -> Result<Value, E
 
 fn rm(app: &App, args: &Rm) -> Done {
     let mut engine = app.engine()?;
-    engine.settle()?;
+    if !args.changing.dry_run {
+        engine.settle()?;
+    }
     // Looked up first: a name that is mistyped removes nothing.
     let mut found = Vec::new();
     for name in &args.networks {
@@ -197,6 +200,7 @@ fn rm(app: &App, args: &Rm) -> Done {
     if args.changing.dry_run {
         let plans = found.iter().map(|name| Ok(engine.plan_remove_network(name)?.plan));
         let plans = plans.collect::<Result<Vec<_>, EngineError>>()?;
+        super::attach::tell_notes(&engine);
         plan::print_dry(&plans, &Places::new(), (&args.changing, app.global.json));
         return Ok(OK);
     }
@@ -271,7 +275,9 @@ fn connect(app: &App, args: &Connect) -> Done {
 
 fn disconnect(app: &App, args: &Disconnect) -> Done {
     let mut engine = app.engine()?;
-    engine.settle()?;
+    if !args.changing.dry_run {
+        engine.settle()?;
+    }
     let network = match engine.find_network(&args.network) {
         Err(EngineError::Refused(refusal)) if args.force && refusal.code == Code::NotFound => return Ok(OK),
         other => other?,

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Where a process is killed.
 #[derive(Clone, Copy, Debug)]
-enum Where {
+pub enum Where {
     /// At a question to the kernel or an operation on it.
     Kernel,
     /// At a step that changes a file.
@@ -16,7 +16,7 @@ enum Where {
 }
 
 /// Does the act and is killed at a point; false if the point was not reached.
-fn killed(scenario: &Scenario, host: &Host, (place, at): (Where, usize)) -> bool {
+pub fn killed(scenario: &Scenario, host: &Host, (place, at): (Where, usize)) -> bool {
     let mut engine = host.engine();
     match place {
         Where::Kernel => host.kernel.world().faults.arm(at, Fault::Die),

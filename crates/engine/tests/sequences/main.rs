@@ -8,4 +8,6 @@ mod foreign;
 mod host;
 mod inside;
 mod kills;
+mod looking;
 mod scenario;
+mod stuck;

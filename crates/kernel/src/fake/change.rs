@@ -3,11 +3,14 @@
 use super::world::{Errno, World, in_sandbox, leads_over};
 use crate::kernel::Places;
 use qiao_core::plan::{Found, Key, Object, Op, Value};
-use qiao_core::{IfName, SandboxName};
+use qiao_core::{IfName, Owner, SandboxName};
 
 impl World {
     /// Carries out one operation.
     pub(super) fn change(&mut self, op: &Op, places: &Places) -> Result<(), Errno> {
+        if matches!(op.owner(), Owner::Endpoint(id) if self.stubborn.contains(&id.sandbox)) {
+            return Err(libc::EIO);
+        }
         match op {
             Op::Add { key, object } => self.add(key, object, places),
             Op::Set { key, owner, to, .. } => {

@@ -34,6 +34,8 @@ pub struct World {
     pub generation: u32,
     /// The sandboxes that nobody gets an answer from: their root changes them while they are looked at.
     pub restless: BTreeSet<SandboxName>,
+    /// The sandboxes whose endpoints' objects cannot be changed.
+    pub stubborn: BTreeSet<SandboxName>,
     /// Faults on demand.
     pub faults: Faults,
     /// In which namespace a sandbox is.
@@ -71,6 +73,7 @@ impl Default for World {
             announced: 0,
             generation: 1,
             restless: BTreeSet::new(),
+            stubborn: BTreeSet::new(),
             faults: Faults::default(),
             homes: BTreeMap::new(),
             indices: BTreeMap::new(),

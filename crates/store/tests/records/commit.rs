@@ -26,7 +26,7 @@ fn the_record_is_the_journal_moved() {
     let leaving = place.file("run/pending/detach:c1@eth0.json");
     assert_eq!(std::fs::metadata(&leaving).unwrap().ino(), inode, "nor to leave");
     assert!(!place.file("run/endpoints/c1").exists());
-    let (pending, bad) = changes.read().unwrap();
+    let qiao_store::Begun { changes: pending, bad, .. } = changes.read().unwrap();
     assert_eq!((pending, bad.len()), (vec![Pending::Detach(Box::new(journal(endpoint.clone())))], 0));
     changes.detached(&endpoint).unwrap();
     assert!(!leaving.exists());
@@ -37,7 +37,7 @@ fn what_was_begun_is_found_by_the_next() {
     let place = filled();
     let store = place.store();
     let txn = store.begin().unwrap();
-    let (pending, bad) = txn.changes().unwrap().read().unwrap();
+    let qiao_store::Begun { changes: pending, bad, .. } = txn.changes().unwrap().read().unwrap();
     assert_eq!(pending, [Pending::Attach(Box::new(journal(endpoint("c3", 4, &[]))))]);
     assert!(bad.is_empty());
     assert_eq!(txn.endpoints().unwrap().len(), 2, "what has begun is no endpoint yet");

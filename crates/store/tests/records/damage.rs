@@ -30,7 +30,7 @@ struct Told {
 
 fn told(store: &Store) -> Told {
     let txn = store.begin().unwrap();
-    let (pending, bad) = txn.changes().unwrap().read().unwrap();
+    let qiao_store::Begun { changes: pending, bad, .. } = txn.changes().unwrap().read().unwrap();
     let pending = pending.into_iter().map(|change| match change {
         Pending::Attach(journal) => journal.endpoint.id.key(),
         other => panic!("{other:?}"),

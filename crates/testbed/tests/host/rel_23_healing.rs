@@ -103,9 +103,20 @@ fn looking_touches_nothing() {
         host.attached("web", "--network front -p 8080:80");
         run("ip link del br-front");
         run("nft delete table bridge qiao");
+        let late = host.container("late");
         let before = host.snapshot();
         assert_eq!(host.qiao.run("check").code, Some(11));
         host.ok("repair --dry-run");
+        let lines = [
+            &attach_line(&late, "--network front --dry-run"),
+            "plan network create back",
+            "plan network disconnect front web",
+            "network rm bridge --dry-run",
+        ];
+        for line in lines {
+            let outcome = host.ok(line);
+            assert!(outcome.stderr.contains("mended first"), "{outcome}");
+        }
         host.ok("ps");
         host.ok("network ls");
         host.ok("port");
