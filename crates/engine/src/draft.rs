@@ -12,7 +12,7 @@ use qiao_core::owner::EndpointId;
 use qiao_core::plan::State;
 use qiao_core::request::Attach;
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Driver, Endpoint, IfName, Network, Refusal};
+use qiao_core::{Bridge, Driver, Endpoint, IfName, Network, Owner, Refusal};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::Txn;
 use std::net::IpAddr;
@@ -81,6 +81,7 @@ impl<K: Kernel> Session<'_, K> {
             return Err(Refusal::conflict(format!("it is attached already, as `{}`", other.id.ifname)).into());
         }
         let netns = self.netns(request, &network, &others)?;
+        let others = self.with_namesakes((&network, netns.as_ref()), others)?;
         match network.driver.clone() {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => {
                 self.draft_bridge((network, &bridge), request, (netns, &others))
@@ -97,6 +98,34 @@ impl<K: Kernel> Session<'_, K> {
             .into_iter()
             .partition(|other| other.netns.as_ref().is_none_or(|netns| self.kernel.is_alive(netns)));
         self.detach_gone(&gone)?;
+        Ok(others)
+    }
+
+    /// The same with those that have the same namespace under another name. On one network there is one endpoint
+    /// a namespace, and the default routes are those of the first; nobody's records need be searched for that.
+    fn with_namesakes(
+        &mut self,
+        (network, netns): (&Network, Option<&Netns>),
+        mut others: Vec<Endpoint>,
+    ) -> Result<Vec<Endpoint>, EngineError> {
+        let Some(netns) = netns else { return Ok(others) };
+        for mark in self.kernel.marks_in(netns)? {
+            if others.iter().any(|other| other.owner().mark() == mark) {
+                continue;
+            }
+            let refused = |whose: &str| {
+                let refusal =
+                    Refusal::conflict("its network namespace is attached already under another name");
+                refusal.why(format!("the interface in it belongs to {whose}"))
+            };
+            match Owner::parse(&mark) {
+                Some(Owner::Endpoint(id)) if id.network != network.name => {
+                    others.extend(self.txn.endpoint(&id.sandbox, id.ifname.as_str())?);
+                }
+                Some(owner) => return Err(refused(&format!("{owner} on this network")).into()),
+                None => return Err(refused("a container with a long name").into()),
+            }
+        }
         Ok(others)
     }
 

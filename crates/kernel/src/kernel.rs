@@ -53,6 +53,9 @@ pub trait Kernel {
     /// The names of the interfaces in a namespace.
     fn links_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError>;
 
+    /// The marks of our pairs that have an end in a namespace.
+    fn marks_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError>;
+
     /// The index of the host's interface of this name; none where there is none. Another interface of the name
     /// has another index.
     fn link_index(&mut self, name: &IfName) -> Result<Option<u32>, KernelError>;

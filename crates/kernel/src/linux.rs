@@ -7,7 +7,8 @@ use crate::loopback::{self, Loopback, Way};
 use crate::netlink::Socket;
 use crate::netns::{self, NetnsHandle, OpenError};
 use crate::nft::{Damage, Session, is_whole};
-use crate::rtnl::{ask_one, link};
+use crate::rtnl::link::Link;
+use crate::rtnl::{GROUP, ask, ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
 use crate::{announce, apply, conntrack, observe, reap, sysctl};
@@ -48,6 +49,8 @@ pub(crate) struct Sandbox {
     pub interfaces: Interfaces,
     /// Its links as they were when the sandbox was opened, and those asked for since.
     pub indices: BTreeMap<String, u32>,
+    /// The host's ends of our pairs in it, by index.
+    pub ends: Vec<u32>,
 }
 
 impl Linux {
@@ -124,8 +127,10 @@ impl Sandbox {
         let (mut rtnl, interfaces) = handle.inside(|| Ok((route_socket()?, Interfaces::open()?)))?;
         handle.know(netns::cookie(&interfaces));
         let links = link::read(&ask_one(&mut rtnl, &link::get_all())?);
+        let ends =
+            links.iter().filter(|link| link.group == GROUP).filter_map(|link| link.peer_index).collect();
         let indices = links.into_iter().map(|link| (link.name, link.index)).collect();
-        Ok(Self { handle, rtnl, interfaces, indices })
+        Ok(Self { handle, rtnl, interfaces, indices, ends })
     }
 
     /// The index of a link. That of a new one is asked for: the kernel heeds a wish for the index of a veth's
@@ -186,6 +191,18 @@ impl Kernel for Linux {
 
     fn links_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError> {
         Ok(self.sandbox(netns)?.map(|sandbox| sandbox.indices.keys().cloned().collect()).unwrap_or_default())
+    }
+
+    fn marks_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError> {
+        let ends = self.sandbox(netns)?.map(|sandbox| sandbox.ends.clone()).unwrap_or_default();
+        let requests: Vec<_> = ends.into_iter().map(link::get_at).collect();
+        let mut marks = Vec::new();
+        for answer in ask(&mut self.rtnl, &requests)? {
+            // Gone meanwhile, or never ours: whoever is root in a sandbox can give any link our group.
+            let ours = |link: Link| link.alias.filter(|_| link.group == GROUP);
+            marks.extend(answer.iter().flat_map(|messages| link::read(messages)).filter_map(ours));
+        }
+        Ok(marks)
     }
 
     fn link_index(&mut self, name: &IfName) -> Result<Option<u32>, KernelError> {

@@ -9,5 +9,6 @@ mod host;
 mod inside;
 mod kills;
 mod looking;
+mod namesakes;
 mod scenario;
 mod stuck;

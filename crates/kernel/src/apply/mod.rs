@@ -3,6 +3,7 @@
 
 mod host;
 mod nft;
+mod ready;
 mod sandbox;
 pub(crate) mod skip;
 
@@ -60,7 +61,9 @@ pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), Appl
             sandbox::activate(linux, (name, places), link).map_err(|e| failed(op, e))
         }
         _ => Ok(()),
-    })
+    })?;
+    let last = ops.last().map(|op| ready::wait(linux, &ops, places).map_err(|e| failed(op, e)));
+    last.unwrap_or(Ok(()))
 }
 
 pub(crate) fn failed(op: &Op, source: KernelError) -> ApplyError {

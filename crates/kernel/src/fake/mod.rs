@@ -186,6 +186,11 @@ impl Kernel for Fake {
         Ok(links.into_iter().collect())
     }
 
+    fn marks_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError> {
+        self.point()?;
+        Ok(self.world().marks_in(netns))
+    }
+
     fn link_index(&mut self, name: &IfName) -> Result<Option<u32>, KernelError> {
         self.point()?;
         Ok(self.world().link_index(name))

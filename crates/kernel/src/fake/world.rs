@@ -220,6 +220,15 @@ impl World {
         inside.map(|(.., peer)| peer.to_string()).chain(namespace.links.iter().cloned()).collect()
     }
 
+    /// The marks of the pairs with an end in a namespace.
+    pub(super) fn marks_in(&self, netns: &Netns) -> Vec<String> {
+        let inside = self.pairs().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.cookie));
+        let owner =
+            |name: &IfName| self.objects.get(&Key::Veth(name.clone())).map(|found| found.owner.clone());
+        let mark = |owner| if let Ownership::Marked(owner) = owner { Some(owner.mark()) } else { None };
+        inside.filter_map(|(name, ..)| owner(name).and_then(mark)).collect()
+    }
+
     pub(super) fn put(&mut self, key: &Key, object: &Object) {
         let owner = match key {
             // Every endpoint of a sandbox wants it, and it bears nobody's mark.

@@ -181,6 +181,14 @@ pub fn get(name: &IfName) -> Request {
     Request::get(Message::GetLink(named(name, vec![without_statistics()])))
 }
 
+/// Asks for one link by its index.
+pub fn get_at(index: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![without_statistics()];
+    Request::get(Message::GetLink(message))
+}
+
 /// Asks for all links.
 pub fn get_all() -> Request {
     let mut message = LinkMessage::default();

@@ -71,6 +71,28 @@ fn all_refused(host: &Host, lines: &[&str], hostile: &[&[u8]]) {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn a_namespace_under_two_names() {
+    on_a_host(|host| {
+        host.ok("network create front --ipv6");
+        host.ok("network create back --ipv6");
+        let web = host.attached("web", "--network front");
+        let routes = || [web.stdout("ip route"), web.stdout("ip -6 route")].concat();
+        let defaults =
+            || routes().lines().filter(|line| line.starts_with("default")).map(str::to_owned).collect();
+        let first: Vec<String> = defaults();
+        let again = |network: &str| format!("attach again --netns {} --network {network}", web.path());
+        let outcome = host.refused(5, &again("front"));
+        assert!(outcome.stderr.contains("endpoint web/eth0"), "{outcome}");
+        host.refused(5, &format!("{} --ifname eth0", again("back")));
+        host.ok(&again("back"));
+        let now: Vec<String> = defaults();
+        assert_eq!((first.len(), &now), (2, &first));
+        host.ok("check");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn names() {
     on_a_host(|host| {
         let long = long();

@@ -15,6 +15,7 @@ mod port_12_conflicts;
 mod port_13_flows;
 mod port_8_exact;
 mod rel_21_detach;
+mod rel_22_ready;
 mod rel_23_healing;
 mod rel_23_inside;
 mod rel_25_storms;
