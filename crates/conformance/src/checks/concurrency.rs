@@ -2,6 +2,7 @@
 
 use super::{addresses, bridge, with};
 use crate::attachment::Attachment;
+use crate::call::request;
 use crate::check::Check;
 use crate::network::Network;
 use crate::stage::Stage;
@@ -45,6 +46,12 @@ pub const CHECKS: &[Check] = &[
         ("real life", "a DEL that is killed in the middle: the next DEL succeeds, and nothing is left"),
         killed_dels,
     ),
+    Check::custom(
+        "KILL-4",
+        ("real life", "a chain whose `portmap` is killed in the middle of ADD or DEL: DEL of the chain succeeds, and nothing is left"),
+        killed_portmaps,
+    )
+    .on(&["bridge", "host-local", "portmap"]),
     Check::custom(
         "KILL-3",
         ("real life", "after an ADD that was killed, another container's ADD works"),
@@ -143,8 +150,12 @@ fn time(act: impl FnOnce() -> Met) -> Met<Duration> {
 }
 
 /// Starts a call and kills it after a time; whether that came before its end.
-fn kill_after(stage: &Stage, (verb, attachment): (&str, &Attachment), after: Duration) -> bool {
-    let running = stage.call(verb, &config(), attachment).start();
+fn kill_after(stage: &Stage, call: (&str, &Attachment), after: Duration) -> bool {
+    kill(stage, (call.0, &config(), call.1), after)
+}
+
+fn kill(stage: &Stage, (verb, config, attachment): (&str, &Value, &Attachment), after: Duration) -> bool {
+    let running = stage.call(verb, config, attachment).start();
     thread::sleep(after);
     running.kill();
     running.wait().signal == Some(9)
@@ -198,6 +209,33 @@ fn next_after_kill(stage: &Stage) -> Met {
         killed += u32::from(kill_after(stage, ("ADD", &attachment), add * moment / MOMENTS));
         let (_, next) = stage.container(&format!("n{moment}"));
         of(&format!("moment {moment} of {MOMENTS}"), stage.add(&config(), &next).map(drop))?;
+    }
+    enough(killed)
+}
+
+fn killed_portmaps(stage: &Stage) -> Met {
+    let portmap = json!({"type": "portmap", "capabilities": {"portMappings": true}});
+    let ports =
+        |port: u32| json!({"portMappings": [{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]});
+    let both = Network::new(stage, ("1.0.0", "net"), &[bridge(), portmap.clone()]);
+    let first = Network::new(stage, ("1.0.0", "net"), &[bridge()]);
+    both.add(&stage.container("resident").1.offering(ports(7999)))?;
+    let rehearsal = stage.container("rehearsal").1.offering(ports(7998));
+    let mut last = json!({});
+    let add = time(|| both.add(&rehearsal).map(|result| last = result))?;
+    both.del(&rehearsal, Some(&last))?;
+    let (before, mut killed) = (stage.snapshot(), 0);
+    for moment in 1..=MOMENTS {
+        let attachment = stage.container(&format!("c{moment}")).1.offering(ports(8000 + moment));
+        let result = first.add(&attachment)?;
+        let config = request(("1.0.0", "net"), &portmap, &attachment, Some(&result));
+        killed += u32::from(kill(stage, ("ADD", &config, &attachment), add * moment / MOMENTS));
+        kill(stage, ("DEL", &config, &attachment), add * moment / MOMENTS);
+        both.del(&attachment, Some(&result))?;
+        of(
+            &format!("moment {moment} of {MOMENTS}"),
+            stage.unchanged(&before, "a killed ADD, a killed DEL, and DEL"),
+        )?;
     }
     enough(killed)
 }

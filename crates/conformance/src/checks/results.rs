@@ -67,6 +67,11 @@ pub const CHECKS: &[Check] = &[
         converts,
     )
     .on(&["portmap"]),
+    Check::custom(
+        "RESULT-15",
+        ("0.2.0", "a result without any address cannot be said in 0.1.0 and 0.2.0: it is an error, and nothing is made"),
+        unspeakable,
+    ),
 ];
 
 fn in_version(stage: &Stage, version: &str) -> Met<Value> {
@@ -128,6 +133,18 @@ fn interfaces<'r>(result: &'r Value, attachment: &Attachment, inside: bool) -> V
     let all = result["interfaces"].as_array().map(Vec::as_slice).unwrap_or_default();
     let is_inside = |interface: &&Value| interface["sandbox"].as_str() == Some(&attachment.netns);
     all.iter().filter(|interface| is_inside(interface) == inside).collect()
+}
+
+fn unspeakable(stage: &Stage) -> Met {
+    let (place, attachment) = stage.container("c1");
+    let config = with(&with(&bridge(), "cniVersion", &json!("0.2.0")), "ipam", &json!({}));
+    let config = with(&config, "isGateway", &json!(false));
+    stage.add(&with(&config, "cniVersion", &json!("1.0.0")), &stage.container("resident").1)?;
+    let before = stage.snapshot();
+    stage.run("ADD", &config, &attachment).refusal()?;
+    let links = place.stdout("ip -br link");
+    must(!links.contains("eth0"), || links)?;
+    stage.unchanged(&before, "an ADD whose result cannot be said")
 }
 
 fn interfaces_are_true(stage: &Stage) -> Met {
@@ -263,6 +280,21 @@ fn route_attributes(stage: &Stage) -> Met {
 }
 
 fn converts(stage: &Stage) -> Met {
+    from_old_to_new(stage)?;
+    let new = json!({
+        "cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "mac": "02:00:00:00:00:07", "sandbox": "/run/netns/c2"}],
+        "ips": [{"address": "10.88.0.7/24", "gateway": "10.88.0.1", "interface": 0}], "routes": [],
+    });
+    for (at, version) in ["0.3.0", "0.3.1", "0.4.0"].iter().enumerate() {
+        let config = json!({"cniVersion": version, "name": "net", "type": "portmap", "prevResult": new});
+        let result = of(version, stage.add(&config, &stage.container(&format!("d{at}")).1))?;
+        same("cniVersion", &result["cniVersion"], &json!(version))?;
+        same("ips[].version", &families(&result), &vec![json!("4")])?;
+    }
+    Ok(())
+}
+
+fn from_old_to_new(stage: &Stage) -> Met {
     let ips = json!([{"version": "4", "address": "10.88.0.7/24", "gateway": "10.88.0.1", "interface": 0}]);
     let interfaces = json!([{"name": "eth0", "mac": "02:00:00:00:00:07", "sandbox": "/run/netns/c1"}]);
     let old = json!({"cniVersion": "0.3.1", "interfaces": interfaces, "ips": ips, "routes": []});
