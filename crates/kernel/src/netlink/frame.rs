@@ -1,5 +1,6 @@
 //! The frames of a netlink datagram (`struct nlmsghdr`, linux/netlink.h).
 
+use super::attribute::{attributes, text};
 use crate::error::KernelError;
 
 /// `NLMSG_ERROR`: an acknowledgement or an error.
@@ -69,28 +70,15 @@ impl Frame<'_> {
             return None;
         }
         let skip = if self.kind == DONE { 4 } else { 4 + self.repeated()? };
-        let attributes = self.payload.get(skip..)?;
-        let text = attribute(attributes, ATTR_MSG)?;
-        Some(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
+        let behind = self.payload.get(skip..)?;
+        let (_, said) = attributes(behind).find(|(kind, _)| *kind == ATTR_MSG)?;
+        Some(text(said))
     }
 
     /// The length of the request's header, and of its payload where it is repeated.
     fn repeated(&self) -> Option<usize> {
         let length = u32::from_ne_bytes(*self.payload.get(4..)?.first_chunk()?) as usize;
         Some(if self.flags & CAPPED != 0 { HEADER } else { length.next_multiple_of(4) })
-    }
-}
-
-/// The value of the first attribute of a type.
-fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
-        let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk()?);
-        let value = bytes.get(4..length)?;
-        if kind == wanted {
-            return Some(value);
-        }
-        bytes = bytes.get(length.next_multiple_of(4)..)?;
     }
 }
 

@@ -7,8 +7,11 @@ use rustix::net::sockopt;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 
+/// A message of an answer: its type, and what follows its header.
+pub type Message = (u16, Vec<u8>);
+
 /// The answer to one request: the messages, or why it failed.
-pub type Answer = Result<Vec<(u16, Vec<u8>)>, KernelError>;
+pub type Answer = Result<Vec<Message>, KernelError>;
 
 /// A datagram of the kernel is never larger than this: it fills 32 KiB where a receiver shows room
 /// (`netlink_recvmsg`, af_netlink.c), and a single larger message is sent alone.
@@ -137,7 +140,7 @@ fn open(protocol: isize) -> std::io::Result<RawSocket> {
 /// A request whose answer is not complete.
 struct Pending {
     reply: Reply,
-    messages: Vec<(u16, Vec<u8>)>,
+    messages: Vec<Message>,
     outcome: Option<Result<(), KernelError>>,
 }
 

@@ -1,13 +1,18 @@
 //! Addresses of interfaces.
 
 use super::{Mode, PROTOCOL, Request};
+use crate::netlink::Message as Received;
+use crate::netlink::attribute::{attributes, ip, number_at};
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{
     AddressAttribute as Attribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
 };
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
+
+/// `IFA_PROTO` (linux/if_addr.h, since 5.18): who made an address.
+const IFA_PROTO: u16 = 11;
 
 /// Gives an interface an address. IPv6 addresses are usable at once: they were assigned by us, and nobody
 /// else may use them, so there are no duplicates to detect (`IFA_F_NODAD`).
@@ -66,25 +71,23 @@ pub struct Address {
 }
 
 /// Reads the addresses out of an answer.
-pub fn read(messages: &[Message]) -> Vec<Address> {
-    let address = |message: &Message| match message {
-        Message::NewAddress(address) => read_one(address),
-        _ => None,
-    };
-    messages.iter().filter_map(address).collect()
+pub fn read(messages: &[Received]) -> Vec<Address> {
+    let addresses = messages.iter().filter(|(kind, _)| *kind == libc::RTM_NEWADDR);
+    addresses.filter_map(|(_, payload)| read_one(payload)).collect()
 }
 
-fn read_one(message: &AddressMessage) -> Option<Address> {
+/// Reads a `struct ifaddrmsg` and what follows it.
+fn read_one(payload: &[u8]) -> Option<Address> {
+    let [_, prefix, ..] = *payload.first_chunk::<8>()?;
     let (mut local, mut address, mut ours) = (None, None, false);
-    for attribute in &message.attributes {
-        match attribute {
-            Attribute::Local(ip) => local = Some(*ip),
-            Attribute::Address(ip) => address = Some(*ip),
-            Attribute::Protocol(protocol) => ours = *protocol == AddressProtocol::Other(PROTOCOL),
+    for (kind, value) in attributes(&payload[8..]) {
+        match kind {
+            libc::IFA_LOCAL => local = ip(value),
+            libc::IFA_ADDRESS => address = ip(value),
+            IFA_PROTO => ours = value == [PROTOCOL],
             _ => {}
         }
     }
-    let ip = local.or(address).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    let net = IpNet::new(ip, message.header.prefix_len).ok()?;
-    Some(Address { index: message.header.index, net, ours })
+    let net = IpNet::new(local.or(address)?, prefix).ok()?;
+    Some(Address { index: number_at(payload, 4)?, net, ours })
 }

@@ -1,6 +1,8 @@
 //! Links: making bridges and pairs, their ports, and reading them back.
 
 use super::{GROUP, Mode, Request};
+use crate::netlink::Message as Received;
+use crate::netlink::attribute::{attributes, number, number_at, number16, text};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
@@ -247,59 +249,65 @@ pub struct BridgePort {
 }
 
 /// Reads the links out of an answer.
-pub fn read(messages: &[Message]) -> Vec<Link> {
-    let link = |message: &Message| match message {
-        Message::NewLink(link) => Some(read_one(link)),
-        _ => None,
-    };
-    messages.iter().filter_map(link).collect()
+pub fn read(messages: &[Received]) -> Vec<Link> {
+    let links = messages.iter().filter(|(kind, _)| *kind == libc::RTM_NEWLINK);
+    links.filter_map(|(_, payload)| read_one(payload)).collect()
 }
 
-fn read_one(message: &LinkMessage) -> Link {
-    let mut link = Link {
-        index: message.header.index,
-        up: message.header.flags.contains(LinkFlags::Up),
-        arp: !message.header.flags.contains(LinkFlags::Noarp),
-        ..Link::default()
-    };
-    message.attributes.iter().for_each(|attribute| read_attribute(&mut link, attribute));
-    link
+/// Reads a `struct ifinfomsg` and what follows it.
+fn read_one(payload: &[u8]) -> Option<Link> {
+    let flags = number_at(payload, 8)?;
+    let has = |flag: libc::c_int| flags & flag.cast_unsigned() != 0;
+    let (up, arp) = (has(libc::IFF_UP), !has(libc::IFF_NOARP));
+    let mut link = Link { index: number_at(payload, 4)?, up, arp, ..Link::default() };
+    attributes(payload.get(16..)?).for_each(|(kind, value)| read_attribute(&mut link, kind, value));
+    Some(link)
 }
 
-fn read_attribute(link: &mut Link, attribute: &Attribute) {
-    match attribute {
-        Attribute::IfName(name) => link.name.clone_from(name),
-        Attribute::Address(bytes) => link.mac = bytes.as_slice().try_into().ok(),
-        Attribute::Mtu(mtu) => link.mtu = *mtu,
-        Attribute::Controller(master) => link.master = Some(*master),
-        Attribute::Group(group) => link.group = *group,
-        Attribute::IfAlias(alias) => link.alias = Some(alias.clone()),
-        Attribute::Link(index) => link.peer_index = Some(*index),
-        Attribute::LinkNetNsId(id) => link.peer_netns = Some(*id),
-        Attribute::LinkInfo(info) => info.iter().for_each(|info| read_info(link, info)),
+fn read_attribute(link: &mut Link, kind: u16, value: &[u8]) {
+    match kind {
+        libc::IFLA_IFNAME => link.name = text(value),
+        libc::IFLA_ADDRESS => link.mac = value.try_into().ok(),
+        libc::IFLA_MTU => link.mtu = number(value).unwrap_or_default(),
+        libc::IFLA_MASTER => link.master = number(value),
+        libc::IFLA_GROUP => link.group = number(value).unwrap_or_default(),
+        libc::IFLA_IFALIAS => link.alias = Some(text(value)),
+        libc::IFLA_LINK => link.peer_index = number(value),
+        libc::IFLA_LINK_NETNSID => link.peer_netns = number(value).map(u32::cast_signed),
+        libc::IFLA_LINKINFO => attributes(value).for_each(|(kind, value)| read_info(link, kind, value)),
         _ => {}
     }
 }
 
-fn read_info(link: &mut Link, info: &LinkInfo) {
-    match info {
-        LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
-        LinkInfo::PortData(InfoPortData::BridgePort(port)) => link.port = Some(read_port(port)),
+fn read_info(link: &mut Link, kind: u16, value: &[u8]) {
+    match kind {
+        libc::IFLA_INFO_KIND => link.kind = Some(text(value)),
+        // What kind of port comes before what is told of it (`rtnl_link_slave_info_fill`).
+        libc::IFLA_INFO_SLAVE_KIND if text(value) == "bridge" => link.port = Some(BridgePort::default()),
+        libc::IFLA_INFO_SLAVE_DATA => link.port.iter_mut().for_each(|port| read_port(port, value)),
         _ => {}
     }
 }
 
-fn read_port(attributes: &[InfoBridgePort]) -> BridgePort {
-    let mut port = BridgePort::default();
-    for attribute in attributes {
-        match attribute {
-            InfoBridgePort::Learning(on) => port.learning = *on,
-            InfoBridgePort::UnicastFlood(on) => port.flood = *on,
-            InfoBridgePort::HairpinMode(on) => port.hairpin = *on,
-            InfoBridgePort::Isolated(on) => port.isolated = *on,
-            InfoBridgePort::GroupFwdMask(groups) => port.groups = *groups,
+fn read_port(port: &mut BridgePort, data: &[u8]) {
+    for (kind, value) in attributes(data) {
+        let on = value.first().is_some_and(|on| *on != 0);
+        match kind {
+            brport::LEARNING => port.learning = on,
+            brport::UNICAST_FLOOD => port.flood = on,
+            brport::MODE => port.hairpin = on,
+            brport::ISOLATED => port.isolated = on,
+            brport::GROUP_FWD_MASK => port.groups = number16(value).unwrap_or_default(),
             _ => {}
         }
     }
-    port
+}
+
+/// Attributes of a bridge's port (`IFLA_BRPORT_…`, linux/if_link.h).
+mod brport {
+    pub const MODE: u16 = 4;
+    pub const LEARNING: u16 = 8;
+    pub const UNICAST_FLOOD: u16 = 9;
+    pub const GROUP_FWD_MASK: u16 = 31;
+    pub const ISOLATED: u16 = 33;
 }

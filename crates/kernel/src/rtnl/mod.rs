@@ -1,5 +1,5 @@
-//! rtnetlink: links, addresses, routes, neighbours. Messages are encoded and decoded by
-//! `netlink-packet-route`; here is which ones we send, and what we read from what comes back.
+//! rtnetlink: links, addresses, routes, neighbours. Messages are encoded by `netlink-packet-route`; here is which
+//! ones we send, and what we read, attribute by attribute, of what comes back.
 
 pub mod address;
 pub mod link;
@@ -8,10 +8,10 @@ pub mod netconf;
 pub mod route;
 
 use crate::error::KernelError;
-use crate::netlink::{Reply, Socket};
+use crate::netlink::{Answer, Reply, Socket};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkDeserializable,
-    NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage as Message;
 
@@ -78,9 +78,6 @@ impl Request {
     }
 }
 
-/// What came back for one request.
-pub type Answer = Result<Vec<Message>, KernelError>;
-
 /// As many requests as one datagram carries: the kernel queues the answers to all of them before we read the
 /// first, and 212,992 bytes of socket buffer (`net.core.rmem_default`) hold about 270 acknowledgements, but only
 /// some 50 links. What does not fit is lost (`ENOBUFS`).
@@ -96,7 +93,7 @@ pub fn ask(socket: &mut Socket, requests: &[Request]) -> Result<Vec<Answer>, Ker
         let replies = numbers.clone().zip(chunk);
         let replies: Vec<Reply> =
             replies.map(|(number, request)| request.encode(number, number == last, &mut bytes)).collect();
-        answers.extend(socket.exchange_for(&bytes, numbers, &replies)?.into_iter().map(decode));
+        answers.extend(socket.exchange_for(&bytes, numbers, &replies)?);
     }
     Ok(answers)
 }
@@ -105,15 +102,4 @@ pub fn ask(socket: &mut Socket, requests: &[Request]) -> Result<Vec<Answer>, Ker
 pub fn ask_one(socket: &mut Socket, request: &Request) -> Answer {
     let mut answers = ask(socket, std::slice::from_ref(request))?;
     answers.pop().unwrap_or(Ok(Vec::new()))
-}
-
-fn decode(answer: crate::netlink::Answer) -> Answer {
-    answer?.iter().map(|(kind, payload)| decode_one(*kind, payload)).collect()
-}
-
-fn decode_one(kind: u16, payload: &[u8]) -> Result<Message, KernelError> {
-    let mut header = NetlinkHeader::default();
-    header.message_type = kind;
-    Message::deserialize(&header, payload)
-        .map_err(|_| KernelError::Malformed("a routing message that cannot be decoded"))
 }

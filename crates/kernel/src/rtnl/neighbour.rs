@@ -2,14 +2,19 @@
 
 use super::address::family;
 use super::{Mode, PROTOCOL, Request};
+use crate::netlink::Message as Received;
+use crate::netlink::attribute::{attributes, ip, number_at, number16};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute as Attribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+    NeighbourAttribute as Attribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::RouteProtocol;
 use qiao_core::Mac;
 use std::net::IpAddr;
+
+/// `NDA_PROTOCOL` (linux/neighbour.h, since 5.0): who made an entry.
+const NDA_PROTOCOL: u16 = 12;
 
 /// Writes down where `ip` is, for good: nobody is asked, nobody can answer for it, and the entry does not
 /// count against the limit of the collectable ones (`gc_thresh3`, 1024 for the whole kernel).
@@ -86,27 +91,24 @@ pub struct Neighbour {
 }
 
 /// Reads the neighbours out of an answer.
-pub fn read(messages: &[Message]) -> Vec<Neighbour> {
-    let neighbour = |message: &Message| match message {
-        Message::NewNeighbour(neighbour) => Some(read_one(neighbour)),
-        _ => None,
-    };
-    messages.iter().filter_map(neighbour).collect()
+pub fn read(messages: &[Received]) -> Vec<Neighbour> {
+    let neighbours = messages.iter().filter(|(kind, _)| *kind == libc::RTM_NEWNEIGH);
+    neighbours.filter_map(|(_, payload)| read_one(payload)).collect()
 }
 
-fn read_one(message: &NeighbourMessage) -> Neighbour {
-    let state = message.header.state;
-    let permanent = matches!(state, NeighbourState::Permanent | NeighbourState::Noarp);
+/// Reads a `struct ndmsg` and what follows it.
+fn read_one(payload: &[u8]) -> Option<Neighbour> {
+    let state = number16(payload.get(8..12)?)?;
+    let permanent = matches!(state, libc::NUD_PERMANENT | libc::NUD_NOARP);
     let mut neighbour =
-        Neighbour { index: message.header.ifindex, ip: None, mac: None, permanent, ours: false };
-    for attribute in &message.attributes {
-        match attribute {
-            Attribute::Destination(NeighbourAddress::Inet(ip)) => neighbour.ip = Some((*ip).into()),
-            Attribute::Destination(NeighbourAddress::Inet6(ip)) => neighbour.ip = Some((*ip).into()),
-            Attribute::LinkLayerAddress(bytes) => neighbour.mac = bytes.as_slice().try_into().ok(),
-            Attribute::Protocol(protocol) => neighbour.ours = *protocol == RouteProtocol::Other(PROTOCOL),
+        Neighbour { index: number_at(payload, 4)?, ip: None, mac: None, permanent, ours: false };
+    for (kind, value) in attributes(&payload[12..]) {
+        match kind {
+            libc::NDA_DST => neighbour.ip = ip(value),
+            libc::NDA_LLADDR => neighbour.mac = value.try_into().ok(),
+            NDA_PROTOCOL => neighbour.ours = value == [PROTOCOL],
             _ => {}
         }
     }
-    neighbour
+    Some(neighbour)
 }

@@ -3,6 +3,7 @@
 
 use crate::error::KernelError;
 use crate::netlink::Socket;
+use crate::netlink::attribute::{attributes, number};
 use qiao_core::subnet::Family;
 
 const RTM_GETNETCONF: u16 = 82;
@@ -41,14 +42,6 @@ fn message(number: u32, family: u8) -> Vec<u8> {
 }
 
 fn read(payload: &[u8]) -> Option<u32> {
-    let mut attributes = payload.get(4..)?;
-    loop {
-        let length = usize::from(u16::from_ne_bytes(*attributes.first_chunk()?));
-        let kind = u16::from_ne_bytes(*attributes.get(2..)?.first_chunk()?);
-        let value = attributes.get(4..length)?;
-        if kind == NETCONFA_FORWARDING {
-            return Some(u32::from_ne_bytes(*value.first_chunk()?));
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
+    let (_, value) = attributes(payload.get(4..)?).find(|(kind, _)| *kind == NETCONFA_FORWARDING)?;
+    number(value)
 }

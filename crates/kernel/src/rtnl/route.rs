@@ -2,17 +2,27 @@
 
 use super::address::family;
 use super::{Mode, PROTOCOL, Request};
+use crate::netlink::Message as Received;
+use crate::netlink::attribute::{attributes, ip, number, number_at};
 use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute as Attribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
-    RouteScope, RouteType,
+    RouteAttribute as Attribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use qiao_core::subnet::Family;
 use std::net::IpAddr;
 
 /// The table of local addresses (`RT_TABLE_LOCAL`).
 const TABLE_LOCAL: u32 = 255;
+/// Set by router advertisement (`RTPROT_RA`, linux/rtnetlink.h).
+const RTPROT_RA: u8 = 9;
+/// The gateway is on the link (`RTNH_F_ONLINK`, linux/rtnetlink.h).
+const RTNH_F_ONLINK: u32 = 4;
+/// Where a way's interface is in `struct rtnexthop`.
+const NEXT_HOP_INDEX: usize = 4;
+/// Kinds of routes that decide about packets to others.
+const FORWARDING: [u8; 5] =
+    [libc::RTN_UNICAST, libc::RTN_BLACKHOLE, libc::RTN_UNREACHABLE, libc::RTN_PROHIBIT, libc::RTN_THROW];
 
 /// Which way a route leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,60 +134,39 @@ pub struct Route {
 }
 
 /// Reads the routes out of an answer.
-pub fn read(messages: &[Message]) -> Vec<Route> {
-    let route = |message: &Message| match message {
-        Message::NewRoute(route) => read_one(route),
-        _ => None,
-    };
-    messages.iter().filter_map(route).collect()
+pub fn read(messages: &[Received]) -> Vec<Route> {
+    let routes = messages.iter().filter(|(kind, _)| *kind == libc::RTM_NEWROUTE);
+    routes.filter_map(|(_, payload)| read_one(payload)).collect()
 }
 
-fn read_one(message: &RouteMessage) -> Option<Route> {
-    let header = &message.header;
-    let of = if header.address_family == netlink_packet_route::AddressFamily::Inet {
-        Family::V4
-    } else {
-        Family::V6
-    };
+/// Reads a `struct rtmsg` and what follows it.
+fn read_one(payload: &[u8]) -> Option<Route> {
+    let [family, prefix, _, _, table, protocol, _, kind, ..] = *payload.first_chunk::<12>()?;
+    let of = if i32::from(family) == libc::AF_INET { Family::V4 } else { Family::V6 };
     let mut destination = of.address(0);
-    let (mut via, mut index, mut src, mut table) = (None, None, None, u32::from(header.table));
-    for attribute in &message.attributes {
-        match attribute {
-            Attribute::Destination(address) => destination = ip(address)?,
-            Attribute::Gateway(address) => via = ip(address),
-            Attribute::PrefSource(address) => src = ip(address),
-            Attribute::Oif(oif) => index = Some(*oif),
+    let (mut via, mut index, mut src, mut table) = (None, None, None, u32::from(table));
+    for (kind, value) in attributes(&payload[12..]) {
+        match kind {
+            libc::RTA_DST => destination = ip(value)?,
+            libc::RTA_GATEWAY => via = ip(value),
+            libc::RTA_OIF => index = number(value),
+            libc::RTA_PREFSRC => src = ip(value),
             // Of several ways the first stands for all: a default route over two uplinks is one, too.
-            Attribute::MultiPath(hops) => index = index.or(hops.first().map(|hop| hop.interface_index)),
-            Attribute::Table(number) => table = *number,
+            libc::RTA_MULTIPATH => index = index.or_else(|| number_at(value, NEXT_HOP_INDEX)),
+            libc::RTA_TABLE => table = number(value)?,
             _ => {}
         }
     }
-    let kinds = [
-        RouteType::Unicast,
-        RouteType::BlackHole,
-        RouteType::Unreachable,
-        RouteType::Prohibit,
-        RouteType::Throw,
-    ];
     Some(Route {
-        destination: IpNet::new(destination, header.destination_prefix_length).ok()?,
+        destination: IpNet::new(destination, prefix).ok()?,
         via,
         index,
-        onlink: header.flags.contains(RouteFlags::Onlink),
+        onlink: number_at(payload, 8)? & RTNH_F_ONLINK != 0,
         src,
         table,
-        local: header.kind == RouteType::Local,
-        forwards: kinds.contains(&header.kind) && table != TABLE_LOCAL,
-        advertised: header.protocol == RouteProtocol::Ra,
-        ours: header.protocol == RouteProtocol::Other(PROTOCOL),
+        local: kind == libc::RTN_LOCAL,
+        forwards: FORWARDING.contains(&kind) && table != TABLE_LOCAL,
+        advertised: protocol == RTPROT_RA,
+        ours: protocol == PROTOCOL,
     })
-}
-
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(ip) => Some((*ip).into()),
-        RouteAddress::Inet6(ip) => Some((*ip).into()),
-        _ => None,
-    }
 }
