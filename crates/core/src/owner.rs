@@ -90,9 +90,19 @@ impl fmt::Display for Owner {
 }
 
 /// FNV-1a, 64 bits, with a salt mixed in first: names derived from ids must be the same in every release.
-pub fn fnv(text: &str, salt: u64) -> u64 {
-    let seeded = salt.to_le_bytes().into_iter().chain(text.bytes());
-    seeded.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+pub const fn fnv(text: &str, salt: u64) -> u64 {
+    let hash = fnv_more(0xcbf2_9ce4_8422_2325, &salt.to_le_bytes());
+    fnv_more(hash, text.as_bytes())
+}
+
+const fn fnv_more(mut hash: u64, bytes: &[u8]) -> u64 {
+    // A constant function has no iterators.
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    hash
 }
 
 #[cfg(test)]

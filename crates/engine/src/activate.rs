@@ -85,7 +85,7 @@ pub(crate) fn host_state(active: &Active, saved: &Saved) -> State {
         advertised: advertised.collect(),
         forward: forward.into_iter().collect(),
         saved: saved.map(),
-        ruleset: *qiao_core::render::DIGEST,
+        ruleset: qiao_core::render::DIGEST,
     };
     let mut state = driver::host(&needs);
     state.extend(restored(unused.into_iter()));

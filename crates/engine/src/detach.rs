@@ -54,7 +54,8 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Detaches one endpoint.
     pub fn detach_one(&mut self, endpoint: &Endpoint) -> Result<Plan, EngineError> {
-        self.txn.changes()?.detach(endpoint, &self.txn.endpoints_dir()?)?; // the journal: one rename
+        let endpoints = self.txn.endpoints_dir()?;
+        self.txn.changes()?.detach(endpoint, &endpoints)?; // the journal: one rename
         self.finish_detach(endpoint)
     }
 

@@ -98,7 +98,11 @@ impl<K: Kernel> Session<'_, K> {
         active.iter().for_each(|(name, activation)| essence.extend(activation.essence(name)));
         let observed = self.kernel.observe(&essence, &Places::new())?;
         let (plan, _) = diff_all(&observed, &essence);
-        Ok(!plan.is_empty() || self.kernel.loopback_trouble()?.is_some())
+        let broken = !plan.is_empty() || self.kernel.loopback_trouble()?.is_some();
+        if !broken {
+            self.seen = essence;
+        }
+        Ok(broken)
     }
 
     /// Brings the kernel to what must be: the rules first, since without them no port may be up, then each

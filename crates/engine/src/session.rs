@@ -19,6 +19,8 @@ pub(crate) struct Session<'e, K> {
     pub stuck: Vec<Stuck>,
     /// Whether nothing must be touched: what would be done first is noted for the user.
     pub looks_only: bool,
+    /// What was seen to be as it must be since the lock is held: it need not be looked at again.
+    pub seen: State,
 }
 
 impl<'e, K: Kernel> Session<'e, K> {
@@ -55,7 +57,7 @@ impl<'e, K: Kernel> Session<'e, K> {
         let txn = store.begin()?;
         kernel.trust(txn.generation()?);
         kernel.expect_freeing(txn.deleted_within(FREED));
-        Ok(Self { kernel, txn, settings, stuck: Vec::new(), looks_only: false })
+        Ok(Self { kernel, txn, settings, stuck: Vec::new(), looks_only: false, seen: State::default() })
     }
 
     /// What must exist for an endpoint with these settings.
@@ -75,8 +77,9 @@ impl<'e, K: Kernel> Session<'e, K> {
 
     /// The same for looking whether anything is missing.
     pub fn missing(&mut self, wanted: &State, places: &Places) -> Result<Plan, EngineError> {
-        let observed = self.kernel.observe(wanted, places)?;
-        Ok(diff(&observed, wanted)?)
+        let unseen = wanted.part(|key, object| self.seen.get(key) != Some(object));
+        let observed = self.kernel.observe(&unseen, places)?;
+        Ok(diff(&observed, &unseen)?)
     }
 
     /// A plan that makes the rule set anew although networks are in use: somebody flushed it since it was mended,
@@ -105,7 +108,10 @@ impl<'e, K: Kernel> Session<'e, K> {
     /// Does something, and once more if somebody else changed meanwhile what it was about: it looks again.
     pub fn twice<T>(&mut self, act: impl Fn(&mut Self) -> Result<T, EngineError>) -> Result<T, EngineError> {
         match act(self) {
-            Err(error) if is_race(&error) => act(self),
+            Err(error) if is_race(&error) => {
+                self.seen = State::default();
+                act(self)
+            }
             result => result,
         }
     }

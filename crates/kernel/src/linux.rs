@@ -51,6 +51,8 @@ pub(crate) struct Sandbox {
     pub indices: BTreeMap<String, u32>,
     /// The host's ends of our pairs in it, by index.
     pub ends: Vec<u32>,
+    /// The same for whoever looks next: once, for they change.
+    fresh: Option<Vec<Link>>,
 }
 
 impl Linux {
@@ -129,8 +131,16 @@ impl Sandbox {
         let links = link::read(&ask_one(&mut rtnl, &link::get_all())?);
         let ends =
             links.iter().filter(|link| link.group == GROUP).filter_map(|link| link.peer_index).collect();
-        let indices = links.into_iter().map(|link| (link.name, link.index)).collect();
-        Ok(Self { handle, rtnl, interfaces, indices, ends })
+        let indices = links.iter().map(|link| (link.name.clone(), link.index)).collect();
+        Ok(Self { handle, rtnl, interfaces, indices, ends, fresh: Some(links) })
+    }
+
+    /// Its links. Those found on opening it a moment ago serve once.
+    pub fn links(&mut self) -> Result<Vec<Link>, KernelError> {
+        match self.fresh.take() {
+            Some(links) => Ok(links),
+            None => Ok(link::read(&ask_one(&mut self.rtnl, &link::get_all())?)),
+        }
     }
 
     /// The index of a link. That of a new one is asked for: the kernel heeds a wish for the index of a veth's
@@ -160,6 +170,7 @@ impl Kernel for Linux {
     }
 
     fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), ApplyError> {
+        self.sandboxes.values_mut().for_each(|sandbox| sandbox.fresh = None);
         apply::apply(self, plan, places)
     }
 

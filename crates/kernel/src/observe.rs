@@ -4,8 +4,8 @@ mod sandbox;
 
 use crate::error::KernelError;
 use crate::kernel::Places;
-use crate::linux::Linux;
-use crate::netlink::Answer;
+use crate::linux::{Linux, Sandbox};
+use crate::netlink::{Answer, Socket};
 use crate::nft::{self, Damage};
 use crate::rtnl::link::{BRIDGE_GROUPS, Link};
 use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route};
@@ -300,7 +300,7 @@ fn elements(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Resul
             Damage::None => observed.insert(
                 Key::Ruleset,
                 Ownership::Marked(object.owner.clone()),
-                Value::Ruleset(*qiao_core::render::DIGEST),
+                Value::Ruleset(qiao_core::render::DIGEST),
             ),
             Damage::Absent => return Ok(()),
             Damage::Some => {
@@ -382,7 +382,7 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
             observed.insert(
                 Key::Ruleset,
                 Ownership::Marked(Owner::Host),
-                Value::Ruleset(*qiao_core::render::DIGEST),
+                Value::Ruleset(qiao_core::render::DIGEST),
             );
             nft::survey(&mut linux.nft, &mut observed)?;
         }

@@ -7,6 +7,7 @@ use qiao_core::port::{HostAddr, Listen, PortRange, Protocol, Publish};
 use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, Mac, NetworkName};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 /// A lease whose device is still on its way out is marked with this and the device's name.
 const LEAVING: char = '~';
@@ -45,13 +46,13 @@ impl Claims<'_> {
     }
 
     /// The directory of a kind of claims, if there are any. Looking and giving back need no room on the disk.
-    fn of(&self, kind: &str, of: &str) -> Result<Option<Dir>, StoreError> {
-        self.0.sub(kind)?.map_or(Ok(None), |dir| dir.sub(of))
+    fn of(&self, kind: &str, of: &str) -> Result<Option<Rc<Dir>>, StoreError> {
+        self.0.keep(kind)?.map_or(Ok(None), |dir| dir.keep(of))
     }
 
     /// The same, made where it is missing.
-    fn ensure(&self, kind: &str, of: &str) -> Result<Dir, StoreError> {
-        self.0.ensure(kind)?.ensure(of)
+    fn ensure(&self, kind: &str, of: &str) -> Result<Rc<Dir>, StoreError> {
+        self.0.keep_ensured(kind)?.keep_ensured(of)
     }
 
     /// Claims everything an endpoint has. The caller has looked that it is free; should something not be
@@ -110,13 +111,13 @@ impl Claims<'_> {
 
     fn take_port(&self, publish: &Publish, key: &str) -> Result<bool, StoreError> {
         for piece in publish.pieces() {
-            let (dir, name) = match place(piece.listen) {
+            let taken = match place(piece.listen) {
                 Place::Port(port, name) => {
-                    (self.ensure("ports", piece.listen.protocol.as_str())?.ensure(&port)?, name)
+                    self.ensure("ports", piece.listen.protocol.as_str())?.claim_below(&port, &name, key)?
                 }
-                Place::Range(name) => (self.0.ensure("ranges")?, name),
+                Place::Range(name) => self.0.keep_ensured("ranges")?.claim(&name, key)?,
             };
-            if !dir.claim(&name, key)? {
+            if !taken {
                 return Ok(false);
             }
         }
@@ -127,11 +128,11 @@ impl Claims<'_> {
         for listen in publish.pieces().into_iter().map(|piece| piece.listen) {
             match place(listen) {
                 Place::Range(name) => {
-                    self.0.sub("ranges")?.map_or(Ok(()), |ranges| give(&ranges, &name, key))?;
+                    self.0.keep("ranges")?.map_or(Ok(()), |ranges| give(&ranges, &name, key))?;
                 }
                 Place::Port(port, name) => {
                     let Some(ports) = self.of("ports", listen.protocol.as_str())? else { continue };
-                    ports.sub(&port)?.map_or(Ok(()), |dir| give(&dir, &name, key))?;
+                    give(&ports, &format!("{port}/{name}"), key)?;
                     ports.remove_dir(&port)?;
                 }
             }
@@ -167,7 +168,7 @@ impl Claims<'_> {
     }
 
     fn ranges(&self) -> Result<Vec<Binding>, StoreError> {
-        let Some(dir) = self.0.sub("ranges")? else { return Ok(Vec::new()) };
+        let Some(dir) = self.0.keep("ranges")? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for name in dir.names()? {
             let Some(listen) = parse_range(&name) else { continue };
@@ -179,7 +180,7 @@ impl Claims<'_> {
 
 /// The leases of one network; none where there never were any.
 #[derive(Debug)]
-pub struct Leases(Option<Dir>);
+pub struct Leases(Option<Rc<Dir>>);
 
 impl Leases {
     /// Who has an address.

@@ -2,10 +2,13 @@
 
 use crate::error::StoreError;
 use crate::steps::{self, Needs};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
+use std::rc::Rc;
 
 const DIR_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -15,6 +18,8 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 pub struct Dir {
     fd: OwnedFd,
     path: String,
+    /// Directories in this one that are kept open.
+    kept: RefCell<BTreeMap<String, Rc<Dir>>>,
 }
 
 /// Whether a file must survive a loss of power.
@@ -29,17 +34,31 @@ pub enum Durability {
 impl Dir {
     /// Opens `path`, making it and what is above it where it is missing. It must belong to us alone.
     pub fn open_root(path: &str) -> Result<Self, StoreError> {
-        match open_dir(rustix::fs::CWD, path) {
-            Err(Errno::NOENT) => make_all(path).map_err(StoreError::io(format!("create {path}")))?,
+        if let Some(dir) = Self::open_existing(path)? {
+            return Ok(dir);
+        }
+        make_all(path).map_err(StoreError::io(format!("create {path}")))?;
+        let gone = || StoreError::io(format!("open {path}"))(Errno::NOENT);
+        Self::open_existing(path)?.ok_or_else(gone)
+    }
+
+    /// Opens `path`; none where there is none. It must belong to us alone.
+    pub fn open_existing(path: &str) -> Result<Option<Self>, StoreError> {
+        let fd = match open_dir(rustix::fs::CWD, path) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::NOTDIR) => {
                 return Err(StoreError::Unsafe { path: path.into(), why: "is not a directory".into() });
             }
-            _ => {}
-        }
-        let fd = open_dir(rustix::fs::CWD, path).map_err(StoreError::io(format!("open {path}")))?;
-        let dir = Self { fd, path: path.to_owned() };
+            Err(error) => return Err(StoreError::io(format!("open {path}"))(error)),
+        };
+        let dir = Self::new(fd, path.to_owned());
         dir.check_owner()?;
-        Ok(dir)
+        Ok(Some(dir))
+    }
+
+    fn new(fd: OwnedFd, path: String) -> Self {
+        Self { fd, path, kept: RefCell::default() }
     }
 
     fn check_owner(&self) -> Result<(), StoreError> {
@@ -65,7 +84,7 @@ impl Dir {
     /// Opens a directory in this one; none where there is none.
     pub fn sub(&self, name: &str) -> Result<Option<Dir>, StoreError> {
         match open_dir(&self.fd, name) {
-            Ok(fd) => Ok(Some(Dir { fd, path: self.join(name) })),
+            Ok(fd) => Ok(Some(Dir::new(fd, self.join(name)))),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(StoreError::io(format!("open {}", self.join(name)))(error)),
         }
@@ -82,7 +101,34 @@ impl Dir {
             Err(error) => return Err(StoreError::io(format!("create {}", self.join(name)))(error)),
         }
         let fd = open_dir(&self.fd, name).map_err(StoreError::io(format!("open {}", self.join(name))))?;
-        Ok(Dir { fd, path: self.join(name) })
+        Ok(Dir::new(fd, self.join(name)))
+    }
+
+    /// The same as `sub`, kept open: for the few directories that a command needs again and again.
+    pub fn keep(&self, name: &str) -> Result<Option<Rc<Dir>>, StoreError> {
+        if let Some(known) = self.kept.borrow().get(name) {
+            return Ok(Some(known.clone()));
+        }
+        Ok(self.sub(name)?.map(|dir| self.kept_as(name, dir)))
+    }
+
+    /// The same as `ensure`, kept open.
+    pub fn keep_ensured(&self, name: &str) -> Result<Rc<Dir>, StoreError> {
+        match self.keep(name)? {
+            Some(dir) => Ok(dir),
+            None => Ok(self.kept_as(name, self.ensure(name)?)),
+        }
+    }
+
+    fn kept_as(&self, name: &str, dir: Dir) -> Rc<Dir> {
+        let dir = Rc::new(dir);
+        self.kept.borrow_mut().insert(name.to_owned(), dir.clone());
+        dir
+    }
+
+    /// Closes what was kept open: who has not the lock does not know what others remove.
+    pub fn close_kept(&self) {
+        self.kept.take();
     }
 
     /// Reads a file; none where there is none. What is no file reads as an empty one: it makes no sense either.
@@ -94,12 +140,10 @@ impl Dir {
             Err(Errno::LOOP | Errno::NXIO) => return Ok(Some(Vec::new())),
             Err(error) => return Err(StoreError::io(format!("open {}", self.join(name)))(error)),
         };
-        let mut bytes = Vec::new();
-        match std::io::Read::read_to_end(&mut std::fs::File::from(fd), &mut bytes) {
-            Err(error) if error.kind() != std::io::ErrorKind::IsADirectory => {
-                Err(StoreError::io(format!("read {}", self.join(name)))(error))
-            }
-            _ => Ok(Some(bytes)),
+        match read_all(&fd) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Errno::ISDIR) => Ok(Some(Vec::new())),
+            Err(error) => Err(StoreError::io(format!("read {}", self.join(name)))(error)),
         }
     }
 
@@ -175,6 +219,7 @@ impl Dir {
     /// Removes a directory with all that is in it, if there is one.
     pub fn remove_tree(&self, name: &str) -> Result<(), StoreError> {
         let path = self.join(name);
+        self.kept.borrow_mut().remove(name);
         let done =
             steps::pass(Needs::Nothing).map_err(Into::into).and_then(|()| std::fs::remove_dir_all(&path));
         match done {
@@ -182,6 +227,15 @@ impl Dir {
                 Err(StoreError::io(format!("remove {path}"))(error))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Makes a claim in a directory of this one, and the directory where it is missing.
+    pub fn claim_below(&self, below: &str, name: &str, owner: &str) -> Result<bool, StoreError> {
+        let made = steps::pass(Needs::Room).and_then(|()| rustix::fs::mkdirat(&self.fd, below, DIR_MODE));
+        match made {
+            Ok(()) | Err(Errno::EXIST) => self.claim(&format!("{below}/{name}"), owner),
+            Err(error) => Err(StoreError::io(format!("create {}", self.join(below)))(error)),
         }
     }
 
@@ -209,6 +263,11 @@ impl Dir {
             Err(Errno::NOENT | Errno::INVAL) => Ok(None),
             Err(error) => Err(StoreError::io(format!("read {}", self.join(name)))(error)),
         }
+    }
+
+    /// Whether there is anything of this name.
+    pub fn has(&self, name: &str) -> bool {
+        rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// How long ago a claim was made; none where there is none.
@@ -264,9 +323,28 @@ impl Dir {
     }
 }
 
-fn open_dir(at: impl rustix::fd::AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn open_dir(at: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(at, name, flags, Mode::empty())
+}
+
+/// Reads a file to its end. Records are small: most are read at once, without asking for the size first.
+fn read_all(fd: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    loop {
+        match rustix::io::read(fd, rustix::buffer::spare_capacity(&mut bytes)) {
+            Ok(0) => return Ok(bytes),
+            Ok(_) => bytes.reserve(4096),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn make_all(path: &str) -> std::io::Result<()> {

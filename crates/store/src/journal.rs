@@ -5,6 +5,7 @@ use crate::error::StoreError;
 use crate::record::{self, Read};
 use qiao_core::{Endpoint, Network, Plan};
 use serde::{Deserialize, Serialize};
+use std::rc::Rc;
 
 /// An endpoint's record: the endpoint, and the plan that made it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +97,7 @@ impl Pending {
 
 /// The files of changes that have begun.
 #[derive(Debug)]
-pub struct Changes(pub(crate) Dir);
+pub struct Changes(pub(crate) Rc<Dir>);
 
 const ATTACH: &str = "attach";
 const DETACH: &str = "detach";

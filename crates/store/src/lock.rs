@@ -12,15 +12,15 @@ pub struct Lock(#[allow(dead_code, reason = "closing the descriptor releases the
 impl Lock {
     /// Waits for the lock.
     pub fn take(run: &Dir) -> Result<Self, StoreError> {
-        let path = format!("{}/lock", run.path());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::open(&*path, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(StoreError::io(format!("open {path}")))?;
+        let act = |act: &str| format!("{act} {}/lock", run.path());
+        let fd = rustix::fs::openat(run, "lock", flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|error| StoreError::io(act("open"))(error))?;
         loop {
             match rustix::fs::flock(&fd, FlockOperation::LockExclusive) {
                 Ok(()) => return Ok(Self(fd)),
                 Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(StoreError::io(format!("lock {path}"))(error)),
+                Err(error) => return Err(StoreError::io(act("lock"))(error)),
             }
         }
     }

@@ -34,6 +34,8 @@ const GENERATION: &str = "generation";
 const BOOT: &str = "boot";
 const DELETED: &str = "deleted";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// A UUID and a line's end.
+const BOOT_ID_LEN: usize = 37;
 /// What a new boot discards.
 const OF_A_BOOT: [&str; 10] = [
     "active",
@@ -50,7 +52,7 @@ const OF_A_BOOT: [&str; 10] = [
 
 /// Discards what another boot left: its containers are gone, so their leases must be.
 pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
-    let now = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
+    let now = boot_id();
     let then = run.claimant(BOOT)?;
     if then.as_deref() == Some(now.trim()) {
         return Ok(());
@@ -63,6 +65,13 @@ pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
         run.remove(ACTIVE)?;
     }
     run.reclaim(BOOT, now.trim())
+}
+
+/// This boot's id; nothing where it cannot be known.
+fn boot_id() -> String {
+    let mut bytes = [0; BOOT_ID_LEN];
+    let length = std::fs::File::open(BOOT_ID).and_then(|mut file| std::io::Read::read(&mut file, &mut bytes));
+    String::from_utf8_lossy(&bytes[..length.unwrap_or_default()]).into_owned()
 }
 
 /// Notes how the host was before us; an empty note removes it.
@@ -103,7 +112,7 @@ pub fn set_active(run: &Dir, active: &Active) -> Result<(), StoreError> {
 
 /// The directory of a sandbox's endpoints, if it has any.
 pub fn sandbox_dir(run: &Dir, sandbox: &SandboxName) -> Result<Option<Dir>, StoreError> {
-    match run.sub("endpoints")? {
+    match run.keep("endpoints")? {
         Some(dir) => dir.sub(sandbox.as_str()),
         None => Ok(None),
     }

@@ -9,7 +9,8 @@ use crate::record::{self, Read};
 use crate::runtime::{self, Saved};
 use qiao_core::driver::Active;
 use qiao_core::{Endpoint, Network, NetworkName, SandboxName};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Where an engine keeps its files.
@@ -32,6 +33,8 @@ impl Default for Paths {
 pub struct Store {
     paths: Paths,
     run: Dir,
+    /// What survives a reboot, once it was needed.
+    state: OnceCell<Dir>,
     notes: RefCell<Vec<String>>,
 }
 
@@ -39,7 +42,7 @@ impl Store {
     /// Opens the store, making its directories where they are missing.
     pub fn open(paths: &Paths) -> Result<Self, StoreError> {
         let run = Dir::open_root(&paths.run)?;
-        Ok(Self { paths: paths.clone(), run, notes: RefCell::default() })
+        Ok(Self { paths: paths.clone(), run, state: OnceCell::new(), notes: RefCell::default() })
     }
 
     /// Where the files are.
@@ -55,6 +58,7 @@ impl Store {
     /// Waits for the lock: from here on nobody else changes anything.
     pub fn begin(&self) -> Result<Txn<'_>, StoreError> {
         let lock = Lock::take(&self.run)?;
+        self.run.close_kept();
         runtime::check_boot(&self.run)?;
         Ok(Txn { store: self, active: RefCell::default(), saved: RefCell::default(), _lock: lock })
     }
@@ -78,12 +82,18 @@ impl Store {
         }
     }
 
+    /// Whether there is a network of this name.
+    pub fn has_network(&self, name: &NetworkName) -> Result<bool, StoreError> {
+        Ok(self.networks_dir()?.is_some_and(|dir| dir.has(&format!("{name}.json"))))
+    }
+
     /// The directory of the networks; none where none was ever created.
-    fn networks_dir(&self) -> Result<Option<Dir>, StoreError> {
-        if !std::path::Path::new(&self.paths.state).exists() {
-            return Ok(None);
+    fn networks_dir(&self) -> Result<Option<Rc<Dir>>, StoreError> {
+        if self.state.get().is_none() {
+            let Some(dir) = Dir::open_existing(&self.paths.state)? else { return Ok(None) };
+            let _ = self.state.set(dir);
         }
-        Dir::open_root(&self.paths.state)?.sub("networks")
+        self.state.get().map_or(Ok(None), |state| state.keep("networks"))
     }
 
     fn good_network(&self, dir: &Dir, file: &str) -> Result<Option<Network>, StoreError> {
@@ -162,7 +172,7 @@ impl Store {
 
     /// All endpoints, by sandbox.
     pub fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
-        let Some(dir) = self.run.sub("endpoints")? else { return Ok(Vec::new()) };
+        let Some(dir) = self.run.keep("endpoints")? else { return Ok(Vec::new()) };
         let mut names: Vec<_> =
             dir.names()?.into_iter().filter_map(|name| SandboxName::new(&name).ok()).collect();
         names.sort();
@@ -214,7 +224,7 @@ impl std::ops::Deref for Txn<'_> {
 impl Txn<'_> {
     /// The changes that have begun and not ended.
     pub fn changes(&self) -> Result<Changes, StoreError> {
-        self.run.ensure("pending").map(Changes)
+        self.run.keep_ensured("pending").map(Changes)
     }
 
     /// Sets a change aside that makes no sense.
@@ -232,8 +242,8 @@ impl Txn<'_> {
     }
 
     /// The directory of all endpoints.
-    pub fn endpoints_dir(&self) -> Result<Dir, StoreError> {
-        self.run.ensure("endpoints")
+    pub fn endpoints_dir(&self) -> Result<Rc<Dir>, StoreError> {
+        self.run.keep_ensured("endpoints")
     }
 
     /// Writes an endpoint's record over.
@@ -274,7 +284,7 @@ impl Txn<'_> {
     /// Forgets what a network gave out.
     pub fn forget_claims(&self, network: &NetworkName) -> Result<(), StoreError> {
         for kind in ["leases", "macs"] {
-            self.run.sub(kind)?.map_or(Ok(()), |dir| dir.remove_tree(network.as_str()))?;
+            self.run.keep(kind)?.map_or(Ok(()), |dir| dir.remove_tree(network.as_str()))?;
         }
         Ok(())
     }

@@ -115,7 +115,7 @@ fn network_name(
     given: Option<&NetworkName>,
 ) -> Result<Option<NetworkName>, EngineError> {
     let Some(name) = given else { return Ok(None) };
-    if engine.store().network(name)?.is_some() {
+    if engine.store().has_network(name)? {
         return Ok(Some(name.clone()));
     }
     Ok(Some(engine.find_network(name.as_str())?.name))

@@ -21,7 +21,7 @@ pub fn version(app: &App) -> Done {
 }
 
 fn digest() -> String {
-    format!("{:08x}", *render::DIGEST)
+    format!("{:08x}", render::DIGEST)
 }
 
 /// What this qiao is, and what it found.

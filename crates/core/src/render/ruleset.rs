@@ -1,13 +1,12 @@
 //! The constant rule set as text, and the digest by which it is recognised.
 
 use crate::owner::fnv;
-use std::sync::LazyLock;
 
 /// The rule set in nft's words (nft 1.0.8 or later reads all of it).
 pub const RULESET: &str = include_str!("ruleset.nft");
 
 /// The rule set's digest: another rule set has another one.
-pub static DIGEST: LazyLock<u32> = LazyLock::new(|| fnv(RULESET, 0) as u32);
+pub const DIGEST: u32 = fnv(RULESET, 0) as u32;
 
 /// The rule set without its heading.
 pub fn ruleset() -> &'static str {

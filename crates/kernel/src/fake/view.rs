@@ -80,7 +80,7 @@ impl World {
 
     /// Whether the rule set is there and as it must be.
     pub(super) fn is_whole(&self) -> bool {
-        let whole = Value::Ruleset(*qiao_core::render::DIGEST);
+        let whole = Value::Ruleset(qiao_core::render::DIGEST);
         self.objects.get(&Key::Ruleset).is_some_and(|found| found.value == whole)
     }
 

@@ -3,9 +3,10 @@
 use super::Links;
 use crate::error::KernelError;
 use crate::kernel::Places;
-use crate::linux::Linux;
+use crate::linux::{Linux, Sandbox};
+use crate::netlink::Socket;
 use crate::rtnl::link::Link;
-use crate::rtnl::{GROUP, address, ask_one, link, neighbour, route};
+use crate::rtnl::{GROUP, address, ask_one, neighbour, route};
 use qiao_core::plan::{Key, Observed, Ownership, State, Value};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, SandboxName};
@@ -23,10 +24,10 @@ pub fn observe(
         let Some(sandbox) = places.get(name).map(|netns| linux.sandbox(netns)).transpose()?.flatten() else {
             continue;
         };
-        let neighbours = wanted.keys().any(|key| matches!(key, Key::SandboxNeighbour(..)));
-        let view = View::read(&mut sandbox.rtnl, neighbours)?;
+        let asked: Vec<_> = wanted.iter().filter(|(key, _)| key.sandbox() == Some(name)).collect();
+        let view = View::read(sandbox, &asked.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
         stray_ends(&view, wanted, (name, links), observed);
-        for (key, object) in wanted.iter().filter(|(key, _)| key.sandbox() == Some(name)) {
+        for (key, object) in asked {
             if let Some((owner, value)) = view.find(key) {
                 observed.insert(
                     key.clone(),
@@ -63,6 +64,7 @@ fn is_pair(host: &Link, end: &Link) -> bool {
 }
 
 /// What there is in a sandbox.
+#[derive(Default)]
 struct View {
     links: BTreeMap<String, Link>,
     addresses: Vec<address::Address>,
@@ -71,24 +73,27 @@ struct View {
 }
 
 impl View {
-    fn read(socket: &mut crate::netlink::Socket, with_neighbours: bool) -> Result<Self, KernelError> {
-        let neighbours = match with_neighbours {
-            true => neighbour::read(&ask_one(socket, &neighbour::get_all())?),
-            false => Vec::new(),
-        };
-        let links = link::read(&ask_one(socket, &link::get_all())?);
-        let mut routes = route::read(&ask_one(socket, &route::get_all(Family::V4))?);
-        routes.extend(
-            ask_one(socket, &route::get_all(Family::V6))
-                .map(|messages| route::read(&messages))
-                .unwrap_or_default(),
-        );
-        Ok(Self {
-            links: links.into_iter().map(|link| (link.name.clone(), link)).collect(),
-            addresses: address::read(&ask_one(socket, &address::get_all(0))?),
-            routes,
-            neighbours,
-        })
+    /// Reads what the wanted objects are about. With nothing but a loopback interface there are no addresses,
+    /// routes and neighbours to look for.
+    fn read(sandbox: &mut Sandbox, wanted: &[&Key]) -> Result<Self, KernelError> {
+        let links = sandbox.links()?.into_iter().map(|link| (link.name.clone(), link));
+        let mut view = Self { links: links.collect(), ..Self::default() };
+        if view.links.keys().all(|name| name == "lo") {
+            return Ok(view);
+        }
+        let wants = |of: fn(&Key) -> bool| wanted.iter().any(|key| of(key));
+        if wants(|key| matches!(key, Key::SandboxAddress(..))) {
+            view.addresses = address::read(&ask_one(&mut sandbox.rtnl, &address::get_all(0))?);
+        }
+        if wants(|key| matches!(key, Key::SandboxNeighbour(..))) {
+            view.neighbours = neighbour::read(&ask_one(&mut sandbox.rtnl, &neighbour::get_all())?);
+        }
+        for family in [Family::V4, Family::V6] {
+            if wanted.iter().any(|key| matches!(key, Key::Route(_, net) if Family::of(net.addr()) == family)) {
+                view.routes.extend(routes(&mut sandbox.rtnl, family)?);
+            }
+        }
+        Ok(view)
     }
 
     fn find(&self, key: &Key) -> Option<(Option<Ownership>, Value)> {
@@ -124,6 +129,15 @@ impl View {
         let dev = IfName::new(&link.name).ok()?;
         let value = Value::Route { dev, via: route.via, onlink: route.onlink, src: route.src };
         Some(((!route.ours).then_some(Ownership::Foreign), value))
+    }
+}
+
+/// The routes of a family; none where the kernel lacks it.
+fn routes(socket: &mut Socket, family: Family) -> Result<Vec<route::Route>, KernelError> {
+    match ask_one(socket, &route::get_all(family)) {
+        Ok(messages) => Ok(route::read(&messages)),
+        Err(_) if family == Family::V6 => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

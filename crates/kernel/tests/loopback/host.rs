@@ -263,7 +263,7 @@ pub fn end(linux: &mut Linux) {
     reach(linux, &state(&[]));
     linux.trust(None); // else it believes that the rules stand
     let mut rules = State::default();
-    rules.insert(Key::Ruleset, &Owner::Host, Value::Ruleset(*qiao_core::render::DIGEST));
+    rules.insert(Key::Ruleset, &Owner::Host, Value::Ruleset(qiao_core::render::DIGEST));
     let plan = diff(&linux.observe(&rules, &Places::new()).unwrap(), &rules).unwrap();
     linux.apply(&plan, &Places::new()).unwrap();
     let plan = diff(&linux.observe(&rules, &Places::new()).unwrap(), &State::default()).unwrap();

@@ -14,7 +14,7 @@ use qiao_kernel::{Kernel, Linux, Places};
 /// The rule set alone.
 pub fn ruleset() -> State {
     let mut state = State::default();
-    state.insert(Key::Ruleset, &Owner::Host, Value::Ruleset(*DIGEST));
+    state.insert(Key::Ruleset, &Owner::Host, Value::Ruleset(DIGEST));
     state
 }
 
@@ -109,7 +109,7 @@ fn everything() -> State {
     let activation = Activation::new(&network, &bridge, (1500, false));
     let saved = [(Sysctl::Forward4, 0), (Sysctl::Forward6, 0)].into();
     let forward = vec![Family::V4, Family::V6];
-    let mut state = host(&HostNeeds { forward, saved, advertised: vec![], ruleset: *DIGEST });
+    let mut state = host(&HostNeeds { forward, saved, advertised: vec![], ruleset: DIGEST });
     state.extend(network_state(&network, &activation));
     state.extend(endpoint_state(&network, &activation, &endpoint));
     state.extend(routed(&network, &endpoint));
