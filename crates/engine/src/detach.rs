@@ -7,12 +7,14 @@ use crate::outcome::Detached;
 use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::endpoint_state;
+use qiao_core::flows::{Flows, flows};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, State, Value, diff, diff_all};
 use qiao_core::request::Detach;
 use qiao_core::{Endpoint, Network, Plan};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::{Journal, Txn};
+use std::collections::BTreeSet;
 
 impl<K: Kernel> Engine<K> {
     /// Detaches a sandbox from a network, or from all. What is not attached is detached already.
@@ -80,9 +82,8 @@ impl<K: Kernel> Session<'_, K> {
     /// taken the objects away and not their connections.
     fn apply_removal(&mut self, endpoint: &Endpoint, plan: &Plan) -> Result<(), EngineError> {
         self.apply(plan, &places(endpoint))?;
-        let flows =
-            endpoint.addresses().iter().map(|net| qiao_core::flows::Flows::Address(net.addr())).collect();
-        Ok(self.kernel.forget(&flows)?)
+        let had = endpoint.addresses().iter().map(|net| Flows::Address(net.addr())).collect::<BTreeSet<_>>();
+        Ok(self.kernel.forget(&(&had - &flows(plan)))?)
     }
 
     fn plan_removal(&mut self, endpoint: &Endpoint) -> Result<Plan, EngineError> {

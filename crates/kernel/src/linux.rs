@@ -20,6 +20,7 @@ use qiao_core::settings::LoopbackMethod;
 use qiao_core::{Endpoint, IfName};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 /// The kernel that this process runs on, seen from the network namespace in which it was opened.
 #[derive(Debug)]
@@ -32,12 +33,14 @@ pub struct Linux {
     pub(crate) trusted: Option<u32>,
     /// The generation at which the rule set was last looked at.
     pub(crate) seen: Option<u32>,
+    /// When a child got the firewall socket too.
+    pub(crate) handed_over: Option<Instant>,
     sandboxes: BTreeMap<(u64, u64), Sandbox>,
 }
 
 impl Drop for Linux {
     fn drop(&mut self) {
-        reap::hand_over(&self.nft);
+        reap::hand_over(&self.nft, self.handed_over);
     }
 }
 
@@ -65,6 +68,7 @@ impl Linux {
             loopback: Loopback::new(LoopbackMethod::Auto, None),
             trusted: None,
             seen: None,
+            handed_over: None,
             sandboxes: BTreeMap::new(),
         })
     }
@@ -90,9 +94,12 @@ impl Linux {
             Entry::Occupied(open) => {
                 Some(open.into_mut()).filter(|open| open.handle.identity().is_same(netns))
             }
-            Entry::Vacant(place) => match NetnsHandle::reopen(netns) {
-                Some(handle) => Some(place.insert(Sandbox::open(handle)?)),
-                None => None,
+            Entry::Vacant(place) => match NetnsHandle::open(&netns.path) {
+                Ok(handle) if handle.identity().is_same(netns) => {
+                    let sandbox = Sandbox::open(handle)?;
+                    sandbox.handle.identity().is_same(netns).then(|| place.insert(sandbox))
+                }
+                _ => None,
             },
         })
     }

@@ -34,11 +34,17 @@ pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
     if found.peer_netns == DYING || !is_ours {
         return Ok(());
     }
-    if process::is_single_threaded()
-        && process::in_child(None, &|| send(found.index)).is_ok()
-        && is_gone(linux, name)?
-    {
-        return Ok(());
+    // The child ends with the firewall socket for us, too: one fork does for both.
+    let firewall = linux.nft.has_deleted().then(|| linux.nft.as_raw_fd());
+    let act = || {
+        send(found.index);
+        firewall.iter().for_each(|_| std::thread::sleep(FREED));
+    };
+    if process::is_single_threaded() && process::in_child(firewall, &act).is_ok() {
+        linux.handed_over = firewall.map(|_| Instant::now());
+        if is_gone(linux, name)? {
+            return Ok(());
+        }
     }
     match ask_one(&mut linux.rtnl, &link::delete(found.index)) {
         Err(error) if !error.is_absent() => Err(error),
@@ -55,8 +61,11 @@ fn send(index: u32) {
 /// Ends with a firewall socket without waiting for what the kernel does then: closing one after elements were
 /// deleted waits until they are freed (`nft_rcv_nl_event`, nf_tables_api.c), and holds the lock that everybody
 /// else's transactions need. So a child has it last, and closes it when there is nothing to wait for any more.
-pub fn hand_over(session: &Session) {
-    if session.has_deleted() && process::is_single_threaded() {
+///
+/// `handed_over` is when a child got it that has it for long enough yet, if one did.
+pub fn hand_over(session: &Session, handed_over: Option<Instant>) {
+    let has_child = handed_over.is_some_and(|since| since.elapsed() < FREED / 2);
+    if session.has_deleted() && !has_child && process::is_single_threaded() {
         // Should there be no child, we wait ourselves.
         let _ = process::in_child(Some(session.as_raw_fd()), &|| std::thread::sleep(FREED));
     }

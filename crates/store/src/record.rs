@@ -65,5 +65,5 @@ pub fn read<T: DeserializeOwned>(dir: &Dir, name: &str) -> Result<Read<T>, Store
 }
 
 fn sum(text: &str) -> String {
-    format!("{:08x}", crc32fast::hash(text.as_bytes()))
+    format!("{:016x}", qiao_core::owner::fnv(text, 0))
 }
