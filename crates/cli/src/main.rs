@@ -14,9 +14,8 @@ use qiao_core::Refusal;
 use qiao_engine::EngineError;
 use std::process::ExitCode;
 
-/// musl's own allocator maps and unmaps a page for nearly every object of a short process.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: qiao_kernel::Heap = qiao_kernel::Heap::new();
 
 fn main() -> ExitCode {
     inside().unwrap_or_else(command)

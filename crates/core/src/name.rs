@@ -1,9 +1,11 @@
-//! Names: what may be called what. Every name is checked when it is made, so nothing later has to.
+//! Names: what may be called what. Every name is checked when it is made, so nothing later has to. A name is in
+//! every mark and key of a plan: copies share its text.
 
 use crate::refusal::Refusal;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The longest id or name, in bytes (the CNI specification sets no limit; 128 fits every mark we write).
 pub const NAME_MAX: usize = 128;
@@ -13,15 +15,15 @@ pub const IFNAME_MAX: usize = 15;
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks `text` and makes the name; a refusal says which rule it breaks.
             pub fn new(text: &str) -> Result<Self, Refusal> {
                 $check(text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
 
             /// The name as it was given.
@@ -52,7 +54,13 @@ macro_rules! name_type {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.as_str().to_owned()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
             }
         }
     };
@@ -89,7 +97,7 @@ name_type!(
 impl NetworkId {
     /// An id from 32 random bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes.iter().map(|b| format!("{b:02x}")).collect())
+        Self(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>().into())
     }
 
     /// The first 12 digits, as tables show them.

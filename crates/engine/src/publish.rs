@@ -10,6 +10,7 @@ use qiao_core::settings::LoopbackMethod;
 use qiao_core::subnet::Family;
 use qiao_core::{Bridge, Code, Protocol, Publish, Refusal};
 use qiao_kernel::{InTheWay, Kernel};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Where one `-p` leads: the addresses of the host, and the container's address behind each.
@@ -28,7 +29,7 @@ impl<K: Kernel> Session<'_, K> {
                 .why("nothing outside reaches an internal network")
                 .into());
         }
-        let mut found = Vec::new();
+        let (mut found, mut present) = (Vec::new(), BTreeMap::new());
         for spec in specs {
             spec.check()?;
             let default = bridge.publish_address.unwrap_or(self.settings.publish_address);
@@ -38,7 +39,10 @@ impl<K: Kernel> Session<'_, K> {
                 ways.retain(|(host, _)| !host.ip().is_loopback());
             }
             if spec.host_ip.is_none() && ways.len() > 1 {
-                ways.retain(|(host, _)| !host.ip().is_loopback() || self.has(spec, *host));
+                ways.retain(|(host, _)| {
+                    let mut has = || *present.entry(host.ip()).or_insert_with(|| self.has(spec, *host));
+                    !host.ip().is_loopback() || has()
+                });
             }
             let ports = self.host_ports(spec, &ways, &found)?;
             found.extend(ways.iter().map(|(host, ip)| publish(spec, (*host, ports), *ip)));

@@ -11,6 +11,7 @@ mod error;
 pub mod facts;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+mod heap;
 mod kernel;
 mod linux;
 mod loopback;
@@ -28,6 +29,7 @@ pub mod sysctl;
 
 pub use error::KernelError;
 pub use facts::Facts;
+pub use heap::Heap;
 pub use kernel::{ApplyError, FREED, Kernel, Places};
 pub use linux::Linux;
 pub use loopback::{PROXY_COMMAND, Way};
