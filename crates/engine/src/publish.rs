@@ -10,6 +10,7 @@ use qiao_core::settings::LoopbackMethod;
 use qiao_core::subnet::Family;
 use qiao_core::{Bridge, Code, Protocol, Publish, Refusal};
 use qiao_kernel::{InTheWay, Kernel};
+use qiao_store::Binding;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -107,28 +108,25 @@ impl<K: Kernel> Session<'_, K> {
         (ways, ports): (&Ways, PortRange),
         found: &[Publish],
     ) -> Result<Result<(), Refusal>, EngineError> {
-        for (host, _) in ways {
-            let listen = Listen { protocol: spec.protocol, host: *host, ports };
-            if let Err(refusal) = self.check_listen(listen, found)? {
-                return Ok(Err(refusal));
-            }
-        }
-        Ok(Ok(()))
+        let bindings = self.txn.claims().bindings(spec.protocol, ports)?;
+        let listens = ways.iter().map(|(host, _)| Listen { protocol: spec.protocol, host: *host, ports });
+        Ok(listens.into_iter().try_for_each(|listen| self.check_listen(listen, found, &bindings)))
     }
 
     fn check_listen(
         &mut self,
         listen: Listen,
         found: &[Publish],
-    ) -> Result<Result<(), Refusal>, EngineError> {
+        bindings: &[Binding],
+    ) -> Result<(), Refusal> {
         let taken = |why: String| Refusal::conflict(format!("the port {listen} is taken")).why(why);
         if let Some(other) = found.iter().find(|other| other.listen.conflicts(listen)) {
-            return Ok(Err(taken(format!("the same request publishes {other}"))));
+            return Err(taken(format!("the same request publishes {other}")));
         }
-        if let Some(binding) = self.txn.claims().bindings(listen)?.first() {
-            return Ok(Err(taken(format!("{} publishes {}", owner_words(&binding.owner), binding.listen))));
+        if let Some(binding) = bindings.iter().find(|binding| binding.listen.conflicts(listen)) {
+            return Err(taken(format!("{} publishes {}", owner_words(&binding.owner), binding.listen)));
         }
-        Ok(match self.kernel.in_the_way(listen) {
+        match self.kernel.in_the_way(listen) {
             None => Ok(()),
             Some(InTheWay::Socket(port)) => {
                 Err(taken(format!("a process of the host has {}/{}", port, listen.protocol))
@@ -140,7 +138,7 @@ impl<K: Kernel> Session<'_, K> {
                 Code::NotPermitted,
                 format!("cannot publish {listen}: port {port} needs privilege"),
             )),
-        })
+        }
     }
 }
 

@@ -75,7 +75,7 @@ mod tests {
     fn threads_never_share_memory() {
         static HEAP: Heap = Heap::new();
         let work = |number: u8| {
-            for round in 1..2000_usize {
+            for round in 1..50_000_usize {
                 let layout = Layout::from_size_align(round % 300 + 1, 8).unwrap();
                 // SAFETY: the memory is written and read within its size, and given back once, as it was got.
                 unsafe {

@@ -140,30 +140,28 @@ impl Claims<'_> {
         Ok(())
     }
 
-    /// What is published in the way of `listen`. It looks at the ports asked about and at the few ranges,
-    /// not at everything that is published.
-    pub fn bindings(&self, listen: Listen) -> Result<Vec<Binding>, StoreError> {
+    /// What is published on any of these ports, on whatever address of the host; and every range. It looks at
+    /// the ports asked about and at the few ranges, not at everything that is published.
+    pub fn bindings(&self, protocol: Protocol, asked: PortRange) -> Result<Vec<Binding>, StoreError> {
         let mut found = self.ranges()?;
-        let Some(ports) = self.of("ports", listen.protocol.as_str())? else {
-            return Ok(conflicting(found, listen));
-        };
-        for port in self.candidates(&ports, listen)? {
+        let Some(ports) = self.of("ports", protocol.as_str())? else { return Ok(found) };
+        for port in self.candidates(&ports, asked)? {
             let Some(dir) = ports.sub(&port.to_string())? else { continue };
             for name in dir.names()? {
-                found.extend(single(&dir, (listen.protocol, port), &name)?);
+                found.extend(single(&dir, (protocol, port), &name)?);
             }
         }
-        Ok(conflicting(found, listen))
+        Ok(found)
     }
 
     /// The single ports to look at: those of the range, or those that exist, whichever is less.
-    fn candidates(&self, ports: &Dir, listen: Listen) -> Result<Vec<u16>, StoreError> {
+    fn candidates(&self, ports: &Dir, asked: PortRange) -> Result<Vec<u16>, StoreError> {
         const MANY: u16 = 256;
-        if listen.ports.count() <= MANY {
-            return Ok(listen.ports.ports().collect());
+        if asked.count() <= MANY {
+            return Ok(asked.ports().collect());
         }
         let existing = ports.names()?.into_iter().filter_map(|name| name.parse().ok());
-        let (first, last) = (listen.ports.first(), listen.ports.last());
+        let (first, last) = (asked.first(), asked.last());
         Ok(existing.filter(|port| (first..=last).contains(port)).collect())
     }
 
@@ -302,8 +300,4 @@ fn parse_range(name: &str) -> Option<Listen> {
     let ports = parts.next()?.parse().ok()?;
     let host = HostAddr::from_ip(parts.next()?.parse().ok()?);
     Some(Listen { protocol, host, ports })
-}
-
-fn conflicting(found: Vec<Binding>, listen: Listen) -> Vec<Binding> {
-    found.into_iter().filter(|binding| binding.listen.conflicts(listen)).collect()
 }

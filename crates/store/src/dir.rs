@@ -18,8 +18,8 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 pub struct Dir {
     fd: OwnedFd,
     path: String,
-    /// Directories in this one that are kept open.
-    kept: RefCell<BTreeMap<String, Rc<Dir>>>,
+    /// Directories in this one that are kept open; none where it is known that there is none.
+    kept: RefCell<BTreeMap<String, Option<Rc<Dir>>>>,
 }
 
 /// Whether a file must survive a loss of power.
@@ -100,6 +100,7 @@ impl Dir {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(StoreError::io(format!("create {}", self.join(name)))(error)),
         }
+        self.kept.borrow_mut().remove(name);
         let fd = open_dir(&self.fd, name).map_err(StoreError::io(format!("open {}", self.join(name))))?;
         Ok(Dir::new(fd, self.join(name)))
     }
@@ -107,23 +108,21 @@ impl Dir {
     /// The same as `sub`, kept open: for the few directories that a command needs again and again.
     pub fn keep(&self, name: &str) -> Result<Option<Rc<Dir>>, StoreError> {
         if let Some(known) = self.kept.borrow().get(name) {
-            return Ok(Some(known.clone()));
+            return Ok(known.clone());
         }
-        Ok(self.sub(name)?.map(|dir| self.kept_as(name, dir)))
+        let dir = self.sub(name)?.map(Rc::new);
+        self.kept.borrow_mut().insert(name.to_owned(), dir.clone());
+        Ok(dir)
     }
 
     /// The same as `ensure`, kept open.
     pub fn keep_ensured(&self, name: &str) -> Result<Rc<Dir>, StoreError> {
-        match self.keep(name)? {
-            Some(dir) => Ok(dir),
-            None => Ok(self.kept_as(name, self.ensure(name)?)),
+        if let Some(dir) = self.keep(name)? {
+            return Ok(dir);
         }
-    }
-
-    fn kept_as(&self, name: &str, dir: Dir) -> Rc<Dir> {
-        let dir = Rc::new(dir);
-        self.kept.borrow_mut().insert(name.to_owned(), dir.clone());
-        dir
+        let dir = Rc::new(self.ensure(name)?);
+        self.kept.borrow_mut().insert(name.to_owned(), Some(dir.clone()));
+        Ok(dir)
     }
 
     /// Closes what was kept open: who has not the lock does not know what others remove.
