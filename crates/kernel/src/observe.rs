@@ -4,8 +4,8 @@ mod sandbox;
 
 use crate::error::KernelError;
 use crate::kernel::Places;
-use crate::linux::{Linux, Sandbox};
-use crate::netlink::{Answer, Socket};
+use crate::linux::Linux;
+use crate::netlink::Answer;
 use crate::nft::{self, Damage};
 use crate::rtnl::link::{BRIDGE_GROUPS, Link};
 use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route};

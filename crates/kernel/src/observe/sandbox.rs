@@ -89,7 +89,8 @@ impl View {
             view.neighbours = neighbour::read(&ask_one(&mut sandbox.rtnl, &neighbour::get_all())?);
         }
         for family in [Family::V4, Family::V6] {
-            if wanted.iter().any(|key| matches!(key, Key::Route(_, net) if Family::of(net.addr()) == family)) {
+            if wanted.iter().any(|key| matches!(key, Key::Route(_, net) if Family::of(net.addr()) == family))
+            {
                 view.routes.extend(routes(&mut sandbox.rtnl, family)?);
             }
         }

@@ -7,7 +7,7 @@ use crate::netlink::attribute::{attributes, ip, number, number_at};
 use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{
-    RouteAttribute as Attribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAttribute as Attribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use qiao_core::subnet::Family;
 use std::net::IpAddr;
