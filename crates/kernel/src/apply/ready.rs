@@ -26,7 +26,7 @@ pub fn wait(linux: &mut Linux, ops: &[Op], places: &Places) -> Result<(), Kernel
         else {
             continue;
         };
-        if matches!(net.addr(), IpAddr::V6(ip) if !ip.is_unicast_link_local()) {
+        if net.addr().is_ipv6() {
             added.entry(key.sandbox()).or_default().push(net.addr());
         }
     }
