@@ -36,6 +36,7 @@ const NEEDS: &[Need] = &[
         why: "is what our CNI plugins are compared with",
     },
     Need { package: "busybox-static", program: "busybox", why: "is all that is in those containers" },
+    Need { package: "procps", program: "ps", why: "sees the processes that are left" },
     Need { package: "strace", program: "strace", why: "kills a command at each of its system calls" },
     Need { package: "socat", program: "socat", why: "speaks SCTP" },
 ];

@@ -52,6 +52,7 @@ pub fn start(program: &Program<'_>) -> Result<Child, ContainerError> {
     if let Some((user, group)) = program.user {
         command.uid(user).gid(group);
     }
+    qiao_kernel::sandbox::die_with_parent(&mut command);
     command.spawn().map_err(|error| ContainerError::Init {
         message: format!("cannot run {}: {error}", quoted(first)),
         code: if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 },

@@ -9,7 +9,7 @@ use crate::signals::{HANDED_ON, Inbox, is_key};
 use crate::spec::{Files, Spec};
 use qiao_kernel::sandbox;
 use rustix::event::poll;
-use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use std::ffi::OsStr;
 
 /// The word that makes this program a container's first process.
@@ -68,7 +68,7 @@ fn heard<T: serde::de::DeserializeOwned>(control: &mut Control) -> Result<T, Con
 /// kernel, as always when the first process of a PID namespace ends.
 fn bury(inbox: &Inbox, main: Pid, terminal: bool) -> u8 {
     loop {
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == main {
                 return code(status);
             }

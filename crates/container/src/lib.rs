@@ -31,4 +31,4 @@ pub use error::ContainerError;
 pub use names::{new_id, new_longer_name, new_name};
 pub use spec::{Files, Spec, Volume};
 pub use start::{Output, Started, start};
-pub use state::{Container, Containers, Process, Status};
+pub use state::{Container, Containers, Damaged, Process, Status};

@@ -8,7 +8,7 @@ use crate::sealed;
 use crate::signals::{HANDED_ON, Inbox, is_key};
 use crate::spec::{Files, Spec};
 use crate::state::Process;
-use qiao_kernel::sandbox::{close_rest_on_exec, in_new_pid_namespace};
+use qiao_kernel::sandbox::{bury_all_but, close_rest_on_exec, in_new_pid_namespace};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::io::Read;
@@ -46,7 +46,9 @@ pub fn start(spec: &Spec, output: &Output) -> Result<Started, ContainerError> {
     if matches!(output, Output::Kept(_)) {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }
-    let inbox = Inbox::open(&HANDED_ON).map_err(ContainerError::io("catch signals"))?;
+    // What deletes interfaces and closes sockets for us ends long before the container: nobody else buries it.
+    let caught = [&HANDED_ON[..], &[Signal::CHILD]].concat();
+    let inbox = Inbox::open(&caught).map_err(ContainerError::io("catch signals"))?;
     let init = in_new_pid_namespace(|| command.spawn())
         .map_err(ContainerError::io("start a process in a new PID namespace"))?;
     drop(other);
@@ -84,7 +86,9 @@ impl Started {
             let (over, readable) =
                 self.await_something(&end, &pipes).map_err(ContainerError::io("wait for the container"))?;
             for signal in self.inbox.take() {
-                if !(self.terminal && is_key(signal)) {
+                if signal == Signal::CHILD {
+                    bury_all_but(pid);
+                } else if !(self.terminal && is_key(signal)) {
                     let _ = kill_process(pid, signal);
                 }
             }

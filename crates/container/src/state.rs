@@ -129,12 +129,33 @@ impl Container {
 
     /// Forgets it.
     pub fn forget(&self) -> Result<(), ContainerError> {
-        match std::fs::remove_dir_all(&self.dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(ContainerError::io(format!("remove {}", self.dir))(e))
-            }
-            _ => Ok(()),
+        remove(&self.dir)
+    }
+}
+
+fn remove(dir: &str) -> Result<(), ContainerError> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(ContainerError::io(format!("remove {dir}"))(e))
         }
+        _ => Ok(()),
+    }
+}
+
+/// What is left of a container whose records make no sense.
+#[derive(Clone, Debug)]
+pub struct Damaged {
+    /// Its name.
+    pub name: SandboxName,
+    /// How it is, if that can be read.
+    pub state: Option<State>,
+    dir: String,
+}
+
+impl Damaged {
+    /// Forgets it.
+    pub fn forget(&self) -> Result<(), ContainerError> {
+        remove(&self.dir)
     }
 }
 
@@ -199,6 +220,14 @@ impl Containers {
         Some(Container { dir, spec, state })
     }
 
+    /// A container whose records make no sense: its name is taken nevertheless.
+    pub fn damaged(&self, word: &str) -> Option<Damaged> {
+        let name = SandboxName::new(word).ok().filter(|name| self.get(name).is_none())?;
+        let dir = format!("{}/{name}", self.0);
+        let is_there = std::fs::symlink_metadata(&dir).is_ok_and(|found| found.is_dir());
+        is_there.then(|| Damaged { state: read(&format!("{dir}/state.json")), name, dir })
+    }
+
     /// A container by its name or the beginning of its id.
     pub fn find(&self, word: &str) -> Result<Container, Refusal> {
         let named = SandboxName::new(word).ok().and_then(|name| self.get(&name));
@@ -207,6 +236,10 @@ impl Containers {
         }
         let mut like = self.all().into_iter().filter(|c| !word.is_empty() && c.spec.id.starts_with(word));
         match (like.next(), like.next()) {
+            (None, _) if self.damaged(word).is_some() => {
+                Err(Refusal::conflict(format!("the records of container `{word}` make no sense"))
+                    .fix(format!("qiao rm -f {word}")))
+            }
             (Some(container), None) => Ok(container),
             (Some(_), Some(_)) => {
                 Err(Refusal::invalid(format!("several containers have an id that begins with `{word}`")))

@@ -100,6 +100,13 @@ impl From<KernelError> for EngineError {
 
 impl From<ApplyError> for EngineError {
     fn from(error: ApplyError) -> Self {
+        if error.source.is_full() {
+            let refusal = Refusal::new(Code::Exhausted, "the bridge of the network is full");
+            return refusal
+                .why("a bridge of Linux has no more than 1023 ports (BR_MAX_PORTS, net/bridge/br_private.h)")
+                .fix("qiao network create NAME      (another network, with a bridge of its own)")
+                .into();
+        }
         EngineError::failed("change the kernel", error)
     }
 }

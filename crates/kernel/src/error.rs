@@ -63,6 +63,11 @@ impl KernelError {
         )
     }
 
+    /// Whether a bridge has no port left (`find_portno`, net/bridge/br_if.c).
+    pub fn is_full(&self) -> bool {
+        self.errno() == Some(libc::EXFULL)
+    }
+
     /// Whether somebody else changed what we were about to change: observing again and planning anew helps.
     pub fn is_race(&self) -> bool {
         matches!(self, KernelError::Interrupted)

@@ -17,6 +17,16 @@ pub fn close_rest_on_exec() -> std::io::Result<()> {
     process::close_rest_on_exec()
 }
 
+/// Waits for this process's children that have ended already, until the one that somebody else waits for.
+pub fn bury_all_but(kept: rustix::process::Pid) {
+    process::bury_all_but(kept.as_raw_nonzero().get());
+}
+
+/// Lets a program that is about to be started end with the process that starts it.
+pub fn die_with_parent(command: &mut std::process::Command) {
+    process::die_with_parent(command);
+}
+
 /// Runs `start` such that the process it starts is the first of a new PID namespace; later ones are not.
 pub fn in_new_pid_namespace<T>(start: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
     let own = std::fs::File::open("/proc/self/ns/pid")?;

@@ -6,10 +6,10 @@ use crate::app::App;
 use crate::args::{Remove, Stop};
 use crate::output::{line, time};
 use qiao_container::state::State;
-use qiao_container::{Container, Containers, Process, Status};
-use qiao_core::{Code, Refusal, request};
+use qiao_container::{Container, Containers, Damaged, Process, Status};
+use qiao_core::{Code, Refusal, SandboxName, request};
 use qiao_engine::{Engine, EngineError};
-use qiao_kernel::Linux;
+use qiao_kernel::{Kernel, Linux};
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::Duration;
@@ -62,6 +62,11 @@ pub fn rm(app: &App, args: &Remove) -> Done {
     let containers = Containers::of(&app.paths().run);
     let mut found = Vec::new();
     for name in &args.names {
+        if let Some(damaged) = containers.damaged(name).filter(|_| args.force) {
+            remove_damaged(app, &damaged)?;
+            tell(app, name);
+            continue;
+        }
         match containers.find(name) {
             Err(Refusal { code: Code::NotFound, .. }) if args.force => {}
             container => found.push((name, container?)),
@@ -81,6 +86,30 @@ pub fn rm(app: &App, args: &Remove) -> Done {
     }
     tell_all(app, "qiao.removed/1", found.iter().map(|(_, container)| container));
     Ok(OK)
+}
+
+/// Ends and removes a container whose records make no sense, so that its name is free: its processes are found by
+/// what is left of the records, else by its network namespace.
+fn remove_damaged(app: &App, damaged: &Damaged) -> Result<(), EngineError> {
+    let mut engine = app.engine()?;
+    let known = damaged.state.as_ref().map(|state| (state.init, state.supervisor));
+    let (init, supervisor) = known.unwrap_or_else(|| (first_process(&mut engine, &damaged.name), None));
+    if let Some(init) = init {
+        let _ = init.signal(Signal::KILL);
+        init.await_end(DYING);
+    }
+    supervisor.map(|process| process.await_end(TIDYING));
+    engine.detach(&request::Detach { sandbox: damaged.name.clone(), network: None, ifname: None })?;
+    damaged.forget().map_err(into_engine)
+}
+
+/// The process whose namespace a container is attached with, if it is still in it.
+fn first_process(engine: &mut Engine<Linux>, name: &SandboxName) -> Option<Process> {
+    let endpoints = engine.store().sandbox(name).ok()?;
+    let netns = endpoints.into_iter().find_map(|endpoint| endpoint.netns)?;
+    let number = netns.path.strip_prefix("/proc/")?.strip_suffix("/ns/net")?;
+    let process = Process::of(number.parse().ok()?)?;
+    engine.kernel().is_alive(&netns).then_some(process)
 }
 
 /// Docker repeats each name as it was typed, as soon as it is done.

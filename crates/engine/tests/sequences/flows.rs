@@ -17,6 +17,21 @@ fn refused<T>(result: Result<T, EngineError>, code: Code) -> Refusal {
     }
 }
 
+/// The kernel says so only when it is tried: that is taken back, and told as what it is.
+#[test]
+fn a_bridge_that_is_full_is_told() {
+    let host = Host::new();
+    host.create("blue");
+    host.attach("c0", "blue");
+    let before = host.snapshot();
+    host.kernel.world().most_ports = 1;
+    let refusal = refused(host.engine().attach(&attach_publishing("c1", "blue")), Code::Exhausted);
+    assert!(refusal.message.contains("`c1`"), "{refusal:?}");
+    assert_same(&host.snapshot().without_loopback(), &before.without_loopback(), "refused");
+    host.create("red");
+    host.attach("c1", "red");
+}
+
 #[test]
 fn attached_published_detached() {
     let host = Host::new();

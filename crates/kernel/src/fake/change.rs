@@ -116,6 +116,10 @@ impl World {
         if self.links_in(&netns).contains(peer.as_str()) {
             return Err(libc::EEXIST);
         }
+        let is_port = |value: &Value| matches!(value, Value::Veth { bridge: on, .. } if bridge.is_some() && on == bridge);
+        if self.objects.values().filter(|found| is_port(&found.value)).count() >= self.most_ports {
+            return Err(libc::EXFULL);
+        }
         self.put(&Key::Veth(name.clone()), object);
         self.new_port(name, object);
         Ok(())

@@ -36,6 +36,8 @@ pub struct World {
     pub restless: BTreeSet<SandboxName>,
     /// The sandboxes whose endpoints' objects cannot be changed.
     pub stubborn: BTreeSet<SandboxName>,
+    /// How many ports a bridge may have.
+    pub most_ports: usize,
     /// Faults on demand.
     pub faults: Faults,
     /// In which namespace a sandbox is.
@@ -74,6 +76,7 @@ impl Default for World {
             generation: 1,
             restless: BTreeSet::new(),
             stubborn: BTreeSet::new(),
+            most_ports: 1023,
             faults: Faults::default(),
             homes: BTreeMap::new(),
             indices: BTreeMap::new(),

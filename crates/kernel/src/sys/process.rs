@@ -35,15 +35,50 @@ pub fn start_detached(arguments: &[&str]) -> io::Result<()> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("qiao").args(arguments).env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // SAFETY: between fork and exec only the two system calls are made; they touch no memory and no lock.
-    // The descriptors are closed by exec, since the one that tells of its failure is needed until then.
+    // SAFETY: between fork and exec only system calls are made; they touch no memory and no lock. The descriptors
+    // are closed by exec, since the one that tells of its failure is needed until then. The child of the child
+    // goes on, so that it is nobody's zombie when it ends before its caller.
     unsafe {
         command.pre_exec(|| {
             libc::setsid();
-            close_rest_on_exec()
+            match libc::fork() {
+                -1 => Err(io::Error::last_os_error()),
+                0 => close_rest_on_exec(),
+                _ => libc::_exit(0),
+            }
         });
     }
-    command.spawn().map(|_| ())
+    command.spawn()?.wait().map(|_| ())
+}
+
+/// Waits for the children that have ended already, until the one that somebody else waits for.
+pub fn bury_all_but(kept: libc::pid_t) {
+    loop {
+        // SAFETY: the call writes into `ended`, which outlives it and may be all zero.
+        let (result, ended) = unsafe {
+            let mut ended: libc::siginfo_t = std::mem::zeroed();
+            let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            (libc::waitid(libc::P_ALL, 0, &mut ended, options), ended.si_pid())
+        };
+        if result != 0 || ended == 0 || ended == kept {
+            return;
+        }
+        // SAFETY: no memory; the child has ended, and nobody else waits for it.
+        unsafe { libc::waitpid(ended, std::ptr::null_mut(), libc::WNOHANG) };
+    }
+}
+
+/// Lets a program that is about to be started end with the process that starts it.
+pub fn die_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec only one system call is made; it touches no memory and no lock. It comes
+    // after the change of the user, which would undo it (commit_creds, kernel/cred.c).
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
 }
 
 /// Closes every descriptor but the standard three when this process becomes another program, or what it starts

@@ -2,6 +2,7 @@
 
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Protocol, ask, eventually, run};
+use rustix::process::{WaitOptions, wait};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -156,5 +157,113 @@ fn texts_for_shells_and_readers() {
         assert!(demo.stdout.contains("bridge br-demo"), "{demo}");
         let table = host.qiao.words(&["network", "ls", "--format", "table {{.Name}}\\t{{.Driver}}"]);
         assert!(table.stdout.starts_with("NAME"), "{table}");
+    });
+}
+
+/// A container in the background, and what is noted of it.
+fn sleeping(host: &qiao_testbed::Host, options: &[&str]) -> serde_json::Value {
+    let begin = ["run", "-d", "--name", "web", "--config", without_hooks()];
+    let started = host.qiao.words(&[&begin[..], options, &["--", "sleep", "1000"]].concat());
+    assert_eq!(started.code, Some(0), "{started}");
+    let path = format!("{}/containers/web/state.json", host.qiao.run_dir());
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The first process of a test's host is the test: it has to bury whoever's parent was killed.
+fn bury() {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+}
+
+fn is_there(pid: &serde_json::Value) -> bool {
+    bury();
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_name_whose_records_are_damaged_can_be_freed() {
+    on_a_host(|host| {
+        without_hooks();
+        let before = host.snapshot();
+        for damaged in [&["spec"][..], &["state"], &["spec", "state"]] {
+            let state = sleeping(host, &[]);
+            for name in damaged {
+                std::fs::write(format!("{}/containers/web/{name}.json", host.qiao.run_dir()), "{").unwrap();
+            }
+            let told = host.qiao.run("rm web");
+            assert!(told.code == Some(5) && told.stderr.contains("qiao rm -f web"), "{told}");
+            assert_eq!(host.ok("rm -f web").stdout, "web\n");
+            assert!(eventually(Duration::from_secs(5), || !is_there(&state["init"]["pid"])), "its processes");
+            let gone = || !is_there(&state["supervisor"]["pid"]);
+            assert!(eventually(Duration::from_secs(5), gone), "its supervisor");
+        }
+        host.ok("rm -f web");
+        host.ok("network rm bridge");
+        host.assert_like(&before, "damage and removal");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_command_ends_with_the_exec_that_runs_it() {
+    on_a_host(|host| {
+        sleeping(host, &["--network", "none"]);
+        for user in ["0", "1000"] {
+            let mut exec =
+                host.qiao.command().args(["exec", "-u", user, "web", "sleep", "777"]).spawn().unwrap();
+            let runs = || {
+                qiao_testbed::stdout("ps -e -o stat,args").lines().any(|line| {
+                    line.ends_with("sleep 777") && !line.contains("exec") && !line.starts_with('Z')
+                })
+            };
+            assert!(eventually(Duration::from_secs(5), runs), "the control: it runs");
+            exec.kill().unwrap();
+            exec.wait().unwrap();
+            assert!(eventually(Duration::from_secs(5), || !runs()), "it goes on");
+            bury();
+        }
+        host.ok("rm -f web");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_supervisor_has_no_zombies() {
+    on_a_host(|host| {
+        // An attachment that has something to delete first: the name's container of before is gone.
+        let old = host.attached("web", "-p 8080:80");
+        old.delete();
+        let state = sleeping(host, &["-p", "8080:80"]);
+        let zombies = || {
+            let all = qiao_testbed::stdout("ps -e -o ppid,stat");
+            let own = format!("{} Z", state["supervisor"]["pid"]);
+            all.lines()
+                .filter(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(&own))
+                .count()
+        };
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(zombies(), 0);
+        host.ok("rm -f web");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn who_is_left_behind_in_a_container_is_buried() {
+    on_a_host(|host| {
+        // Its parent ends, and it is in a session of its own.
+        let orphan = "setsid sh -c 'sleep 0.7 & exit' & sleep 1000";
+        let words = ["run", "-d", "--name", "web", "--network", "none", "--", "sh", "-c", orphan];
+        assert_eq!(host.qiao.words(&words).code, Some(0));
+        let processes = |is: &dyn Fn(&str) -> bool| {
+            bury();
+            qiao_testbed::stdout("ps -e -o stat,args").lines().filter(|line| is(line)).count()
+        };
+        let runs = |line: &str| line.starts_with('S') && line.ends_with(" sleep 0.7");
+        assert!(eventually(Duration::from_secs(5), || processes(&runs) == 1), "the control: it runs");
+        assert!(eventually(Duration::from_secs(5), || processes(&runs) == 0), "the control: it ends");
+        let is_zombie = |line: &str| line.starts_with('Z');
+        assert!(eventually(Duration::from_secs(2), || processes(&is_zombie) == 0), "a zombie is left");
+        host.ok("rm -f web");
     });
 }

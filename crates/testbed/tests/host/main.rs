@@ -13,6 +13,7 @@ mod kill;
 mod modes_routed;
 mod port_12_conflicts;
 mod port_13_flows;
+mod port_14_full;
 mod port_8_exact;
 mod rel_21_detach;
 mod rel_22_ready;
