@@ -48,13 +48,36 @@ pub struct Endpoint {
     pub attached: u64,
 }
 
+/// What joins a sandbox's interface to the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Join {
+    /// It is one end of a pair, the other is the host's.
+    #[default]
+    Pair,
+    /// It is a macvlan child of the host's.
+    Macvlan,
+    /// It is an ipvlan child of the host's, and has its hardware address.
+    Ipvlan,
+}
+
+impl Join {
+    /// Whether it is a pair.
+    pub fn is_pair(&self) -> bool {
+        *self == Join::Pair
+    }
+}
+
 /// The pair of interfaces that joins a sandbox to a network, and what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wire {
-    /// The host's end.
+    /// What joins the sandbox's interface to the host.
+    #[serde(default, skip_serializing_if = "Join::is_pair")]
+    pub join: Join,
+    /// The host's interface: its end of the pair, or the parent.
     pub host_if: IfName,
-    /// The hardware address of the sandbox's end.
+    /// The hardware address of the sandbox's end; of an ipvlan child what it would be, had it one of its own.
     pub mac: Mac,
     /// The sandbox's addresses with their prefix lengths, at most one of each family.
     pub addresses: Vec<IpNet>,
@@ -98,6 +121,11 @@ impl Endpoint {
 }
 
 impl Wire {
+    /// The hardware address, where the interface has one of its own.
+    pub fn own_mac(&self) -> Option<Mac> {
+        (self.join != Join::Ipvlan).then_some(self.mac)
+    }
+
     /// The address of a family.
     pub fn address(&self, family: Family) -> Option<IpAddr> {
         self.addresses.iter().map(IpNet::addr).find(|ip| Family::of(*ip) == family)

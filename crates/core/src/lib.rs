@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod child;
 pub mod driver;
 pub mod endpoint;
 pub mod flows;
@@ -23,6 +24,7 @@ pub mod request;
 pub mod settings;
 pub mod subnet;
 
+pub use child::Child;
 pub use endpoint::Endpoint;
 pub use mac::Mac;
 pub use name::{Hostname, IfName, NetworkId, NetworkName, SandboxName};

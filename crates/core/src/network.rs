@@ -1,5 +1,6 @@
 //! Networks: what an administrator creates once and endpoints are attached to.
 
+use crate::child::Child;
 use crate::name::{IfName, NetworkId, NetworkName};
 use crate::owner::fnv;
 use crate::refusal::Refusal;
@@ -42,6 +43,8 @@ pub enum Driver {
     /// A pair of interfaces and a route for each endpoint. The settings are those of a bridge network; its
     /// device has no ports, it carries the gateways' addresses.
     Routed(Bridge),
+    /// An interface of each endpoint's own on an interface of the host: macvlan or ipvlan.
+    Child(Child),
     /// The host's own network.
     Host,
     /// Only a loopback interface.
@@ -49,11 +52,12 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// `bridge`, `routed`, `host` or `none`; Docker says `null` for the last.
+    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `host` or `none`; Docker says `null` for the last.
     pub fn as_str(&self) -> &'static str {
         match self {
             Driver::Bridge(_) => "bridge",
             Driver::Routed(_) => "routed",
+            Driver::Child(child) => child.mode.kind(),
             Driver::Host => "host",
             Driver::None => "null",
         }
@@ -92,7 +96,38 @@ impl Network {
     pub fn bridge(&self) -> Option<&Bridge> {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => Some(bridge),
-            Driver::Host | Driver::None => None,
+            Driver::Child(_) | Driver::Host | Driver::None => None,
+        }
+    }
+
+    /// The settings of a macvlan or ipvlan network.
+    pub fn child(&self) -> Option<&Child> {
+        match &self.driver {
+            Driver::Child(child) => Some(child),
+            _ => None,
+        }
+    }
+
+    /// The pools, at most one of each family; none where no addresses are given out.
+    pub fn pools(&self) -> &[Pool] {
+        match &self.driver {
+            Driver::Bridge(bridge) | Driver::Routed(bridge) => &bridge.pools,
+            Driver::Child(child) => &child.pools,
+            Driver::Host | Driver::None => &[],
+        }
+    }
+
+    /// Whether the network has addresses of the family.
+    pub fn has(&self, family: Family) -> bool {
+        self.pools().iter().any(|pool| pool.subnet.family() == family)
+    }
+
+    /// Whether it leads nowhere: its endpoints get no default route.
+    pub fn is_internal(&self) -> bool {
+        match &self.driver {
+            Driver::Bridge(bridge) | Driver::Routed(bridge) => bridge.internal,
+            Driver::Child(child) => child.internal,
+            Driver::Host | Driver::None => false,
         }
     }
 
@@ -123,20 +158,25 @@ impl Bridge {
 
     /// Refuses settings that contradict one another.
     pub fn check(&self) -> Result<(), Refusal> {
-        let families: Vec<_> = self.pools.iter().map(|p| p.subnet.family()).collect();
-        if families.is_empty() {
-            return Err(Refusal::invalid("a network needs a subnet"));
-        }
-        if families.len() != families.iter().collect::<std::collections::BTreeSet<_>>().len() {
-            return Err(
-                Refusal::invalid("a network takes one subnet of each family").fix("create a second network")
-            );
-        }
-        if let Some(mtu) = self.mtu {
-            check_mtu(mtu, self.has(Family::V6))?;
-        }
-        self.pools.iter().try_for_each(Pool::check)
+        check_pools(&self.pools, self.mtu)
     }
+}
+
+/// Refuses pools that no network can have, or not with this MTU.
+pub(crate) fn check_pools(pools: &[Pool], mtu: Option<u32>) -> Result<(), Refusal> {
+    let families: Vec<_> = pools.iter().map(|p| p.subnet.family()).collect();
+    if families.is_empty() {
+        return Err(Refusal::invalid("a network needs a subnet"));
+    }
+    if families.len() != families.iter().collect::<std::collections::BTreeSet<_>>().len() {
+        return Err(
+            Refusal::invalid("a network takes one subnet of each family").fix("create a second network")
+        );
+    }
+    if let Some(mtu) = mtu {
+        check_mtu(mtu, families.contains(&Family::V6))?;
+    }
+    pools.iter().try_for_each(Pool::check)
 }
 
 /// Refuses an MTU that the network could not have.

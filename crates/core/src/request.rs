@@ -1,5 +1,6 @@
 //! What can be asked of the engine. Every front door's wire format becomes one of these.
 
+use crate::child::Mode;
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::port::PublishSpec;
@@ -89,8 +90,12 @@ pub struct CreateNetwork {
     pub ipv6: Option<bool>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
-    /// The driver's settings.
+    /// The driver's settings; of those a macvlan or ipvlan network has the MTU and `internal`.
     pub options: BridgeOptions,
+    /// The interface of the host that a macvlan or ipvlan network is on; none for that of the default route.
+    pub parent: Option<IfName>,
+    /// Whom the children of a macvlan or ipvlan network reach; none for the kind's default.
+    pub mode: Option<Mode>,
     /// Create it although something of the host is in the way.
     pub force: bool,
 }
@@ -109,6 +114,8 @@ impl CreateNetwork {
             ipv6: None,
             labels: BTreeMap::new(),
             options: BridgeOptions::default(),
+            parent: None,
+            mode: None,
             force: false,
         }
     }
@@ -121,17 +128,28 @@ pub enum Kind {
     Bridge,
     /// A pair of interfaces and a route for each endpoint.
     Routed,
+    /// Interfaces with hardware addresses of their own on one of the host's.
+    Macvlan,
+    /// Interfaces with addresses of their own on one of the host's.
+    Ipvlan,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 2] = [Kind::Bridge, Kind::Routed];
+    pub const ALL: [Kind; 4] = [Kind::Bridge, Kind::Routed, Kind::Macvlan, Kind::Ipvlan];
+
+    /// Whether its endpoints' interfaces are children of one of the host's.
+    pub fn is_child(self) -> bool {
+        matches!(self, Kind::Macvlan | Kind::Ipvlan)
+    }
 
     /// The driver's name, as [`crate::Driver::as_str`] has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Bridge => "bridge",
             Kind::Routed => "routed",
+            Kind::Macvlan => "macvlan",
+            Kind::Ipvlan => "ipvlan",
         }
     }
 }

@@ -3,14 +3,15 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "`core` is pure, its tests are not")]
 
 use ipnet::IpNet;
+use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
-use qiao_core::endpoint::{Wire, host_if};
+use qiao_core::endpoint::{Join, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value, diff};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Publish, PublishSpec};
 use qiao_core::render::{self, Paths};
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Plan, Pool};
+use qiao_core::{Bridge, Child, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Plan, Pool};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -69,26 +70,30 @@ fn routed(name: &str, bridge: Bridge) -> Network {
 
 /// The first endpoint of a network that `c1` is on.
 fn endpoint(network: &Network, (ifname, gateways): (&str, bool), publish: &[&str]) -> Endpoint {
-    let bridge = network.bridge().unwrap();
     let second = |pool: &Pool| {
         let number = qiao_core::subnet::number(pool.gateway) + 1;
         network.endpoint_net(pool, pool.subnet.family().address(number))
     };
-    let addresses: Vec<IpNet> = bridge.pools.iter().map(second).collect();
+    let addresses: Vec<IpNet> = network.pools().iter().map(second).collect();
     let (sandbox, ifname) = ("c1".parse().unwrap(), IfName::new(ifname).unwrap());
     let wire = Wire {
+        join: match network.child().map(|child| child.mode) {
+            None => Join::Pair,
+            Some(Mode::Macvlan(_)) => Join::Macvlan,
+            Some(Mode::Ipvlan(..)) => Join::Ipvlan,
+        },
         host_if: host_if(&sandbox, &ifname, 0),
         mac: Mac::derived(network.mac_number(), addresses[0].addr()),
         mtu: 1500,
-        gateways: bridge
-            .pools
+        gateways: network
+            .pools()
             .iter()
             .map(|pool| pool.gateway)
-            .filter(|_| gateways && !bridge.internal)
+            .filter(|_| gateways && !network.is_internal())
             .collect(),
         publish: publish.iter().flat_map(|spec| published(spec, &addresses)).collect(),
         addresses,
-        guard: bridge.guard,
+        guard: network.bridge().is_some_and(|bridge| bridge.guard),
         allow: Vec::new(),
     };
     let id = EndpointId { sandbox, ifname, network: network.name.clone() };
@@ -120,22 +125,28 @@ fn untouched(used: &State) -> State {
 
 /// A host that forwarded nothing before us, with these networks in use.
 fn host_state(networks: &[&Network]) -> State {
-    let activation = |n: &&Network| Activation::new(n, n.bridge().unwrap(), (1500, false));
     let mut forward: Vec<Family> = networks.iter().flat_map(|n| activation(n).routes).collect();
     forward.sort();
     forward.dedup();
     let saved = [(Sysctl::Forward4, 0), (Sysctl::Forward6, 0)].into();
-    let mut state = host(&HostNeeds { forward, saved, advertised: vec![], ruleset: 0 });
-    for network in networks {
-        let activation = Activation::new(network, network.bridge().unwrap(), (1500, false));
-        state.extend(network_state(network, &activation));
-    }
+    let ruleset = networks.iter().any(|n| activation(n).needs_rules()).then_some(0);
+    let mut state = host(&HostNeeds { forward, saved, ruleset, ..HostNeeds::default() });
+    networks.iter().for_each(|network| state.extend(network_state(network, &activation(network))));
     state
 }
 
+/// How a network is in use. Its parent, if it has one that is a VLAN, is ours to make.
+fn activation(network: &Network) -> Activation {
+    let parent = "02:00:00:00:00:01".parse().unwrap();
+    match (network.bridge(), network.child()) {
+        (Some(bridge), _) => Activation::new(network, bridge, (1500, false)),
+        (_, Some(child)) => Activation::of_child(child, (parent, 1500), Vlan::of_name(&child.parent)),
+        _ => panic!("no wire"),
+    }
+}
+
 fn attached(network: &Network, endpoint: &Endpoint) -> State {
-    let activation = Activation::new(network, network.bridge().unwrap(), (1500, false));
-    endpoint_state(network, &activation, endpoint)
+    endpoint_state(network, &activation(network), endpoint)
 }
 
 /// States put together.
@@ -202,7 +213,7 @@ fn indented(text: &str) -> String {
 }
 
 fn about_network(network: &Network) -> String {
-    let bridge = network.bridge().unwrap();
+    let Some(bridge) = network.bridge() else { return about_child(network) };
     let pools: Vec<String> =
         bridge.pools.iter().map(|pool| format!("{} gateway {}", pool.subnet, pool.gateway)).collect();
     let flags = [
@@ -216,6 +227,13 @@ fn about_network(network: &Network) -> String {
     let flags: String = flags.iter().filter(|(on, _)| *on).map(|(_, word)| format!(", {word}")).collect();
     let (kind, pools) = (network.driver.as_str(), pools.join(", "));
     format!("network:   {} = {kind} {pools} on {}{flags}", network.name, bridge.device)
+}
+
+fn about_child(network: &Network) -> String {
+    let child = network.child().unwrap();
+    let pools: Vec<String> =
+        child.pools.iter().map(|pool| format!("{} gateway {}", pool.subnet, pool.gateway)).collect();
+    format!("network:   {} = {} {} on {}", network.name, child.mode, pools.join(", "), child.parent)
 }
 
 fn about_endpoint(endpoint: &Endpoint) -> String {
@@ -309,6 +327,34 @@ fn routed_networks() {
     let from = all(&[host.clone(), attached(&blue, &eth0)]);
     let title = "the container leaves a routed network";
     Case { name: "routed-detach", title, about, from, to: host }.check();
+}
+
+fn child(name: &str, parent: &str, (mode, subnets): (Mode, &[&str])) -> Network {
+    let pools = bridge(name, subnets).pools;
+    let child = Child { parent: parent.parse().unwrap(), mode, pools, mtu: None, internal: false };
+    child.check().unwrap();
+    Network { driver: Driver::Child(child), ..network(name, bridge(name, subnets)) }
+}
+
+#[test]
+fn children() {
+    let (bridge, l2) = (Mode::macvlan("bridge").unwrap(), Mode::ipvlan("l2", None).unwrap());
+    let lan = child("lan", "eth0", (bridge, BOTH));
+    let case = first_of(("macvlan", "a macvlan child of an interface of the host"), &lan, &[]);
+    case.check();
+    case.explain();
+    let vlan = child("lan", "eth0.10", (l2, BOTH));
+    let case = first_of(("ipvlan-vlan", "an ipvlan child of a VLAN that is made for it"), &vlan, &[]);
+    case.check();
+    case.explain();
+    let l3 = child("lan", "eth0", (Mode::ipvlan("l3", Some("private")).unwrap(), V4));
+    first_of(("ipvlan-l3", "an ipvlan child behind its parent"), &l3, &[]).check();
+    let eth0 = endpoint(&vlan, ("eth0", true), &[]);
+    let (host, about) = (host_state(&[&vlan]), vec![about_network(&vlan), about_endpoint(&eth0)]);
+    let from = all(&[host.clone(), attached(&vlan, &eth0)]);
+    Case { name: "ipvlan-detach", title: "the child goes", about, from, to: host.clone() }.check();
+    let (title, about) = ("the last network on a VLAN goes", vec![about_network(&vlan)]);
+    Case { name: "vlan-rm", title, about, from: host, to: State::default() }.check();
 }
 
 #[test]

@@ -23,12 +23,19 @@ pub(crate) struct Activating {
 }
 
 impl<K: Kernel> Session<'_, K> {
-    /// How a bridge network would come into use, and what the host's state would be.
+    /// How a network would come into use, and what the host's state would be.
     pub fn activating(&mut self, network: &Network, facts: &Facts) -> Result<Activating, EngineError> {
         let mut active = self.txn.active()?;
         if let Some(bridge) = network.bridge() {
             let host = (facts.mtu.unwrap_or(ETHERNET_MTU), facts.bridge_netfilter);
             active.insert(network.name.clone(), Activation::new(network, bridge, host));
+        }
+        if let Some(child) = network.child() {
+            let found = self.parent(child)?;
+            active.insert(
+                network.name.clone(),
+                Activation::of_child(child, (found.mac, found.mtu), found.vlan),
+            );
         }
         let saved = self.saved_for(&active, facts)?;
         Ok(Activating { active, saved })
@@ -85,7 +92,7 @@ pub(crate) fn host_state(active: &Active, saved: &Saved) -> State {
         advertised: advertised.collect(),
         forward: forward.into_iter().collect(),
         saved: saved.map(),
-        ruleset: qiao_core::render::DIGEST,
+        ruleset: active.values().any(Activation::needs_rules).then_some(qiao_core::render::DIGEST),
     };
     let mut state = driver::host(&needs);
     state.extend(restored(unused.into_iter()));

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use qiao_core::ipam::assign;
 use qiao_core::request::Wish;
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Mac, Network, Pool, Refusal};
+use qiao_core::{Mac, Network, Pool, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::{Holder, Leases};
 use std::collections::BTreeSet;
@@ -20,24 +20,29 @@ pub(crate) type Given = (IpNet, bool);
 const ONE_BY_ONE: usize = 32;
 
 impl<K: Kernel> Session<'_, K> {
-    /// An address of each family that the network has.
+    /// An address of each family that the network has, but none of the `host`'s.
     pub fn addresses(
         &mut self,
         network: &Network,
-        bridge: &Bridge,
         wish: &Wish,
+        host: &[IpAddr],
     ) -> Result<Vec<Given>, EngineError> {
         for (family, asked) in [(Family::V4, wish.ip.map(IpAddr::V4)), (Family::V6, wish.ip6.map(IpAddr::V6))]
         {
-            if let Some(ip) = asked.filter(|_| !bridge.has(family)) {
+            if let Some(ip) = asked.filter(|_| !network.has(family)) {
                 let what = format!("the address `{ip}` is not in network `{}`", network.name);
                 return Err(Refusal::invalid(what).why("the network has no subnet of that family").into());
             }
         }
-        bridge.pools.iter().map(|pool| self.address(network, pool, wish)).collect()
+        network.pools().iter().map(|pool| self.address(network, (pool, host), wish)).collect()
     }
 
-    fn address(&mut self, network: &Network, pool: &Pool, wish: &Wish) -> Result<Given, EngineError> {
+    fn address(
+        &mut self,
+        network: &Network,
+        (pool, host): (&Pool, &[IpAddr]),
+        wish: &Wish,
+    ) -> Result<Given, EngineError> {
         let asked = match pool.subnet.family() {
             Family::V4 => wish.ip.map(IpAddr::V4),
             Family::V6 => wish.ip6.map(IpAddr::V6),
@@ -45,7 +50,8 @@ impl<K: Kernel> Session<'_, K> {
         let leases = self.txn.claims().leases(&network.name)?;
         let last = leases.last(pool.subnet.family())?;
         let mut register = Register { leases, kernel: self.kernel, all: None, asked: 0, error: None };
-        let given = assign(pool, asked, last, &mut |ip| register.owner(ip));
+        let is_hosts = |ip: &IpAddr| host.contains(ip).then(|| "the host".to_owned());
+        let given = assign(pool, asked, last, &mut |ip| is_hosts(&ip).or_else(|| register.owner(ip)));
         if let Some(error) = register.error {
             return Err(error);
         }

@@ -8,7 +8,7 @@ use crate::session::Session;
 use qiao_core::plan::Key;
 use qiao_core::request::Attach;
 use qiao_core::{Driver, Op, Plan, Refusal};
-use qiao_kernel::Kernel;
+use qiao_kernel::{Kernel, Via};
 use qiao_store::Journal;
 use std::collections::BTreeSet;
 
@@ -62,7 +62,12 @@ impl<K: Kernel> Session<'_, K> {
         }
         match &draft.network.driver {
             Driver::Bridge(bridge) if draft.announces => {
-                Ok(self.kernel.announce(&draft.endpoint, &bridge.device)?)
+                Ok(self.kernel.announce(&draft.endpoint, Via::Bridge(&bridge.device))?)
+            }
+            // The neighbourhood may know the address at another hardware address, and for long.
+            Driver::Child(child) if child.mode.has_neighbours() => {
+                let mac = draft.announced.filter(|_| draft.announces);
+                mac.map_or(Ok(()), |mac| Ok(self.kernel.announce(&draft.endpoint, Via::Itself(mac))?))
             }
             _ => Ok(()),
         }

@@ -84,12 +84,16 @@ impl<K: Kernel> Session<'_, K> {
         if !active.is_empty() {
             desired.all = host_state(&active, &self.txn.saved()?);
         }
-        for (name, activation) in &active {
+        let (present, orphans) = self.present(&active)?;
+        desired.spared.notes.extend(orphans);
+        for (name, activation) in &present {
             let state = self.network_desired(name, activation)?;
             desired.add(format!("network `{name}`"), state, Places::new());
         }
         for endpoint in self.txn.endpoints()? {
-            if self.lives(&endpoint) {
+            let is_orphan =
+                active.contains_key(endpoint.network()) && !present.contains_key(endpoint.network());
+            if !is_orphan && self.lives(&endpoint) {
                 self.endpoint_desired(&active, &endpoint, &mut desired)?;
             }
         }

@@ -106,9 +106,11 @@ impl<K: Kernel> Session<'_, K> {
         }
         for mut heir in self.txn.sandbox(left.sandbox())? {
             let Some(network) = self.txn.network(heir.network())? else { continue };
-            let Some(bridge) = network.bridge().filter(|bridge| !bridge.internal) else { continue };
+            if network.is_internal() {
+                continue;
+            }
             let Some(wire) = heir.wire.as_mut().filter(|wire| wire.gateways.is_empty()) else { continue };
-            wire.gateways = bridge.pools.iter().map(|pool| pool.gateway).collect();
+            wire.gateways = network.pools().iter().map(|pool| pool.gateway).collect();
             return self.inherit(&network, heir);
         }
         Ok(())

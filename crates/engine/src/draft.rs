@@ -7,12 +7,12 @@ use crate::error::EngineError;
 use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::{Activation, network_state};
-use qiao_core::endpoint::{Netns, Wire, host_if};
+use qiao_core::endpoint::{Join, Netns, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::State;
 use qiao_core::request::Attach;
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Driver, Endpoint, IfName, Network, Owner, Refusal};
+use qiao_core::{Driver, Endpoint, IfName, Mac, Network, Owner, Refusal};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::Txn;
 use std::net::IpAddr;
@@ -26,6 +26,8 @@ pub(crate) struct Draft {
     pub places: Places,
     /// Whether neighbours could know the address at another hardware address.
     pub announces: bool,
+    /// The hardware address that is told to the neighbours of a child.
+    pub announced: Option<Mac>,
     /// Whether the network is made for it.
     pub new: bool,
     activating: Option<Activating>,
@@ -82,9 +84,9 @@ impl<K: Kernel> Session<'_, K> {
         }
         let netns = self.netns(request, &network, &others)?;
         let others = self.with_namesakes((&network, netns.as_ref()), others)?;
-        match network.driver.clone() {
-            Driver::Bridge(bridge) | Driver::Routed(bridge) => {
-                self.draft_bridge((network, &bridge), request, (netns, &others))
+        match &network.driver {
+            Driver::Bridge(_) | Driver::Routed(_) | Driver::Child(_) => {
+                self.draft_wired(network, request, (netns, &others))
             }
             Driver::Host | Driver::None => self.draft_plain(network, request, netns),
         }
@@ -186,15 +188,16 @@ impl<K: Kernel> Session<'_, K> {
             desired,
             places,
             announces: false,
+            announced: None,
             new: false,
             activating: None,
             moved: Vec::new(),
         })
     }
 
-    fn draft_bridge(
+    fn draft_wired(
         &mut self,
-        (network, bridge): (Network, &Bridge),
+        network: Network,
         request: &Attach,
         (netns, others): (Option<Netns>, &[Endpoint]),
     ) -> Result<Draft, EngineError> {
@@ -210,35 +213,41 @@ impl<K: Kernel> Session<'_, K> {
         let activation = &active[&network.name];
         let ifname = self.ifname(request, netns.as_ref(), others)?;
         let id = EndpointId { sandbox: request.sandbox.clone(), ifname, network: network.name.clone() };
-        let given = self.addresses(&network, bridge, &request.wish)?;
-        let wire = self.wire((&network, bridge, activation), request, (&id, &given, others))?;
+        let host = self.hosts_addresses(&network, activation)?;
+        let given = self.addresses(&network, &request.wish, &host)?;
+        let (wire, announced) = self.wire((&network, activation), request, (&id, &given, others))?;
         let endpoint = Endpoint { id, netns, wire: Some(wire), attached: now() };
         let mut desired = host_state(&active, &saved);
         desired.extend(network_state(&network, activation));
         desired.extend(self.wanted(&network, activation, &endpoint));
         let moved = given.iter().filter(|(_, moves)| *moves).map(|(net, _)| net.addr()).collect();
-        let (places, announces) = (places(&endpoint), request.wish.mac.is_some());
-        Ok(Draft { endpoint, network, desired, places, announces, new: false, activating, moved })
+        let announces = request.wish.mac.is_some() || network.child().is_some();
+        let places = places(&endpoint);
+        Ok(Draft { endpoint, network, desired, places, announces, announced, new: false, activating, moved })
     }
 
     fn wire(
         &mut self,
-        (network, bridge, activation): (&Network, &Bridge, &Activation),
+        (network, activation): (&Network, &Activation),
         request: &Attach,
         (id, given, others): (&EndpointId, &[Given], &[Endpoint]),
-    ) -> Result<Wire, EngineError> {
+    ) -> Result<(Wire, Option<Mac>), EngineError> {
+        let Some(bridge) = network.bridge() else {
+            return self.child_wire((network, activation), request, (given, others));
+        };
         let mut wire = Wire {
+            join: Join::Pair,
             host_if: self.host_if(id)?,
             mac: self.mac(network, given, &request.wish)?,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: activation.mtu,
-            gateways: gateways(bridge, others),
+            gateways: gateways(network, others),
             publish: Vec::new(),
             guard: request.guard.unwrap_or(bridge.guard),
             allow: request.allow.clone(),
         };
         wire.publish = self.publish(bridge, &wire, &request.publish)?;
-        Ok(wire)
+        Ok((wire, None))
     }
 
     /// The name of the host's end: the first that no interface has.
@@ -278,12 +287,12 @@ impl<K: Kernel> Session<'_, K> {
 
 /// The default routes that the endpoint gets: those of families in which no other endpoint has one. An
 /// internal network leads nowhere.
-fn gateways(bridge: &Bridge, others: &[Endpoint]) -> Vec<IpAddr> {
+pub(crate) fn gateways(network: &Network, others: &[Endpoint]) -> Vec<IpAddr> {
     let has = |family| {
         let mut gateways =
             others.iter().filter_map(|other| other.wire.as_ref()).flat_map(|wire| &wire.gateways);
         gateways.any(|gateway| Family::of(*gateway) == family)
     };
-    let pools = bridge.pools.iter().filter(|_| !bridge.internal);
+    let pools = network.pools().iter().filter(|_| !network.is_internal());
     pools.filter(|pool| !has(pool.subnet.family())).map(|pool| pool.gateway).collect()
 }

@@ -17,6 +17,7 @@ mod gc;
 mod leaving;
 mod network;
 mod outcome;
+mod parent;
 mod publish;
 mod reassert;
 mod recover;

@@ -237,6 +237,11 @@ impl<K: Kernel> Session<'_, K> {
             had.extend(network_state(network, &activation));
         }
         let rest = host_state(&active, &saved);
+        let shared =
+            active.iter().flat_map(|(name, other)| other.essence(name).keys().cloned().collect::<Vec<_>>());
+        for key in shared {
+            had.remove(&key); // several networks may be on one VLAN
+        }
         let plan = diff(&self.kernel.observe(&had, &Places::new())?, &rest)?;
         if self.mend_lost_rules(&plan)? {
             return Ok(diff(&self.kernel.observe(&had, &Places::new())?, &rest)?);

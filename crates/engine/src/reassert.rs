@@ -95,7 +95,8 @@ impl<K: Kernel> Session<'_, K> {
             return Ok(false);
         }
         let mut essence = host_state(&active, &self.txn.saved()?);
-        active.iter().for_each(|(name, activation)| essence.extend(activation.essence(name)));
+        let (present, _) = self.present(&active)?;
+        present.iter().for_each(|(name, activation)| essence.extend(activation.essence(name)));
         let observed = self.kernel.observe(&essence, &Places::new())?;
         let (plan, _) = diff_all(&observed, &essence);
         let broken = !plan.is_empty() || self.kernel.loopback_trouble()?.is_some();

@@ -87,7 +87,10 @@ impl<K: Kernel> Session<'_, K> {
     /// Gives back what an endpoint had. Its addresses wait for its device to be gone.
     pub fn release(&mut self, endpoint: &Endpoint) -> Result<(), EngineError> {
         let Some(wire) = &endpoint.wire else { return Ok(()) };
-        let leaving = crate::leaving::of(self.kernel, &wire.host_if)?;
+        let leaving = match wire.join.is_pair() {
+            true => crate::leaving::of(self.kernel, &wire.host_if)?,
+            false => None, // a child is deleted before this, or goes with its namespace
+        };
         Ok(self.txn.claims().give_back(endpoint, leaving.as_deref())?)
     }
 

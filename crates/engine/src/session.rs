@@ -86,7 +86,8 @@ impl<'e, K: Kernel> Session<'e, K> {
     /// and with it went what others have in it. That comes back first; true if there was need.
     pub fn mend_lost_rules(&mut self, plan: &Plan) -> Result<bool, EngineError> {
         let makes_rules = plan.ops().iter().any(|op| *op.key() == Key::Ruleset && op.after().is_some());
-        if !makes_rules || self.looks_only || self.txn.active()?.is_empty() {
+        let in_use = self.txn.active()?.values().any(Activation::needs_rules);
+        if !makes_rules || self.looks_only || !in_use {
             return Ok(false);
         }
         self.reassert(Reach::Host).map(|_| true)

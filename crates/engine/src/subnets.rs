@@ -38,6 +38,22 @@ impl<K: Kernel> Session<'_, K> {
         facts: &Facts,
     ) -> Result<Network, EngineError> {
         let id = NetworkId::from_bytes(random());
+        let driver = match request.kind {
+            Kind::Bridge => Driver::Bridge(self.design_bridge(request, &id, facts)?),
+            Kind::Routed => Driver::Routed(self.design_bridge(request, &id, facts)?),
+            Kind::Macvlan | Kind::Ipvlan => Driver::Child(self.design_child(request, facts)?),
+        };
+        let (name, labels) = (request.name.clone(), request.labels.clone());
+        Ok(Network { id, name, driver, labels, created: now() })
+    }
+
+    fn design_bridge(
+        &mut self,
+        request: &CreateNetwork,
+        id: &NetworkId,
+        facts: &Facts,
+    ) -> Result<Bridge, EngineError> {
+        refuse_parent(request)?;
         let mut pools = Vec::new();
         for family in [Family::V4, Family::V6] {
             if self.wants(family, request, facts)? {
@@ -45,19 +61,10 @@ impl<K: Kernel> Session<'_, K> {
             }
         }
         all_used(request, &pools)?;
-        let device = device(request, &id, facts)?;
+        let device = device(request, id, facts)?;
         let bridge = self.bridge(request, device, pools);
         bridge.check()?;
-        Ok(Network {
-            id,
-            name: request.name.clone(),
-            driver: match request.kind {
-                Kind::Bridge => Driver::Bridge(bridge),
-                Kind::Routed => Driver::Routed(bridge),
-            },
-            labels: request.labels.clone(),
-            created: now(),
-        })
+        Ok(bridge)
     }
 
     fn bridge(&self, request: &CreateNetwork, device: IfName, pools: Vec<Pool>) -> Bridge {
@@ -99,13 +106,21 @@ impl<K: Kernel> Session<'_, K> {
         }
     }
 
-    fn pool(&mut self, family: Family, request: &CreateNetwork, facts: &Facts) -> Result<Pool, EngineError> {
+    pub fn pool(
+        &mut self,
+        family: Family,
+        request: &CreateNetwork,
+        facts: &Facts,
+    ) -> Result<Pool, EngineError> {
         let given = request.subnets.iter().find(|subnet| subnet.family() == family);
         let subnet = match given {
             Some(subnet) => *subnet,
             None => self.free_subnet(family, &request.name, facts)?,
         };
         let mut pool = Pool::new(subnet);
+        if let Some(router) = self.router(subnet, request, facts) {
+            pool.gateway = router;
+        }
         if let Some(gateway) = request.gateways.iter().find(|ip| subnet.contains(**ip)) {
             pool.gateway = *gateway;
         }
@@ -132,7 +147,7 @@ impl<K: Kernel> Session<'_, K> {
         facts: &Facts,
     ) -> Result<Subnet, EngineError> {
         let others = predefined(self.settings).into_iter().filter(|network| network.name != *name);
-        let pools = others.flat_map(|network| network.bridge().map(|b| b.pools.clone()).unwrap_or_default());
+        let pools = others.flat_map(|network| network.pools().to_vec());
         let why = "the default network has it";
         let reserved = pools.map(|pool| Busy { net: pool.subnet.net(), why: why.into() }).collect();
         let busy = self.busy(facts, reserved)?;
@@ -165,10 +180,8 @@ impl<K: Kernel> Session<'_, K> {
             net: pool.subnet.net(),
             why: format!("network `{}` has {}", network.name, pool.subnet),
         };
-        let all = networks.flat_map(|network| {
-            let pools = network.bridge().map(|bridge| bridge.pools.clone()).unwrap_or_default();
-            pools.iter().map(|pool| busy(&network, pool)).collect::<Vec<_>>()
-        });
+        let all = networks
+            .flat_map(|network| network.pools().iter().map(|pool| busy(&network, pool)).collect::<Vec<_>>());
         Ok(all.collect())
     }
 
@@ -188,7 +201,7 @@ impl<K: Kernel> Session<'_, K> {
             return Err(refuse(busy).fix("qiao network ls").into());
         }
         let host = BusyMap::new(facts.busy.iter().cloned());
-        match host.overlap(subnet).filter(|_| !request.force) {
+        match host.overlap(subnet).filter(|_| !request.force && !request.kind.is_child()) {
             Some(busy) => Err(refuse(busy)
                 .fix(format!("qiao network create {}                    (takes a free subnet)", request.name))
                 .fix("--force creates it anyway: containers then hide those addresses")
@@ -198,8 +211,18 @@ impl<K: Kernel> Session<'_, K> {
     }
 }
 
+fn refuse_parent(request: &CreateNetwork) -> Result<(), Refusal> {
+    match request.parent.is_some() || request.mode.is_some() {
+        true => {
+            Err(Refusal::invalid(format!("a {} network has no parent and no mode", request.kind.as_str()))
+                .why("macvlan and ipvlan networks have"))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Refuses gateways, ranges and auxiliary addresses that belong to none of the subnets.
-fn all_used(request: &CreateNetwork, pools: &[Pool]) -> Result<(), Refusal> {
+pub(crate) fn all_used(request: &CreateNetwork, pools: &[Pool]) -> Result<(), Refusal> {
     let inside = |ip| pools.iter().any(|pool| pool.subnet.contains(ip));
     if let Some(ip) = request.gateways.iter().find(|ip| !inside(**ip)) {
         return Err(Refusal::invalid(format!("the gateway `{ip}` is in none of the network's subnets")));

@@ -2,9 +2,11 @@
 //! neighbour advertisement (RFC 4861 section 7.2.6).
 
 use crate::error::KernelError;
-use crate::sys::ioctl::Interfaces;
+use crate::kernel::Via;
+use crate::linux::Linux;
 use crate::sys::packet;
 use ipnet::IpNet;
+use qiao_core::endpoint::Wire;
 use qiao_core::{Endpoint, Mac};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,17 +14,26 @@ const BROADCAST: [u8; 6] = [0xff; 6];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 
-/// Announces an endpoint's addresses to the other ports of its bridge. The frames are sent by the bridge
-/// itself, so they reach everyone but the endpoint.
-pub fn announce(
-    interfaces: &Interfaces,
-    endpoint: &Endpoint,
-    bridge: &qiao_core::IfName,
-) -> Result<(), KernelError> {
+/// Announces an endpoint's addresses: to the other ports of its bridge, by the bridge itself, so that they reach
+/// everyone but the endpoint; or to its neighbours, by its own interface.
+pub fn announce(linux: &mut Linux, endpoint: &Endpoint, from: Via<'_>) -> Result<(), KernelError> {
     let Some(wire) = &endpoint.wire else { return Ok(()) };
-    let Some(index) = interfaces.index(bridge)? else { return Ok(()) };
-    let frames: Vec<Vec<u8>> = wire.addresses.iter().map(|net| frame(wire.mac, *net)).collect();
-    packet::send(index, &frames)
+    match from {
+        Via::Bridge(bridge) => {
+            let Some(index) = linux.interfaces.index(bridge)? else { return Ok(()) };
+            packet::send(index, &frames(wire, wire.mac))
+        }
+        Via::Itself(mac) => {
+            let Some(netns) = &endpoint.netns else { return Ok(()) };
+            let Some(sandbox) = linux.sandbox(netns)? else { return Ok(()) };
+            let index = sandbox.index(&endpoint.id.ifname)?;
+            sandbox.handle.inside(|| packet::send(index, &frames(wire, mac)))
+        }
+    }
+}
+
+fn frames(wire: &Wire, mac: Mac) -> Vec<Vec<u8>> {
+    wire.addresses.iter().map(|net| frame(mac, *net)).collect()
 }
 
 fn frame(mac: Mac, net: IpNet) -> Vec<u8> {

@@ -16,6 +16,8 @@ use std::net::IpAddr;
 pub struct Facts {
     /// The smallest MTU of the default routes' devices, in bytes.
     pub mtu: Option<u32>,
+    /// The ways out: interfaces of default routes and, where they have one, the routers there.
+    pub ways: Vec<(IfName, Option<IpAddr>)>,
     /// Whether bridged frames pass the routing hooks.
     pub bridge_netfilter: bool,
     /// Whether the kernel has IPv6.
@@ -48,6 +50,7 @@ pub fn facts(socket: &mut Socket) -> Result<Facts, KernelError> {
     busy.extend(resolvers().into_iter().map(busy_resolver));
     Ok(Facts {
         mtu: defaults().filter_map(|route| names.get(&route.index?)).map(|link| link.mtu).min(),
+        ways: defaults().filter_map(|route| way(route, &names)).collect(),
         bridge_netfilter: sysctl::bridge_netfilter(),
         ipv6,
         ipv6_default: defaults().any(|route| of_v6(&route)),
@@ -55,6 +58,11 @@ pub fn facts(socket: &mut Socket) -> Result<Facts, KernelError> {
         busy,
         links: links.iter().map(|link| link.name.clone()).collect(),
     })
+}
+
+fn way(route: &route::Route, names: &BTreeMap<u32, &link::Link>) -> Option<(IfName, Option<IpAddr>)> {
+    let link = names.get(&route.index?)?;
+    Some((IfName::new(&link.name).ok()?, route.via))
 }
 
 fn advertised<'a>(

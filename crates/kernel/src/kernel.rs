@@ -4,11 +4,12 @@ use crate::error::KernelError;
 use crate::facts::Facts;
 use crate::netns::OpenError;
 use crate::sockets::InTheWay;
+use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Op, Plan, State, Sysctl};
 use qiao_core::port::Listen;
-use qiao_core::{Endpoint, IfName, SandboxName};
+use qiao_core::{Endpoint, IfName, Mac, SandboxName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use thiserror::Error;
@@ -27,6 +28,34 @@ pub struct ApplyError {
     pub source: KernelError,
 }
 
+/// Where an announcement goes out.
+#[derive(Clone, Copy, Debug)]
+pub enum Via<'a> {
+    /// At a bridge of the host, to all its ports but the endpoint's own.
+    Bridge(&'a IfName),
+    /// At the endpoint's own interface, which has this hardware address.
+    Itself(Mac),
+}
+
+/// An interface of the host that others shall be children of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostLink {
+    /// Its hardware address.
+    pub mac: Option<Mac>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whether it is up.
+    pub up: bool,
+    /// Whether it bears our mark.
+    pub ours: bool,
+    /// Whether it is a port of a bridge or a bond.
+    pub enslaved: bool,
+    /// Whether it is a wireless one.
+    pub wireless: bool,
+    /// Its addresses.
+    pub addresses: Vec<IpNet>,
+}
+
 /// A kernel, or something that behaves like one.
 pub trait Kernel {
     /// What exists of `wanted`. An object that can bear no mark is taken for its owner's.
@@ -42,7 +71,7 @@ pub trait Kernel {
     fn forget(&mut self, flows: &BTreeSet<Flows>) -> Result<(), KernelError>;
 
     /// Tells an endpoint's neighbours where its addresses are now.
-    fn announce(&mut self, endpoint: &Endpoint, bridge: &IfName) -> Result<(), KernelError>;
+    fn announce(&mut self, endpoint: &Endpoint, from: Via<'_>) -> Result<(), KernelError>;
 
     /// Opens the namespace at a path, and tells which it is.
     fn netns(&mut self, path: &str) -> Result<Netns, OpenError>;
@@ -59,6 +88,12 @@ pub trait Kernel {
     /// The index of the host's interface of this name; none where there is none. Another interface of the name
     /// has another index.
     fn link_index(&mut self, name: &IfName) -> Result<Option<u32>, KernelError>;
+
+    /// The host's interface of this name; none where there is none.
+    fn link(&mut self, name: &IfName) -> Result<Option<HostLink>, KernelError>;
+
+    /// Whether the kernel can make links of a kind: `macvlan`, `ipvlan`, `vlan`.
+    fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError>;
 
     /// What is in the way of publishing a port, among the sockets and addresses of the host.
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay>;

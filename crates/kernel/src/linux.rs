@@ -2,7 +2,7 @@
 
 use crate::error::KernelError;
 use crate::facts::{Facts, facts};
-use crate::kernel::{ApplyError, Kernel, Places};
+use crate::kernel::{ApplyError, HostLink, Kernel, Places, Via};
 use crate::loopback::{self, Loopback, Way};
 use crate::netlink::Socket;
 use crate::netns::{self, NetnsHandle, OpenError};
@@ -11,7 +11,7 @@ use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, ask, ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
-use crate::{announce, apply, conntrack, observe, reap, sysctl};
+use crate::{announce, apply, conntrack, observe, parent, reap, sysctl};
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Plan, State, Sysctl};
@@ -185,8 +185,8 @@ impl Kernel for Linux {
         conntrack::forget(self.nft.socket(), flows)
     }
 
-    fn announce(&mut self, endpoint: &Endpoint, bridge: &IfName) -> Result<(), KernelError> {
-        announce::announce(&self.interfaces, endpoint, bridge)
+    fn announce(&mut self, endpoint: &Endpoint, from: Via<'_>) -> Result<(), KernelError> {
+        announce::announce(self, endpoint, from)
     }
 
     fn netns(&mut self, path: &str) -> Result<Netns, OpenError> {
@@ -225,6 +225,14 @@ impl Kernel for Linux {
 
     fn link_index(&mut self, name: &IfName) -> Result<Option<u32>, KernelError> {
         self.interfaces.index(name)
+    }
+
+    fn link(&mut self, name: &IfName) -> Result<Option<HostLink>, KernelError> {
+        parent::link(&mut self.rtnl, name)
+    }
+
+    fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {
+        parent::has_kind(&mut self.rtnl, kind)
     }
 
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {

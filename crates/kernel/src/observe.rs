@@ -77,6 +77,8 @@ fn wanted_links(linux: &mut Linux, wanted: &State) -> Result<Links, KernelError>
 fn links_of<'a>(key: &'a Key, value: &'a Value) -> Vec<&'a IfName> {
     match (key, value) {
         (Key::Veth(host_if), Value::Veth { bridge: Some(bridge), .. }) => vec![host_if, bridge],
+        (Key::Vlan(name), Value::Vlan { parent, .. }) => vec![name, parent],
+        (Key::Child(..), Value::Child { parent, .. }) => vec![parent],
         (
             Key::Bridge(name)
             | Key::BridgeAddress(name, _)
@@ -133,6 +135,10 @@ impl Host<'_> {
                     Value::Port { fixed, isolated: port.isolated, hairpin: port.hairpin },
                 ))
             }
+            Key::Vlan(name) => {
+                let link = self.links.get(name)?;
+                Some((ownership(link, "vlan", owner), self.vlan(link, value)?))
+            }
             Key::BridgeUp(name) | Key::HostUp(name) => {
                 let kind = if matches!(key, Key::BridgeUp(_)) { "bridge" } else { "veth" };
                 let link = self.links.get(name)?;
@@ -140,6 +146,14 @@ impl Host<'_> {
             }
             _ => None,
         }
+    }
+
+    /// A VLAN cannot be moved to another interface: one that is elsewhere is somebody else's.
+    fn vlan(&self, link: &Link, wanted: &Value) -> Option<Value> {
+        let Value::Vlan { parent, .. } = wanted else { return None };
+        let on = self.links.get(parent).map(|parent| parent.index);
+        let parent = if on == link.peer_index { parent.clone() } else { elsewhere() };
+        Some(Value::Vlan { parent, id: link.vlan.unwrap_or(0), up: link.up })
     }
 
     /// Whether a pair is a port of the bridge that is wanted, if one is. On another bridge its settings and
@@ -352,6 +366,7 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
     let ours: BTreeMap<u32, (IfName, &Link, Ownership)> = links.iter().filter_map(our_link).collect();
     for (name, link, owner) in ours.values() {
         survey_link(name, link, owner, &mut observed);
+        survey_vlan(name, (link, &links), owner, &mut observed);
     }
     for address in address::read(&ask_one(&mut linux.rtnl, &address::get_all(0))?) {
         if let Some((name, _, owner)) = ours.get(&address.index).filter(|_| address.ours) {
@@ -418,6 +433,13 @@ fn survey_link(name: &IfName, link: &Link, owner: &Ownership, observed: &mut Obs
         }
         _ => {}
     }
+}
+
+fn survey_vlan(name: &IfName, (link, all): (&Link, &[Link]), owner: &Ownership, observed: &mut Observed) {
+    let Some(id) = link.vlan else { return };
+    let parent = all.iter().find(|parent| Some(parent.index) == link.peer_index);
+    let parent = parent.and_then(|parent| IfName::new(&parent.name).ok()).unwrap_or_else(elsewhere);
+    observed.insert(Key::Vlan(name.clone()), owner.clone(), Value::Vlan { parent, id, up: link.up });
 }
 
 /// The other end as far as the owner's mark tells; for a hashed mark nothing is known but the host's end.

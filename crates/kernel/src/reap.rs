@@ -6,10 +6,11 @@
 
 use crate::error::KernelError;
 use crate::kernel::FREED;
-use crate::linux::Linux;
+use crate::linux::{Linux, Sandbox};
 use crate::netlink::Socket;
 use crate::nft::{Session, owner_of};
 use crate::rtnl::{GROUP, ask_one, link};
+use crate::sys::ioctl::Interfaces;
 use crate::sys::process;
 use qiao_core::IfName;
 use qiao_core::plan::Ownership;
@@ -42,11 +43,38 @@ pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
     };
     if process::is_single_threaded() && process::in_child(firewall, &act).is_ok() {
         linux.handed_over = firewall.map(|_| Instant::now());
-        if is_gone(linux, name)? {
+        if is_gone(&linux.interfaces, name)? {
             return Ok(());
         }
     }
     match ask_one(&mut linux.rtnl, &link::delete(found.index)) {
+        Err(error) if !error.is_absent() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes a child in its sandbox, by its name. One that is not ours is not deleted.
+pub fn delete_inside(sandbox: &mut Sandbox, name: &IfName) -> Result<(), KernelError> {
+    let found = match ask_one(&mut sandbox.rtnl, &link::get(name)) {
+        Ok(messages) => link::read(&messages).into_iter().next(),
+        Err(error) if error.is_absent() => None,
+        Err(error) => return Err(error),
+    };
+    sandbox.indices.remove(name.as_str());
+    let Some(found) = found.filter(|found| found.group == GROUP) else { return Ok(()) };
+    let handle = &sandbox.handle;
+    let there = || {
+        if handle.enter().is_ok() {
+            send(found.index)
+        }
+    };
+    if process::is_single_threaded()
+        && process::in_child(Some(handle.as_raw_fd()), &there).is_ok()
+        && is_gone(&sandbox.interfaces, name)?
+    {
+        return Ok(());
+    }
+    match ask_one(&mut sandbox.rtnl, &link::delete(found.index)) {
         Err(error) if !error.is_absent() => Err(error),
         _ => Ok(()),
     }
@@ -72,10 +100,10 @@ pub fn hand_over(session: &Session, handed_over: Option<Instant>) {
 }
 
 /// Waits until the link is out of sight, in steps that begin at 20 µs.
-fn is_gone(linux: &Linux, name: &IfName) -> Result<bool, KernelError> {
+fn is_gone(interfaces: &Interfaces, name: &IfName) -> Result<bool, KernelError> {
     let start = Instant::now();
     let mut step = Duration::from_micros(20);
-    while linux.interfaces.index(name)?.is_some() {
+    while interfaces.index(name)?.is_some() {
         if start.elapsed() > PATIENCE {
             return Ok(false);
         }

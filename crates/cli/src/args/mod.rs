@@ -8,7 +8,7 @@ mod sandbox;
 mod tool;
 
 pub use network::*;
-pub use option::{NetworkOption, OnOff, bridge_options};
+pub use option::{ChildOptions, NetworkOption, OnOff, bridge_options, child_options};
 pub use run::*;
 pub use sandbox::*;
 pub use tool::*;

@@ -36,7 +36,7 @@ pub enum Network {
 pub struct Create {
     /// The network's name
     pub name: NetworkName,
-    /// The kind of network: bridge or routed
+    /// The kind of network: bridge, routed, macvlan or ipvlan
     #[arg(short, long, default_value = "bridge")]
     pub driver: String,
     /// A subnet, at most one of each family [default: a free one]
@@ -60,6 +60,13 @@ pub struct Create {
     /// IPv6, with a unique local /64 unless a subnet is given
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ipv6: Option<bool>,
+    /// The interface that a macvlan or ipvlan network is on, or PARENT.ID for a VLAN of one [default: that of the
+    /// default route]
+    #[arg(long, value_name = "INTERFACE")]
+    pub parent: Option<IfName>,
+    /// Who gives out the addresses: only `default` does
+    #[arg(long, value_name = "DRIVER", default_value = "default")]
+    pub ipam_driver: String,
     /// The MTU in bytes [default: that of the default route's device]
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<u32>,

@@ -1,8 +1,9 @@
 //! Options that are words of their own: `on|off`, `name=address`, `-o key=value`.
 
 use clap::ValueEnum;
+use qiao_core::child::Mode;
 use qiao_core::name::quoted;
-use qiao_core::request::BridgeOptions;
+use qiao_core::request::{BridgeOptions, Kind};
 use qiao_core::{IfName, NetworkName, Refusal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -108,6 +109,46 @@ pub fn bridge_options(options: &[(String, String)]) -> Result<BridgeOptions, Ref
     Ok(read)
 }
 
+/// The options of a macvlan or ipvlan network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChildOptions {
+    /// The interface of the host.
+    pub parent: Option<IfName>,
+    /// Whom the children reach.
+    pub mode: Option<Mode>,
+    /// The MTU in bytes.
+    pub mtu: Option<u32>,
+}
+
+/// Reads the options of a macvlan or ipvlan network: our names, which are Podman's, and Docker's.
+pub fn child_options(kind: Kind, options: &[(String, String)]) -> Result<ChildOptions, Refusal> {
+    let mut read = ChildOptions::default();
+    let (mut mode, mut flag) = (None, None);
+    for (key, value) in options {
+        match (key.strip_prefix("com.docker.network.").unwrap_or(key), kind) {
+            ("parent", _) => read.parent = Some(value.parse()?),
+            ("driver.mtu" | "mtu", _) => read.mtu = Some(parse(key, value)?),
+            ("mode", _) | ("macvlan_mode", Kind::Macvlan) | ("ipvlan_mode", Kind::Ipvlan) => {
+                mode = Some(value.as_str());
+            }
+            ("flag" | "ipvlan_flag", Kind::Ipvlan) => flag = Some(value.as_str()),
+            _ => return Err(unknown_of_child(key, kind)),
+        }
+    }
+    read.mode = match (kind, mode) {
+        (Kind::Macvlan, Some(mode)) => Some(Mode::macvlan(mode)?),
+        (Kind::Ipvlan, _) => Some(Mode::ipvlan(mode.unwrap_or("l2"), flag)?),
+        _ => None,
+    };
+    Ok(read)
+}
+
+fn unknown_of_child(key: &str, kind: Kind) -> Refusal {
+    let also = if kind == Kind::Ipvlan { "parent, mode, flag and mtu" } else { "parent, mode and mtu" };
+    Refusal::invalid(format!("{} is not an option of a {} network", quoted(key), kind.as_str()))
+        .why(format!("{also} are, and Docker's {0}_mode", kind.as_str()))
+}
+
 fn unknown(key: &str) -> Refusal {
     Refusal::invalid(format!("{} is not an option of a bridge network", quoted(key)))
         .why("name, mtu, icc, masquerade, publish-address, isolate, guard and host-access are, and Docker's com.docker.network.* for the first five")
@@ -124,6 +165,28 @@ mod tests {
         assert_eq!(option.ifname.unwrap().as_str(), "eth7");
         for bad in ["", ":ip=1.2.3.4", "front:ip=x", "front:colour=red", "a b"] {
             assert!(network_option(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parents_have_the_options_of_docker_and_podman() {
+        let read = |kind, pairs: &[(&str, &str)]| {
+            let pairs: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            child_options(kind, &pairs)
+        };
+        let docker = read(Kind::Macvlan, &[("parent", "eth0.10"), ("macvlan_mode", "vepa")]).unwrap();
+        let podman = read(Kind::Macvlan, &[("parent", "eth0.10"), ("mode", "vepa")]).unwrap();
+        assert_eq!(
+            (docker.parent.clone().unwrap().as_str(), docker.mode.unwrap().name()),
+            ("eth0.10", "vepa")
+        );
+        assert_eq!(docker, podman);
+        let l3 = read(Kind::Ipvlan, &[("ipvlan_mode", "l3"), ("ipvlan_flag", "private")]).unwrap();
+        assert_eq!(l3.mode.unwrap().to_string(), "ipvlan mode l3 private");
+        for bad in
+            [("ipvlan_mode", "l2"), ("mode", "l2"), ("icc", "true"), ("parent", "a b"), ("flag", "vepa")]
+        {
+            assert!(read(Kind::Macvlan, &[bad]).is_err(), "{bad:?}");
         }
     }
 

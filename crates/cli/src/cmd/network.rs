@@ -3,10 +3,11 @@
 use super::attach::{attach_request, connected, detach_request};
 use super::{Done, OK, matches_all};
 use crate::app::App;
+use crate::args::ChildOptions;
 use crate::args::{self, Allocations, Connect, Create, Disconnect, Inspect, Ls, Network, Prune, Rm};
 use crate::output::table::Table;
 use crate::output::{format, json, line, plan, print, time};
-use qiao_core::request::{self, CreateNetwork, Kind, Wish};
+use qiao_core::request::{self, BridgeOptions, CreateNetwork, Kind, Wish};
 use qiao_core::{Code, Endpoint, Network as CoreNetwork, Refusal};
 use qiao_engine::{Engine, EngineError, Removed};
 use qiao_kernel::{Linux, Places};
@@ -58,9 +59,15 @@ fn create(app: &App, args: &Create) -> Done {
 }
 
 fn creation(args: &Create, kind: Kind) -> Result<CreateNetwork, Refusal> {
-    let mut options = args::bridge_options(&args.opt)?;
+    refuse_ipam(&args.ipam_driver)?;
+    let mut child = ChildOptions::default();
+    let mut options = BridgeOptions::default();
+    match kind.is_child() {
+        true => child = args::child_options(kind, &args.opt)?,
+        false => options = args::bridge_options(&args.opt)?,
+    }
     options.internal = args.internal;
-    options.mtu = args.mtu.or(options.mtu);
+    options.mtu = args.mtu.or(options.mtu).or(child.mtu);
     options.isolate = args.isolate.map(args::OnOff::is_on).or(options.isolate);
     options.icc = args.icc.map(args::OnOff::is_on).or(options.icc);
     options.guard = args.guard.map(args::OnOff::is_on).or(options.guard);
@@ -74,9 +81,22 @@ fn creation(args: &Create, kind: Kind) -> Result<CreateNetwork, Refusal> {
         ipv6: args.ipv6,
         labels: args.label.iter().cloned().collect(),
         options,
+        parent: args.parent.clone().or(child.parent),
+        mode: child.mode,
         force: args.force,
         ..CreateNetwork::new(args.name.clone())
     })
+}
+
+/// Addresses are given out by us.
+fn refuse_ipam(driver: &str) -> Result<(), Refusal> {
+    match driver {
+        "default" | "host-local" => Ok(()),
+        "dhcp" => Err(Refusal::new(Code::Unsupported, "there is no IPAM driver `dhcp` yet")
+            .why("addresses are given out from --subnet and --ip-range")
+            .fix("--subnet, --gateway and an --ip-range that the DHCP server leaves alone")),
+        other => Err(Refusal::invalid(format!("there is no IPAM driver {}", qiao_core::name::quoted(other)))),
+    }
 }
 
 fn exists(app: &App, args: &args::Exists) -> Done {
@@ -112,12 +132,11 @@ fn ls(app: &App, args: &Ls) -> Done {
 
 fn row(network: &CoreNetwork, members: usize, whole: bool) -> Value {
     let id = if whole { network.id.as_str() } else { network.id.short() };
-    let pools = network.bridge().map(|bridge| bridge.pools.clone()).unwrap_or_default();
-    let subnets: Vec<String> = pools.iter().map(|pool| pool.subnet.to_string()).collect();
+    let subnets: Vec<String> = network.pools().iter().map(|pool| pool.subnet.to_string()).collect();
     json!({
         "ID": id, "Name": network.name, "Driver": network.driver.as_str(), "Scope": "local",
         "Subnet": subnets.join(","), "Members": members, "CreatedAt": time::rfc3339(network.created),
-        "Internal": network.bridge().is_some_and(|b| b.internal), "Labels": network.labels,
+        "Internal": network.is_internal(), "Labels": network.labels,
     })
 }
 

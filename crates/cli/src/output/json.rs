@@ -1,8 +1,9 @@
 //! JSON of networks and endpoints: Docker's field names, ours under `Engine`.
 
 use super::time::rfc3339;
+use qiao_core::endpoint::Wire;
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Endpoint, Network, Pool};
+use qiao_core::{Bridge, Child, Endpoint, Network, Pool};
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 
@@ -15,7 +16,7 @@ pub fn endpoint(endpoint: &Endpoint) -> Value {
         "interface": endpoint.id.ifname,
         "netns": endpoint.netns.as_ref().map(|n| &n.path),
         "host_interface": wire.map(|w| &w.host_if),
-        "mac": wire.map(|w| w.mac),
+        "mac": wire.map(Wire::own_mac),
         "addresses": endpoint.addresses(),
         "gateways": wire.map(|w| w.gateways.clone()).unwrap_or_default(),
         "mtu": wire.map(|w| w.mtu),
@@ -41,24 +42,23 @@ pub fn publish(publish: &qiao_core::Publish) -> Value {
 /// A network with its members, as `docker network inspect` shows it.
 pub fn network(network: &Network, members: &[Endpoint]) -> Value {
     let bridge = network.bridge();
-    let has = |family| bridge.is_some_and(|b| b.has(family));
     json!({
         "Name": network.name,
         "Id": network.id,
         "Created": rfc3339(network.created),
         "Scope": "local",
         "Driver": network.driver.as_str(),
-        "EnableIPv4": has(Family::V4),
-        "EnableIPv6": has(Family::V6),
-        "IPAM": {"Driver": "default", "Options": {}, "Config": bridge.map(|b| b.pools.iter().map(pool).collect::<Vec<_>>()).unwrap_or_default()},
-        "Internal": bridge.is_some_and(|b| b.internal),
+        "EnableIPv4": network.has(Family::V4),
+        "EnableIPv6": network.has(Family::V6),
+        "IPAM": {"Driver": "default", "Options": {}, "Config": network.pools().iter().map(pool).collect::<Vec<_>>()},
+        "Internal": network.is_internal(),
         "Attachable": false,
         "Ingress": false,
         "ConfigOnly": false,
         "Containers": members.iter().map(member).collect::<Map<_, _>>(),
-        "Options": bridge.map(options).unwrap_or_default(),
+        "Options": bridge.map(options).or(network.child().map(child_options)).unwrap_or_default(),
         "Labels": network.labels,
-        "Engine": {"bridge": bridge.map(engine), "members": members.len()},
+        "Engine": {"bridge": bridge.map(engine), "child": network.child(), "members": members.len()},
     })
 }
 
@@ -77,7 +77,7 @@ fn member(endpoint: &Endpoint) -> (String, Value) {
     let of = |family: Family| {
         endpoint.addresses().iter().find(|net| Family::of(net.addr()) == family).map(ToString::to_string)
     };
-    let mac = endpoint.wire.as_ref().map(|wire| wire.mac.to_string());
+    let mac = endpoint.wire.as_ref().and_then(Wire::own_mac).map(|mac| mac.to_string());
     let fields = json!({
         "Name": endpoint.sandbox(),
         "EndpointID": endpoint.id.key(),
@@ -99,6 +99,15 @@ fn options(bridge: &Bridge) -> Value {
     }
     if let Some(ip) = bridge.publish_address {
         options["com.docker.network.bridge.host_binding_ipv4"] = json!(ip.to_string());
+    }
+    options
+}
+
+fn child_options(child: &Child) -> Value {
+    let kind = child.mode.kind();
+    let mut options = json!({"parent": child.parent, format!("{kind}_mode"): child.mode.name()});
+    if let Some(mtu) = child.mtu {
+        options["com.docker.network.driver.mtu"] = json!(mtu.to_string());
     }
     options
 }

@@ -28,7 +28,9 @@ fn paths(places: &Places) -> Paths {
 pub fn steps(plans: &[&Plan], places: &Places) -> String {
     let mut all = render::steps(&Plan::default(), &paths(places));
     for step in plans.iter().flat_map(|plan| render::steps(plan, &paths(places))) {
-        all[step.number].commands.extend(step.commands);
+        let of_all = &mut all[step.number];
+        (of_all.title, of_all.why) = (step.title, step.why);
+        of_all.commands.extend(step.commands);
     }
     let mut text = String::new();
     for step in all {

@@ -15,15 +15,15 @@ pub struct HostNeeds {
     pub saved: BTreeMap<Sysctl, u32>,
     /// The interfaces whose IPv6 default route came by router advertisement.
     pub advertised: Vec<IfName>,
-    /// The rule set's digest.
-    pub ruleset: u32,
+    /// The rule set's digest, where a network needs it.
+    pub ruleset: Option<u32>,
 }
 
 /// What must exist on the host while a network is in use.
 pub fn host(needs: &HostNeeds) -> State {
     let mut state = State::default();
     let mut put = |key, value| state.insert(key, &Owner::Host, value);
-    put(Key::Ruleset, Value::Ruleset(needs.ruleset));
+    needs.ruleset.into_iter().for_each(|digest| put(Key::Ruleset, Value::Ruleset(digest)));
     for family in &needs.forward {
         let forward = Sysctl::forward(*family);
         if needs.saved.get(&forward) == Some(&0) {

@@ -1,11 +1,13 @@
 //! What must exist for a network and for an endpoint: one function a kind, each pure.
 
 mod bridge;
+mod child;
 mod host;
 mod routed;
 
 pub use host::{HostNeeds, host};
 
+use crate::child::{Child, Vlan};
 use crate::endpoint::Endpoint;
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName};
@@ -31,6 +33,17 @@ pub struct Activation {
     pub hairpin: bool,
     /// The families that the host routes for the network.
     pub routes: Vec<Family>,
+    /// Of a macvlan or ipvlan network: `device` is the interface that its endpoints' are children of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+}
+
+/// The interface of the host that others are children of.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parent {
+    /// The VLAN that it is, if it is one that we make.
+    pub vlan: Option<Vlan>,
 }
 
 /// The networks in use.
@@ -47,13 +60,46 @@ impl Activation {
             mtu: bridge.mtu.unwrap_or(mtu),
             hairpin,
             routes: bridge.pools.iter().filter_map(routes).collect(),
+            parent: None,
         }
+    }
+
+    /// How a macvlan or ipvlan network comes into use on a parent of this hardware address and MTU; `vlan` is
+    /// what the parent must be, where it is ours to make.
+    pub fn of_child(child: &Child, (mac, mtu): (Mac, u32), vlan: Option<Vlan>) -> Self {
+        Self {
+            device: child.parent.clone(),
+            mac,
+            mtu: child.mtu.unwrap_or(mtu),
+            hairpin: false,
+            routes: Vec::new(),
+            parent: Some(Parent { vlan }),
+        }
+    }
+
+    /// The interface of the host without which nothing of the network can be, if there is one: it is never ours.
+    pub fn base(&self) -> Option<&IfName> {
+        let parent = self.parent.as_ref()?;
+        Some(parent.vlan.as_ref().map_or(&self.device, |vlan| &vlan.parent))
+    }
+
+    /// Whether packets of the network pass the host's rules.
+    pub fn needs_rules(&self) -> bool {
+        self.parent.is_none()
     }
 
     /// What must exist of the network for anything of it to work: little enough to look at every time.
     pub fn essence(&self, network: &NetworkName) -> State {
         let owner = Owner::Network(network.clone());
         let mut state = State::default();
+        if let Some(parent) = &self.parent {
+            // Several networks may be on one VLAN: it is none of theirs.
+            if let Some(Vlan { parent, id }) = &parent.vlan {
+                let value = Value::Vlan { parent: parent.clone(), id: *id, up: true };
+                state.insert(Key::Vlan(self.device.clone()), &Owner::Host, value);
+            }
+            return state;
+        }
         state.insert(
             Key::Bridge(self.device.clone()),
             &owner,
@@ -69,6 +115,7 @@ pub fn network_state(network: &Network, activation: &Activation) -> State {
     match &network.driver {
         Driver::Bridge(bridge) => bridge::network(network, bridge, activation),
         Driver::Routed(bridge) => routed::network(network, bridge, activation),
+        Driver::Child(_) => activation.essence(&network.name),
         Driver::Host | Driver::None => State::default(),
     }
 }
@@ -78,6 +125,7 @@ pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &End
     match (&network.driver, &endpoint.wire) {
         (Driver::Bridge(bridge), Some(wire)) => bridge::endpoint(bridge, activation, (endpoint, wire)),
         (Driver::Routed(bridge), Some(wire)) => routed::endpoint(bridge, (endpoint, wire)),
+        (Driver::Child(child), Some(wire)) => child::endpoint(child, activation, (endpoint, wire)),
         _ => plain_state(network, endpoint),
     }
 }

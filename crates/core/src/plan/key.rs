@@ -27,10 +27,14 @@ pub enum Key {
     BridgeAddress(IfName, IpNet),
     /// A bridge that is up.
     BridgeUp(IfName),
+    /// A VLAN interface of the host, up.
+    Vlan(IfName),
     /// What a port may send.
     Guard(Guard),
     /// A pair of interfaces, by the name of the host's end.
     Veth(IfName),
+    /// A sandbox's interface that is the child of one of the host's.
+    Child(SandboxName, IfName),
     /// The settings of a host end: of a bridge port, or of a port of a routed network.
     Port(IfName),
     /// The forwarding entry of a port's hardware address.
@@ -39,6 +43,8 @@ pub enum Key {
     Neighbour(IfName, IpAddr),
     /// A sandbox's loopback interface that is up.
     SandboxLoopback(SandboxName),
+    /// A sandbox's interface heeds no router advertisements.
+    NoAdvertisements(SandboxName, IfName),
     /// An address of a sandbox's interface.
     SandboxAddress(SandboxName, IfName, IpNet),
     /// A sandbox's interface that is up.
@@ -240,6 +246,8 @@ impl Key {
             | Key::SandboxAddress(s, ..)
             | Key::SandboxUp(s, _)
             | Key::SandboxNeighbour(s, ..)
+            | Key::Child(s, _)
+            | Key::NoAdvertisements(s, _)
             | Key::Route(s, _) => Some(s),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! What must exist and what does exist.
 
 use super::{Guard, Key, Member};
+use crate::child::Mode;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::{EndpointId, Owner};
@@ -38,6 +39,26 @@ pub enum Value {
         mtu: u32,
         /// The bridge that the host's end is a port of; none where it is routed, or somebody took it off.
         bridge: Option<IfName>,
+    },
+    /// A VLAN interface (IEEE 802.1Q).
+    Vlan {
+        /// The interface that carries the tagged frames.
+        parent: IfName,
+        /// The VLAN's id, 1 to 4094.
+        id: u16,
+        /// It is up.
+        up: bool,
+    },
+    /// A macvlan or ipvlan child.
+    Child {
+        /// The interface of the host.
+        parent: IfName,
+        /// Whom it reaches.
+        mode: Mode,
+        /// Its hardware address, where it has one of its own.
+        mac: Option<Mac>,
+        /// The MTU in bytes.
+        mtu: u32,
     },
     /// A bridge port.
     Port {

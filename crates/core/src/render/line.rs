@@ -44,6 +44,9 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::Port(host_if) => ("port", host_if.to_string()),
         Key::Fdb(host_if, mac) => ("fdb", format!("{mac} at {host_if}")),
         Key::Neighbour(device, ip) => ("neighbour", format!("{ip} on {device}")),
+        Key::Vlan(link) => ("vlan", link.to_string()),
+        Key::Child(sandbox, link) => ("child", inside(sandbox, link)),
+        Key::NoAdvertisements(sandbox, link) => ("sysctl", format!("accept_ra of {}", inside(sandbox, link))),
         Key::SandboxLoopback(sandbox) => ("up", format!("lo in {sandbox}")),
         Key::SandboxAddress(sandbox, link, net) => ("address", format!("{net} on {}", inside(sandbox, link))),
         Key::SandboxUp(sandbox, link) => ("up", inside(sandbox, link)),
@@ -104,6 +107,14 @@ fn value(value: &Value) -> String {
         Value::Port { fixed, isolated, hairpin } => {
             let learning = if *fixed { "" } else { "learning on " };
             format!("{learning}isolated {} hairpin {}", on_off(*isolated), on_off(*hairpin))
+        }
+        Value::Vlan { parent, id, up } => {
+            let down = if *up { "" } else { " down" };
+            format!("{id} on {parent}{down}")
+        }
+        Value::Child { parent, mode, mac, mtu } => {
+            let mac = mac.map(|mac| format!("{mac} ")).unwrap_or_default();
+            format!("{mac}mtu {mtu} {mode} on {parent}")
         }
         Value::PointToPoint { arp, enslaved } => {
             let enslaved = if *enslaved { " on a bridge" } else { "" };

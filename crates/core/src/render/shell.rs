@@ -28,6 +28,8 @@ pub fn shell_op(op: &Op, paths: &Paths) -> Vec<String> {
         }
     };
     match op.key().sandbox() {
+        // It is made from outside, in the sandbox.
+        Some(_) if matches!((op, op.key()), (Op::Add { .. }, Key::Child(..))) => commands,
         Some(sandbox) => commands.into_iter().map(|c| format!("{}{c}", enter(sandbox, paths))).collect(),
         None => commands,
     }
@@ -55,6 +57,11 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         }
         (Key::SandboxLoopback(_), _) => vec!["ip link set lo up".into()],
         (Key::Veth(host_if), Value::Veth { .. }) => veth(host_if, object, paths),
+        (Key::Vlan(link), Value::Vlan { parent, id, .. }) => vlan(link, (parent, *id), &object.owner),
+        (Key::Child(sandbox, link), Value::Child { .. }) => {
+            vec![child((sandbox, link), &object.value, paths)]
+        }
+        (Key::NoAdvertisements(_, link), _) => vec![accept_ra(link, 0)],
         (Key::Port(host_if), Value::Port { isolated, hairpin, .. }) => {
             vec![port(host_if, *isolated, *hairpin)]
         }
@@ -82,6 +89,11 @@ fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> 
             let master = bridge.as_ref().map(|bridge| format!(" master {bridge}")).unwrap_or_default();
             vec![format!("ip link set {host_if} mtu {mtu}{master}")]
         }
+        (Key::Vlan(link), Value::Vlan { .. }) => vec![format!("ip link set {link} up")],
+        (Key::Child(_, link), Value::Child { mode, mac, mtu, .. }) => {
+            let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+            vec![format!("ip link set {link}{mac} mtu {mtu} type {mode}")]
+        }
         (Key::Bridge(device), Value::Bridge { mac, mtu }) => {
             vec![format!("ip link set {device} address {mac} mtu {mtu}")]
         }
@@ -97,7 +109,10 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
     match key {
         Key::Sysctl(_) => Vec::new(),
         Key::Ruleset => vec!["nft delete table inet qiao".into(), "nft delete table bridge qiao".into()],
-        Key::Bridge(link) | Key::Veth(link) => vec![format!("ip link del {link}")],
+        Key::NoAdvertisements(_, link) => vec![accept_ra(link, 1)],
+        Key::Bridge(link) | Key::Veth(link) | Key::Vlan(link) | Key::Child(_, link) => {
+            vec![format!("ip link del {link}")]
+        }
         Key::BridgeAddress(device, net) | Key::SandboxAddress(_, device, net) => {
             vec![address("del", device, *net)]
         }
@@ -154,6 +169,24 @@ fn route(verb: &str, net: IpNet, value: &Value) -> String {
 
 fn has_peer(value: &Value, name: &IfName) -> bool {
     matches!(value, Value::Veth { peer, .. } if peer == name)
+}
+
+fn vlan(link: &IfName, (parent, id): (&IfName, u16), owner: &Owner) -> Vec<String> {
+    vec![
+        format!("ip link add link {parent} name {link} type vlan id {id}"),
+        format!("ip link set {link} addrgenmode none alias '{}'", owner.mark()),
+        format!("ip link set {link} up"),
+    ]
+}
+
+fn child((sandbox, link): (&SandboxName, &IfName), value: &Value, paths: &Paths) -> String {
+    let Value::Child { parent, mode, mac, mtu } = value else { return String::new() };
+    let (netns, mac) = (path(sandbox, paths), mac.map(|mac| format!(" address {mac}")).unwrap_or_default());
+    format!("ip link add link {parent} name {link}{mac} mtu {mtu} netns {netns} type {mode}")
+}
+
+fn accept_ra(link: &IfName, value: u8) -> String {
+    format!("sysctl -w net.ipv6.conf.{}.accept_ra={value}", link.as_str().replace('.', "/"))
 }
 
 fn port(host_if: &IfName, isolated: bool, hairpin: bool) -> String {

@@ -1,7 +1,7 @@
 //! A plan as the nine steps that every tutorial on container networks takes, and where ours differ.
 
 use super::shell::{Paths, shell_op};
-use crate::plan::{Key, Op, Plan};
+use crate::plan::{Key, Op, Plan, Value};
 
 /// One step: its number, what it does, why, and the commands of a plan that belong to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,10 +48,53 @@ pub const STEPS: [(&str, &str); 10] = [
     ),
 ];
 
+/// Where a routed network differs.
+const ROUTED: [(usize, &str, &str); 3] = [
+    (1, "create a device for the gateway", "a bridge without ports: it only carries addresses"),
+    (
+        5,
+        "settle who is behind the host's end",
+        "what belongs to it is written down, and it may send nothing else; it heeds no ARP",
+    ),
+    (
+        9,
+        "let packets pass, to the container too, and publish",
+        "the host's end comes up last, when everything that guards it stands; then there is a route to it",
+    ),
+];
+
+/// Where a macvlan or ipvlan network differs.
+const CHILD: [(usize, &str, &str); 3] = [
+    (1, "make the VLAN", "an interface for the frames of one VLAN of another"),
+    (
+        4,
+        "make a child of the host's interface",
+        "in the container's namespace and under its final name, at once",
+    ),
+    (8, "the way out", "everything else goes to the router of the neighbourhood"),
+];
+
+/// The steps of a kind of network.
+fn titles(plan: &Plan) -> [(&'static str, &'static str); 10] {
+    let has = |what: fn(&Key, &Value) -> bool| {
+        plan.ops().iter().any(|op| op.after().is_some_and(|object| what(op.key(), &object.value)))
+    };
+    let differing = if has(|_, value| matches!(value, Value::PointToPoint { .. })) {
+        &ROUTED[..]
+    } else if has(|key, _| matches!(key, Key::Child(..) | Key::Vlan(_))) {
+        &CHILD[..]
+    } else {
+        &[]
+    };
+    let mut titles = STEPS;
+    differing.iter().for_each(|(number, title, why)| titles[*number] = (title, why));
+    titles
+}
+
 /// The plan's commands, sorted into the steps. A step without commands was done before, by another one.
 pub fn steps(plan: &Plan, paths: &Paths) -> Vec<Step> {
-    let mut steps: Vec<Step> = STEPS
-        .iter()
+    let mut steps: Vec<Step> = titles(plan)
+        .into_iter()
         .enumerate()
         .map(|(number, (title, why))| Step { number, title, why, commands: Vec::new() })
         .collect();
@@ -70,12 +113,15 @@ pub fn steps(plan: &Plan, paths: &Paths) -> Vec<Step> {
 fn step_of(key: &Key) -> usize {
     match key {
         Key::Sysctl(_) | Key::Ruleset | Key::Member(_) => 0,
-        Key::Bridge(_) => 1,
+        Key::Bridge(_) | Key::Vlan(_) => 1,
         Key::BridgeAddress(..) => 2,
         Key::BridgeUp(_) => 3,
-        Key::Veth(_) => 4,
+        Key::Veth(_) | Key::Child(..) => 4,
         Key::Guard(_) | Key::Port(_) | Key::Fdb(..) | Key::Neighbour(..) => 5,
-        Key::SandboxLoopback(_) | Key::SandboxAddress(..) | Key::SandboxUp(..) => 7,
+        Key::NoAdvertisements(..)
+        | Key::SandboxLoopback(_)
+        | Key::SandboxAddress(..)
+        | Key::SandboxUp(..) => 7,
         Key::Route(..) | Key::SandboxNeighbour(..) => 8,
         Key::HostUp(_) | Key::HostRoute(_) | Key::Publish(_) | Key::Loopback(_) => 9,
     }

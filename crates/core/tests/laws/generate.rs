@@ -4,14 +4,15 @@ use ipnet::IpNet;
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::Index;
+use proptest::sample::{Index, select};
+use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
-use qiao_core::endpoint::{Wire, host_if};
+use qiao_core::endpoint::{Join, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Protocol, Publish};
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Pool, Subnet};
+use qiao_core::{Bridge, Child, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Pool, Subnet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The names are few, so that what is generated twice meets itself.
@@ -35,34 +36,62 @@ pub fn ports() -> impl Strategy<Value = PortRange> {
 
 /// A network of the number: its name, its device and its subnets are its own.
 fn network(number: usize) -> impl Strategy<Value = Network> {
-    (any::<[bool; 7]>(), 0u8..3, option::of(1280u32..9000)).prop_map(move |(flags, families, mtu)| {
-        let [internal, host_access, icc, isolate, masquerade, guard, routed] = flags;
-        let v4 = Pool::new(format!("10.{number}.0.0/24").parse().unwrap());
-        let v6 = Pool::new(format!("fd00:{number}::/64").parse().unwrap());
-        let pools = match families {
-            0 => vec![v4],
-            1 => vec![v6],
-            _ => vec![v4, v6],
-        };
-        let device = IfName::new(&format!("br-{number}")).unwrap();
-        let bridge = Bridge {
-            device,
-            pools,
-            mtu,
-            internal,
-            host_access,
-            icc,
-            isolate,
-            masquerade,
-            guard,
-            publish_address: None,
-        };
-        bridge.check().unwrap();
-        let id = NetworkId::from_bytes([number as u8; 32]);
-        let name = NETWORKS[number].parse().unwrap();
-        let driver = if routed { Driver::Routed(bridge) } else { Driver::Bridge(bridge) };
-        Network { id, name, driver, labels: Default::default(), created: 7 }
-    })
+    (any::<[bool; 6]>(), 0u8..3, option::of(1280u32..9000), kind()).prop_map(
+        move |(flags, families, mtu, kind)| {
+            let [internal, host_access, icc, isolate, masquerade, guard] = flags;
+            let v4 = Pool::new(format!("10.{number}.0.0/24").parse().unwrap());
+            let v6 = Pool::new(format!("fd00:{number}::/64").parse().unwrap());
+            let pools = match families {
+                0 => vec![v4],
+                1 => vec![v6],
+                _ => vec![v4, v6],
+            };
+            let device = IfName::new(&format!("br-{number}")).unwrap();
+            let bridge = Bridge {
+                device,
+                pools,
+                mtu,
+                internal,
+                host_access,
+                icc,
+                isolate,
+                masquerade,
+                guard,
+                publish_address: None,
+            };
+            bridge.check().unwrap();
+            let id = NetworkId::from_bytes([number as u8; 32]);
+            let name = NETWORKS[number].parse().unwrap();
+            let driver = match kind {
+                Kind::Bridge => Driver::Bridge(bridge),
+                Kind::Routed => Driver::Routed(bridge),
+                Kind::Child(mode, parent) => {
+                    let Bridge { pools, mtu, internal, .. } = bridge;
+                    Driver::Child(Child { parent: parent.parse().unwrap(), mode, pools, mtu, internal })
+                }
+            };
+            Network { id, name, driver, labels: Default::default(), created: 7 }
+        },
+    )
+}
+
+/// The kinds of network with a wire.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Bridge,
+    Routed,
+    Child(Mode, &'static str),
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    let modes = ["bridge", "private", "vepa"].map(|mode| Mode::macvlan(mode).unwrap()).into_iter();
+    let modes = modes.chain(["l2", "l3", "l3s"].map(|mode| Mode::ipvlan(mode, None).unwrap()));
+    let child = (select(modes.collect::<Vec<_>>()), select(vec!["eth7", "eth7.10"]));
+    prop_oneof![
+        3 => Just(Kind::Bridge),
+        3 => Just(Kind::Routed),
+        2 => child.prop_map(|(mode, parent)| Kind::Child(mode, parent)),
+    ]
 }
 
 pub fn any_network() -> impl Strategy<Value = Network> {
@@ -95,7 +124,7 @@ fn publish(addresses: Vec<IpNet>) -> impl Strategy<Value = Publish> {
 
 /// An endpoint of a network.
 fn endpoint(network: Network, sandbox: usize) -> impl Strategy<Value = Endpoint> {
-    let pools = network.bridge().unwrap().pools.clone();
+    let pools = network.pools().to_vec();
     (any::<u16>(), any::<bool>()).prop_flat_map(move |(host, guard)| {
         let address = |pool| network.endpoint_net(pool, address(pool, host).addr());
         let addresses: Vec<IpNet> = pools.iter().map(address).collect();
@@ -105,6 +134,7 @@ fn endpoint(network: Network, sandbox: usize) -> impl Strategy<Value = Endpoint>
             let ifname =
                 IfName::new(&format!("eth{}", network.id.as_str().bytes().last().unwrap() - b'0')).unwrap();
             let wire = Wire {
+                join: join(&network),
                 host_if: host_if(&sandbox, &ifname, 0),
                 mac: Mac::derived(network.mac_number(), addresses[0].addr()),
                 addresses: addresses.clone(),
@@ -134,7 +164,7 @@ fn needs() -> impl Strategy<Value = HostNeeds> {
             forward,
             saved: saved.into_iter().collect(),
             advertised: vec!["uplink".parse().unwrap()],
-            ruleset: 7,
+            ruleset: Some(7),
         }
     })
 }
@@ -157,9 +187,21 @@ pub fn desired() -> impl Strategy<Value = State> {
     })
 }
 
+fn join(network: &Network) -> Join {
+    match network.child().map(|child| child.mode) {
+        None => Join::Pair,
+        Some(Mode::Macvlan(_)) => Join::Macvlan,
+        Some(Mode::Ipvlan(..)) => Join::Ipvlan,
+    }
+}
+
 fn state(network: &Network, endpoints: &[Endpoint], hairpin: bool) -> State {
-    let bridge = network.bridge().unwrap();
-    let activation = Activation::new(network, bridge, (1500, hairpin));
+    let mac: Mac = "02:00:00:00:00:01".parse().unwrap();
+    let activation = match (network.bridge(), network.child()) {
+        (Some(bridge), _) => Activation::new(network, bridge, (1500, hairpin)),
+        (_, Some(child)) => Activation::of_child(child, (mac, 1500), Vlan::of_name(&child.parent)),
+        _ => unreachable!("every network that is generated has a wire"),
+    };
     let mut state = network_state(network, &activation);
     endpoints.iter().for_each(|endpoint| state.extend(endpoint_state(network, &activation, endpoint)));
     state
@@ -212,6 +254,8 @@ fn changed(value: &Value) -> Value {
         Value::Ruleset(digest) => Value::Ruleset(!digest),
         Value::Bridge { mac, mtu } => Value::Bridge { mac, mtu: mtu + 1 },
         Value::Port { fixed, isolated, hairpin } => Value::Port { fixed: !fixed, isolated, hairpin },
+        Value::Vlan { parent, id, up } => Value::Vlan { parent, id, up: !up },
+        Value::Child { parent, mode, mac, mtu } => Value::Child { parent, mode, mac, mtu: mtu + 1 },
         Value::PointToPoint { arp, enslaved } => Value::PointToPoint { arp: !arp, enslaved },
         Value::Route { dev, via, onlink, src } => Value::Route { dev, via, onlink: !onlink, src },
         Value::Veth { sandbox, peer, mac, mtu, bridge: None } => {

@@ -19,6 +19,15 @@ pub fn parents<'a>(key: &Key, object: &Object, all: &'a State) -> Vec<&'a Key> {
         Key::Veth(name) => {
             is_bridge_of(object, other) || is_guard_of(name, other) || is_place_of(name, other)
         }
+        Key::Child(..) => match (&object.value, other) {
+            (Value::Child { parent, .. }, Key::Vlan(vlan)) => vlan == parent,
+            _ => false,
+        },
+        Key::NoAdvertisements(sandbox, link) => is_end(all, other, (sandbox, link)),
+        // Not for a moment does it take what its neighbourhood's routers say.
+        Key::SandboxUp(sandbox, link) if *other == Key::NoAdvertisements(sandbox.clone(), link.clone()) => {
+            true
+        }
         Key::Port(name) | Key::Fdb(name, _) => *other == Key::Veth(name.clone()),
         // The host's end comes up last: whatever guards or steers its packets stands.
         Key::HostUp(name) => match other {
@@ -36,9 +45,7 @@ pub fn parents<'a>(key: &Key, object: &Object, all: &'a State) -> Vec<&'a Key> {
         }
         Key::SandboxAddress(sandbox, link, _)
         | Key::SandboxUp(sandbox, link)
-        | Key::SandboxNeighbour(sandbox, link, _) => {
-            is_pair(all, other, |s, peer| (s, peer) == (sandbox, link))
-        }
+        | Key::SandboxNeighbour(sandbox, link, _) => is_end(all, other, (sandbox, link)),
         Key::Route(sandbox, _) => match (&object.value, other) {
             (Value::Route { dev, .. }, Key::SandboxUp(s, link)) => (s, link) == (sandbox, dev),
             (Value::Route { dev, via: Some(via), .. }, Key::SandboxAddress(s, link, net)) => {
@@ -69,13 +76,13 @@ fn is_place_of(port: &qiao_core::IfName, other: &Key) -> bool {
     }
 }
 
-fn is_pair(
-    all: &State,
-    other: &Key,
-    which: impl Fn(&qiao_core::SandboxName, &qiao_core::IfName) -> bool,
-) -> bool {
-    let value = all.get(other).map(|object| &object.value);
-    matches!((other, value), (Key::Veth(_), Some(Value::Veth { sandbox, peer, .. })) if which(sandbox, peer))
+/// Whether an object is the interface of a sandbox: one end of a pair, or a child.
+fn is_end(all: &State, other: &Key, end: (&qiao_core::SandboxName, &qiao_core::IfName)) -> bool {
+    match (other, all.get(other).map(|object| &object.value)) {
+        (Key::Veth(_), Some(Value::Veth { sandbox, peer, .. })) => (sandbox, peer) == end,
+        (Key::Child(sandbox, link), _) => (sandbox, link) == end,
+        _ => false,
+    }
 }
 
 fn is_mine(object: &Object, other: &Key, all: &State) -> bool {

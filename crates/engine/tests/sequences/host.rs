@@ -109,6 +109,11 @@ impl Host {
         self.engine().create_network(&CreateNetwork { kind: Kind::Routed, ..create(name) }).unwrap();
     }
 
+    /// Creates a network on a VLAN of the uplink.
+    pub fn create_child(&self, name: &str) {
+        self.engine().create_network(&child(name)).unwrap();
+    }
+
     /// Removes a network if it is there.
     pub fn remove(&self, name: &str) {
         match self.engine().remove_network(&name.parse::<NetworkName>().unwrap()) {
@@ -221,6 +226,16 @@ pub fn detach(sandbox: &str, network: Option<&str>) -> Detach {
 /// A network of both families.
 pub fn create(name: &str) -> CreateNetwork {
     CreateNetwork { ipv6: Some(true), ..CreateNetwork::new(name.parse().unwrap()) }
+}
+
+/// A macvlan network on a VLAN of the uplink.
+pub fn child(name: &str) -> CreateNetwork {
+    CreateNetwork {
+        kind: Kind::Macvlan,
+        parent: Some("uplink.10".parse().unwrap()),
+        subnets: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
+        ..CreateNetwork::new(name.parse().unwrap())
+    }
 }
 
 /// An error with its causes.

@@ -1,6 +1,7 @@
 //! The engine's sequences on the fake kernel and a store in a directory: what they do, and what is left when
 //! they fail or are killed at any point.
 
+mod children;
 mod drift;
 mod faults;
 mod flows;

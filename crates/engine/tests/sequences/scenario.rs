@@ -1,6 +1,6 @@
 //! What is tried at every point: an act, how the host is before it, and what undoes it.
 
-use crate::host::{Host, Snapshot, attach, attach_publishing, create, detach};
+use crate::host::{Host, Snapshot, attach, attach_publishing, child, create, detach};
 use qiao_core::plan::Key;
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
@@ -17,7 +17,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 6] = [
+pub const BACK: [Scenario; 8] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -54,6 +54,18 @@ pub const BACK: [Scenario; 6] = [
         then: |host| host.detach("c1", None),
     },
     Scenario {
+        name: "attachment to a macvlan network",
+        setup: |host| host.create_child("lan"),
+        act: |engine| engine.attach(&attach("c1", "lan")).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "creation of a network on a VLAN",
+        setup: |_| {},
+        act: |engine| engine.create_network(&child("lan")).map(drop),
+        then: |host| host.remove("lan"),
+    },
+    Scenario {
         name: "attachment to nothing",
         setup: |_| {},
         act: |engine| engine.attach(&attach("c1", "none")).map(drop),
@@ -68,7 +80,7 @@ pub const BACK: [Scenario; 6] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 7] = [
+pub const FORWARD: [Scenario; 10] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -110,6 +122,35 @@ pub const FORWARD: [Scenario; 7] = [
             world.objects.retain(|key, _| !matches!(key, Key::HostRoute(_) | Key::Neighbour(..)));
         },
         act: repairs,
+        then: |host| drop(host.engine().repair().unwrap()),
+    },
+    Scenario {
+        name: "detachment from a macvlan network",
+        setup: |host| {
+            host.create_child("lan");
+            host.attach("c0", "lan");
+            host.attach("c1", "lan");
+        },
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "removal of the last network on a VLAN",
+        setup: |host| host.create_child("lan"),
+        act: |engine| engine.remove_network(&"lan".parse().unwrap()).map(drop),
+        then: |host| host.remove("lan"),
+    },
+    Scenario {
+        name: "repair of a VLAN",
+        setup: |host| {
+            blue_with_c0(host);
+            host.create_child("lan");
+            host.attach("c1", "lan");
+            let mut world = host.kernel.world();
+            world.remove_link(&"uplink.10".parse().unwrap());
+            world.flush_ruleset();
+        },
+        act: |engine| engine.repair().map(drop),
         then: |host| drop(host.engine().repair().unwrap()),
     },
     Scenario {

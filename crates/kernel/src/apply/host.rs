@@ -5,10 +5,12 @@ use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::linux::Linux;
 use crate::reap;
+use crate::rtnl::child::NewChild;
 use crate::rtnl::link::{NewBridge, NewVeth};
 use crate::rtnl::route::Hop;
-use crate::rtnl::{Mode, Request, address, ask, link, neighbour, route};
+use crate::rtnl::{Mode, Request, address, ask, child, link, neighbour, route};
 use crate::sysctl::has_ipv6;
+use qiao_core::endpoint::Netns;
 use qiao_core::plan::{Key, Object, Op, Value};
 use qiao_core::{IfName, Owner};
 use rustix::fd::AsRawFd;
@@ -33,6 +35,10 @@ pub fn apply(linux: &mut Linux, group: &[Op], places: &Places) -> Result<(), App
         }
     }
     Ok(())
+}
+
+fn gone() -> KernelError {
+    KernelError::Errno { errno: libc::ENOENT, text: Some("the network namespace is gone".into()) }
 }
 
 type Taken = Result<Result<(), ApplyError>, KernelError>;
@@ -93,6 +99,10 @@ impl<'a> Batch<'a> {
             (Key::Veth(name), value @ Value::Veth { .. }) => {
                 return self.veth(op, (name, &object.owner, value), places);
             }
+            (Key::Vlan(name), Value::Vlan { .. }) => return self.vlan(op, (name, object)),
+            (Key::Child(sandbox, name), Value::Child { .. }) => {
+                return self.child(op, (name, &object.value), places.get(sandbox));
+            }
             (Key::BridgeUp(name) | Key::HostUp(name), _) => self.push(op, [link::up(name, true)]),
             _ => return self.set(op, key, &object.value),
         }
@@ -112,17 +122,48 @@ impl<'a> Batch<'a> {
             Ok(index) => index,
             Err(error) => return Ok(Err(error)),
         };
-        let gone =
-            KernelError::Errno { errno: libc::ENOENT, text: Some("the network namespace is gone".into()) };
         let Some(place) = places.get(sandbox).map(|netns| self.linux.sandbox(netns)).transpose()?.flatten()
         else {
-            return Err(gone);
+            return Err(gone());
         };
         place.indices.remove(peer.as_str());
         let netns = place.handle.as_raw_fd();
         let new = NewVeth { host_if, peer, netns, mac: *mac, mtu: *mtu, bridge };
         self.push(op, [link::new_veth(new), link::mark(host_if, &owner.mark())]);
         self.push(op, has_ipv6().then(|| link::no_automatic_addresses(host_if)));
+        Ok(Ok(()))
+    }
+
+    fn vlan(&mut self, op: &'a Op, (name, object): (&'a IfName, &'a Object)) -> Taken {
+        let Value::Vlan { parent, id, .. } = &object.value else { return Ok(Ok(())) };
+        let parent = match self.index(parent)? {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.push(op, [child::new_vlan(name, (parent, *id))]);
+        // As with a bridge: what is behind it may be meant for it alone.
+        if let Err(error) = self.send() {
+            return Ok(Err(error));
+        }
+        self.push(op, [link::mark(name, &object.owner.mark())]);
+        self.push(op, has_ipv6().then(|| link::no_automatic_addresses(name)));
+        self.push(op, [link::up(name, true)]);
+        Ok(Ok(()))
+    }
+
+    fn child(&mut self, op: &'a Op, (name, value): (&'a IfName, &'a Value), netns: Option<&Netns>) -> Taken {
+        let Value::Child { parent, mode, mac, mtu } = value else { return Ok(Ok(())) };
+        let parent = match self.index(parent)? {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(place) = netns.map(|netns| self.linux.sandbox(netns)).transpose()?.flatten() else {
+            return Err(gone());
+        };
+        place.indices.remove(name.as_str());
+        let netns = place.handle.as_raw_fd();
+        let new = NewChild { name, netns, parent, mode: *mode, mac: *mac, mtu: *mtu };
+        self.push(op, [child::new_child(new)]);
         Ok(Ok(()))
     }
 
@@ -135,6 +176,10 @@ impl<'a> Batch<'a> {
             }
             (Key::Port(name), Value::Port { isolated, hairpin, .. }) => {
                 self.push(op, [link::port(name, *isolated, *hairpin)]);
+                return Ok(Ok(()));
+            }
+            (Key::Vlan(name), Value::Vlan { up, .. }) => {
+                self.push(op, [link::up(name, *up)]);
                 return Ok(Ok(()));
             }
             (Key::Port(name), Value::PointToPoint { .. }) => {
@@ -178,7 +223,7 @@ impl<'a> Batch<'a> {
                 return Ok(Ok(()));
             }
             Key::Port(_) => return Ok(Ok(())),
-            Key::Bridge(name) | Key::Veth(name) => return self.del_link(op, name),
+            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) => return self.del_link(op, name),
             Key::BridgeAddress(name, _) | Key::Fdb(name, _) | Key::Neighbour(name, _) => name,
             _ => return Ok(Ok(())),
         };

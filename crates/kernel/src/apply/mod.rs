@@ -30,6 +30,8 @@ pub(crate) fn part(op: &Op) -> Part {
         Key::Sysctl(_) => Part::Sysctl,
         Key::Ruleset => Part::Nft,
         Key::Loopback(_) => Part::Loopback,
+        // It is made from the host, where its parent is.
+        Key::Child(..) if matches!(op, Op::Add { .. }) => Part::Host,
         _ if key.set().is_some() => Part::Nft,
         _ => key.sandbox().map_or(Part::Host, |sandbox| Part::Sandbox(sandbox.clone())),
     }

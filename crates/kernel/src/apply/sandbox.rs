@@ -4,11 +4,13 @@ use super::failed;
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::linux::{Linux, Sandbox};
+use crate::reap;
 use crate::rtnl::route::Hop;
-use crate::rtnl::{Mode, Request, address, ask, link, neighbour, route};
-use crate::sysctl::has_ipv6;
-use qiao_core::plan::{Key, Op, Value};
+use crate::rtnl::{Mode, Request, address, ask, child, link, neighbour, route};
+use crate::sysctl::{self, has_ipv6};
+use qiao_core::plan::{Key, Op, Sysctl, Value};
 use qiao_core::{IfName, SandboxName};
+use std::time::{Duration, Instant};
 
 /// Carries out a group.
 pub fn apply(
@@ -34,23 +36,71 @@ pub fn apply(
     };
     let mut requests = Vec::new();
     for op in group {
-        match requests_for(op, sandbox) {
+        match directly(op, sandbox)
+            .and_then(|done| if done { Ok(Vec::new()) } else { requests_for(op, sandbox) })
+        {
             Ok(made) => requests.extend(made.into_iter().map(|request| (op, request))),
             // What hung on an interface that is gone, or that its container renamed, is gone with it.
             Err(error) if matches!(op, Op::Del { .. }) && error.is_absent() => {}
             Err(error) => return Err(failed(op, error)),
         }
     }
-    let bare: Vec<Request> = requests.iter().map(|(_, request)| request.clone()).collect();
-    let answers = ask(&mut sandbox.rtnl, &bare).map_err(|e| failed(first, e))?;
-    for ((op, _), answer) in requests.iter().zip(answers) {
-        match answer {
-            Err(error) if matches!(op, Op::Del { .. }) && error.is_absent() => {}
-            Err(error) => return Err(failed(op, error)),
-            Ok(_) => {}
+    let begun = Instant::now();
+    loop {
+        let refused = send(sandbox, &requests).map_err(|e| failed(first, e))?;
+        let Some((first, error)) = refused.first() else { return Ok(()) };
+        if !is_leaving(requests[*first].0, error) || begun.elapsed() > LEAVING {
+            let (at, error) = refused.into_iter().next().expect("there is a first");
+            return Err(failed(requests[at].0, error));
         }
+        requests = refused.iter().map(|(at, _)| requests[*at].clone()).collect();
+        std::thread::sleep(Duration::from_millis(5));
     }
-    Ok(())
+}
+
+/// Sends requests and tells which were refused. Deleting what is gone already has succeeded.
+fn send(
+    sandbox: &mut Sandbox,
+    requests: &[(&Op, Request)],
+) -> Result<Vec<(usize, KernelError)>, KernelError> {
+    let bare: Vec<Request> = requests.iter().map(|(_, request)| request.clone()).collect();
+    let answers = ask(&mut sandbox.rtnl, &bare)?;
+    let refused = requests.iter().zip(answers).enumerate().filter_map(|(at, ((op, _), answer))| {
+        let error = answer.err()?;
+        (!matches!(op, Op::Del { .. }) || !error.is_absent()).then_some((at, error))
+    });
+    Ok(refused.collect())
+}
+
+/// How long the child of a namespace that is being destroyed may be in the way of one with its addresses.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// Whether a sibling has the hardware address (macvlan) or the address (ipvlan). Who has them is decided, so it
+/// can only be one that is on its way out.
+fn is_leaving(op: &Op, error: &KernelError) -> bool {
+    let taken = matches!(error.errno(), Some(libc::EADDRINUSE | libc::EBUSY));
+    taken && matches!(op, Op::Add { key: Key::SandboxUp(..) | Key::SandboxAddress(..), .. })
+}
+
+/// What is no request to rtnetlink, or must be waited for: whether it was that, and is done.
+fn directly(op: &Op, sandbox: &mut Sandbox) -> Result<bool, KernelError> {
+    match op {
+        Op::Del { key: Key::Child(_, link), .. } => reap::delete_inside(sandbox, link)?,
+        Op::Add { key: Key::NoAdvertisements(_, link), .. } => accept_ra(sandbox, link, 0)?,
+        Op::Del { key: Key::NoAdvertisements(_, link), .. } => match accept_ra(sandbox, link, 1) {
+            Err(error) if !error.is_absent() => return Err(error),
+            _ => {}
+        },
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn accept_ra(sandbox: &Sandbox, link: &IfName, value: u32) -> Result<(), KernelError> {
+    if !has_ipv6() {
+        return Ok(());
+    }
+    sandbox.handle.inside(|| sysctl::write(&Sysctl::AcceptRa(link.clone()), value))
 }
 
 /// Runs the pending link event of a sandbox's interface. Until then its queue throws away what is sent.
@@ -78,6 +128,9 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
         (Key::SandboxUp(_, link), None) => vec![link::up(link, false)],
         (Key::SandboxAddress(_, link, net), Some(_)) => vec![address::add(index(link)?, *net)],
         (Key::SandboxAddress(_, link, net), None) => vec![address::delete(index(link)?, *net)],
+        (Key::Child(_, link), Some(Value::Child { mode, mac, mtu, .. })) => {
+            child::set_child(link, mode, (mac, mtu)).into()
+        }
         (Key::SandboxNeighbour(_, link, ip), Some(Value::Mac(mac))) => {
             vec![neighbour::set(index(link)?, *ip, mac)]
         }

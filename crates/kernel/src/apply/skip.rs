@@ -30,6 +30,7 @@ fn deleted(plan: &Plan) -> Deleted<'_> {
     let mut deleted = Deleted::default();
     for op in plan.ops() {
         match op {
+            Op::Del { key: Key::Child(sandbox, name), .. } => drop(deleted.ends.insert((sandbox, name))),
             Op::Del { key: Key::Bridge(name), .. } => drop(deleted.links.insert(name)),
             Op::Del { key: Key::Ruleset, .. } => deleted.ruleset = true,
             Op::Del { key: Key::Veth(name), object } => {
@@ -53,7 +54,8 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
         (
             Key::SandboxUp(sandbox, link)
             | Key::SandboxAddress(sandbox, link, _)
-            | Key::SandboxNeighbour(sandbox, link, _),
+            | Key::SandboxNeighbour(sandbox, link, _)
+            | Key::NoAdvertisements(sandbox, link),
             _,
         ) => deleted.ends.contains(&(sandbox, link)),
         (Key::Route(sandbox, _), Value::Route { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),

@@ -31,7 +31,9 @@ impl World {
             {
                 return Err(libc::EEXIST);
             }
-            Key::Bridge(name) | Key::Veth(name) if self.has_link(name) => return Err(libc::EEXIST),
+            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) if self.has_link(name) => {
+                return Err(libc::EEXIST);
+            }
             _ => {}
         }
         match self.objects.get(key) {
@@ -51,6 +53,10 @@ impl World {
                 return Ok(());
             }
             (Key::Veth(name), _) => return self.pair(name, object, places),
+            (Key::Vlan(_), Value::Vlan { parent, .. }) if !self.has_link(parent) => return Err(libc::ENODEV),
+            (Key::Child(sandbox, link), Value::Child { parent, .. }) => {
+                return self.child((key, object), (sandbox, link, parent), places);
+            }
             (Key::BridgeAddress(name, _) | Key::BridgeUp(name), _) => {
                 self.needs(&Key::Bridge(name.clone()))?;
             }
@@ -68,7 +74,8 @@ impl World {
             (
                 Key::SandboxAddress(sandbox, link, _)
                 | Key::SandboxUp(sandbox, link)
-                | Key::SandboxNeighbour(sandbox, link, _),
+                | Key::SandboxNeighbour(sandbox, link, _)
+                | Key::NoAdvertisements(sandbox, link),
                 _,
             ) => {
                 self.needs_end(sandbox, link, places)?;
@@ -91,7 +98,7 @@ impl World {
 
     fn needs_end(&mut self, sandbox: &SandboxName, link: &IfName, places: &Places) -> Result<(), Errno> {
         self.home(sandbox, places).ok_or(libc::ENOENT)?;
-        let found = self.pairs().any(|(_, s, peer)| (s, peer) == (sandbox, link));
+        let found = self.ends().any(|(_, s, peer)| (s, peer) == (sandbox, link));
         if found { Ok(()) } else { Err(libc::ENODEV) }
     }
 
@@ -107,6 +114,23 @@ impl World {
         let Some(via) = via else { return Ok(()) };
         let near = |key: &Key| matches!(key, Key::SandboxAddress(s, d, net) if (s, d) == (sandbox, dev) && net.contains(&via));
         if self.objects.keys().any(near) { Ok(()) } else { Err(libc::ENETUNREACH) }
+    }
+
+    fn child(
+        &mut self,
+        (key, object): (&Key, &Object),
+        (sandbox, link, parent): (&SandboxName, &IfName, &IfName),
+        places: &Places,
+    ) -> Result<(), Errno> {
+        let netns = self.home(sandbox, places).ok_or(libc::ENOENT)?;
+        if !self.has_link(parent) {
+            return Err(libc::ENODEV);
+        }
+        if self.links_in(&netns).contains(link.as_str()) {
+            return Err(libc::EEXIST);
+        }
+        self.put(key, object);
+        Ok(())
     }
 
     fn pair(&mut self, name: &IfName, object: &Object, places: &Places) -> Result<(), Errno> {
@@ -141,7 +165,9 @@ impl World {
                 self.put(key, object);
                 Ok(())
             }
-            (Key::Bridge(_), _) => self.needs(key).map(|()| self.put(key, object)),
+            (Key::Bridge(_) | Key::Vlan(_) | Key::Child(..), _) => {
+                self.needs(key).map(|()| self.put(key, object))
+            }
             (Key::Veth(name), Value::Veth { peer, .. })
                 if self.pairs().any(|(host_if, _, is)| host_if == name && is != peer) =>
             {
@@ -177,8 +203,13 @@ impl World {
         }
         match key {
             Key::Sysctl(_) | Key::Port(_) => return Ok(()),
-            Key::Bridge(name) | Key::Veth(name) => {
+            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) => {
                 self.remove_link(name);
+                return Ok(());
+            }
+            Key::Child(sandbox, link) => {
+                let end = Some((sandbox, link));
+                self.objects.retain(|key, found| in_sandbox(key, &found.value) != end);
                 return Ok(());
             }
             Key::Ruleset => self.objects.retain(|key, _| key.set().is_none()),
@@ -206,6 +237,7 @@ impl World {
     fn sandbox_goes_down(&mut self, sandbox: &SandboxName, link: &IfName) {
         self.objects.retain(|key, found| match key {
             Key::SandboxAddress(.., net) if net.addr().is_ipv4() => true,
+            Key::Child(..) | Key::NoAdvertisements(..) => true,
             _ => in_sandbox(key, &found.value) != Some((sandbox, link)),
         });
     }

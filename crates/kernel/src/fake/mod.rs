@@ -12,7 +12,7 @@ pub use world::{Namespace, World};
 use crate::apply::{Part, failed, part, skip};
 use crate::error::KernelError;
 use crate::facts::Facts;
-use crate::kernel::{ApplyError, Kernel, Places};
+use crate::kernel::{ApplyError, HostLink, Kernel, Places, Via};
 use crate::netns::OpenError;
 use crate::sockets::InTheWay;
 use fault::Act;
@@ -165,7 +165,7 @@ impl Kernel for Fake {
         Ok(())
     }
 
-    fn announce(&mut self, _endpoint: &Endpoint, _bridge: &IfName) -> Result<(), KernelError> {
+    fn announce(&mut self, _endpoint: &Endpoint, _from: Via<'_>) -> Result<(), KernelError> {
         self.point()?;
         self.world().announced += 1;
         Ok(())
@@ -196,6 +196,16 @@ impl Kernel for Fake {
         Ok(self.world().link_index(name))
     }
 
+    fn link(&mut self, name: &IfName) -> Result<Option<HostLink>, KernelError> {
+        self.point()?;
+        Ok(self.world().host_link(name))
+    }
+
+    fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {
+        self.point()?;
+        Ok(!self.world().lacks.contains(kind))
+    }
+
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {
         let taken = self.world().sockets.iter().any(|socket| socket.conflicts(listen));
         taken.then(|| InTheWay::Socket(listen.ports.first()))
@@ -217,7 +227,7 @@ impl Kernel for Fake {
         self.point()?;
         let world = self.world();
         let made = world.objects.keys().filter_map(|key| match key {
-            Key::Bridge(name) | Key::Veth(name) => Some(name.to_string()),
+            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) => Some(name.to_string()),
             _ => None,
         });
         let links = world.links.iter().cloned().chain(made).collect();

@@ -25,7 +25,9 @@ impl World {
             return None;
         }
         let marked = || Ownership::Marked(object.owner.clone());
-        if let (Key::Bridge(name) | Key::Veth(name), false) = (key, self.objects.contains_key(key)) {
+        if let (Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name), false) =
+            (key, self.objects.contains_key(key))
+        {
             // An interface of another kind.
             let foreign = || Found { owner: Ownership::Foreign, value: object.value.clone() };
             return self.has_link(name).then(foreign);
@@ -41,7 +43,7 @@ impl World {
         }
         let owner = match key {
             _ if found.owner == Ownership::Foreign => Ownership::Foreign,
-            Key::Bridge(_) | Key::Veth(_) => found.owner.clone(),
+            Key::Bridge(_) | Key::Veth(_) | Key::Vlan(_) => found.owner.clone(),
             _ if link_of(key).is_some_and(|link| self.is_foreign(link)) => Ownership::Foreign,
             _ if key.set().is_some() => found.owner.clone(),
             _ => marked(),
@@ -97,9 +99,10 @@ impl World {
                     let (sandbox, peer) = (sandbox.clone(), peer.clone());
                     (found.owner.clone(), Value::Veth { sandbox, peer, mac: *mac, mtu: *mtu, bridge: None })
                 }
-                (Key::Bridge(_) | Key::BridgeUp(_) | Key::BridgeAddress(..) | Key::Ruleset, value) => {
-                    (found.owner.clone(), value.clone())
-                }
+                (
+                    Key::Bridge(_) | Key::Vlan(_) | Key::BridgeUp(_) | Key::BridgeAddress(..) | Key::Ruleset,
+                    value,
+                ) => (found.owner.clone(), value.clone()),
                 (Key::Loopback(_), value) => (found.owner.clone(), value.clone()),
                 (key, value) if key.set().is_some() && self.is_whole() => {
                     (found.owner.clone(), value.clone())

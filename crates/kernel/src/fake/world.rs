@@ -3,12 +3,12 @@
 
 use super::fault::Faults;
 use crate::facts::Facts;
-use crate::kernel::Places;
+use crate::kernel::{HostLink, Places};
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Found, Key, Object, Ownership, Sysctl, Value};
 use qiao_core::port::Listen;
-use qiao_core::{IfName, SandboxName};
+use qiao_core::{IfName, Mac, SandboxName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The fake kernel's state. It outlives the processes that talk to it.
@@ -18,6 +18,8 @@ pub struct World {
     pub objects: BTreeMap<Key, Found>,
     /// Interfaces of the host that are neither bridges nor pairs.
     pub links: BTreeSet<String>,
+    /// Kinds of link that the kernel does not know.
+    pub lacks: BTreeSet<String>,
     /// The namespaces by path.
     pub namespaces: BTreeMap<String, Namespace>,
     /// What the host is like; the interfaces are added when asked.
@@ -67,8 +69,9 @@ impl Default for World {
         Self {
             objects: [off(Sysctl::Forward4), off(Sysctl::Forward6)].into(),
             links: ["lo".to_owned(), "uplink".to_owned()].into(),
+            lacks: BTreeSet::new(),
             namespaces: BTreeMap::new(),
-            facts: Facts { mtu: Some(1500), ipv6: true, ..Facts::default() },
+            facts: Facts { mtu: Some(1500), ipv6: true, ways: vec![(uplink(), None)], ..Facts::default() },
             sockets: Vec::new(),
             ephemeral: (40000, 40063),
             forgotten: BTreeSet::new(),
@@ -83,6 +86,10 @@ impl Default for World {
             next_number: 100,
         }
     }
+}
+
+fn uplink() -> IfName {
+    IfName::new("uplink").expect("`uplink` is an interface name")
 }
 
 /// An error number, as the kernel gives it.
@@ -132,7 +139,10 @@ impl World {
     /// A link goes, with everything that hangs on it.
     pub fn remove_link(&mut self, name: &IfName) {
         let ends: Vec<_> =
-            self.pairs().filter(|(h, ..)| *h == name).map(|(_, s, p)| (s.clone(), p.clone())).collect();
+            self.ends().filter(|(h, ..)| *h == name).map(|(_, s, p)| (s.clone(), p.clone())).collect();
+        self.links.remove(name.as_str());
+        let vlans: Vec<IfName> = self.vlans_on(name).cloned().collect();
+        vlans.iter().for_each(|vlan| self.remove_link(vlan));
         self.objects.retain(|key, found| {
             link_of(key) != Some(name)
                 && !(matches!(key, Key::HostRoute(_)) && leads_over(&found.value, name))
@@ -181,12 +191,34 @@ impl World {
         })
     }
 
+    /// The interfaces in sandboxes that hang on one of the host's: that one, the sandbox, the interface there.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (&IfName, &SandboxName, &IfName)> {
+        let children = self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
+            (Key::Child(sandbox, link), Value::Child { parent, .. }) => Some((parent, sandbox, link)),
+            _ => None,
+        });
+        self.pairs().chain(children)
+    }
+
+    fn vlans_on(&self, name: &IfName) -> impl Iterator<Item = &IfName> {
+        self.objects.iter().filter_map(move |(key, found)| match (key, &found.value) {
+            (Key::Vlan(vlan), Value::Vlan { parent, .. }) if parent == name => Some(vlan),
+            _ => None,
+        })
+    }
+
+    /// An interface of the host, as others would be children of it.
+    pub(super) fn host_link(&self, name: &IfName) -> Option<HostLink> {
+        let mac = Mac::new([2, 0, 0, 0, 0, 1]).ok();
+        let ours = !self.links.contains(name.as_str());
+        let up = HostLink { mac, mtu: 1500, up: true, ours, ..HostLink::default() };
+        self.has_link(name).then_some(up)
+    }
+
     /// Whether the host has an interface of this name.
     pub fn has_link(&self, name: &IfName) -> bool {
-        let (bridge, pair) = (Key::Bridge(name.clone()), Key::Veth(name.clone()));
-        self.links.contains(name.as_str())
-            || self.objects.contains_key(&bridge)
-            || self.objects.contains_key(&pair)
+        let made = [Key::Bridge(name.clone()), Key::Veth(name.clone()), Key::Vlan(name.clone())];
+        self.links.contains(name.as_str()) || made.iter().any(|key| self.objects.contains_key(key))
     }
 
     /// The index of an interface of the host.
@@ -198,6 +230,7 @@ impl World {
     pub(super) fn is_foreign(&self, name: &IfName) -> bool {
         let foreign = |key| self.objects.get(&key).is_some_and(|found| found.owner == Ownership::Foreign);
         self.links.contains(name.as_str())
+            || foreign(Key::Vlan(name.clone()))
             || foreign(Key::Bridge(name.clone()))
             || foreign(Key::Veth(name.clone()))
     }
@@ -219,7 +252,7 @@ impl World {
         let Some(namespace) = self.namespaces.get(&netns.path).filter(|n| n.cookie == netns.cookie) else {
             return BTreeSet::new();
         };
-        let inside = self.pairs().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.cookie));
+        let inside = self.ends().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.cookie));
         inside.map(|(.., peer)| peer.to_string()).chain(namespace.links.iter().cloned()).collect()
     }
 
@@ -262,6 +295,7 @@ pub(super) fn leads_over(route: &Value, link: &IfName) -> bool {
 pub(super) fn link_of(key: &Key) -> Option<&IfName> {
     match key {
         Key::Bridge(name)
+        | Key::Vlan(name)
         | Key::BridgeAddress(name, _)
         | Key::BridgeUp(name)
         | Key::Veth(name)
@@ -279,7 +313,9 @@ pub(super) fn in_sandbox<'a>(key: &'a Key, value: &'a Value) -> Option<(&'a Sand
         (
             Key::SandboxAddress(sandbox, link, _)
             | Key::SandboxUp(sandbox, link)
-            | Key::SandboxNeighbour(sandbox, link, _),
+            | Key::SandboxNeighbour(sandbox, link, _)
+            | Key::NoAdvertisements(sandbox, link)
+            | Key::Child(sandbox, link),
             _,
         ) => Some((sandbox, link)),
         (Key::Route(sandbox, _), Value::Route { dev, .. }) => Some((sandbox, dev)),

@@ -1,13 +1,16 @@
 //! What exists in a sandbox of what is asked about.
 
-use super::Links;
+use super::{Links, elsewhere};
 use crate::error::KernelError;
 use crate::kernel::Places;
 use crate::linux::{Linux, Sandbox};
 use crate::netlink::Socket;
+use crate::netns::NetnsHandle;
 use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, address, ask_one, neighbour, route};
-use qiao_core::plan::{Key, Observed, Ownership, State, Value};
+use crate::sysctl;
+use qiao_core::child::Mode;
+use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, SandboxName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +31,12 @@ pub fn observe(
         let view = View::read(sandbox, &asked.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
         stray_ends(&view, wanted, (name, links), observed);
         for (key, object) in asked {
-            if let Some((owner, value)) = view.find(key) {
+            let found = match (key, &object.value) {
+                (Key::Child(_, link), Value::Child { parent, .. }) => view.child(link, (parent, links)),
+                (Key::NoAdvertisements(_, link), _) => view.heedless(link, &sandbox.handle)?,
+                _ => view.find(key),
+            };
+            if let Some((owner, value)) = found {
                 observed.insert(
                     key.clone(),
                     owner.unwrap_or_else(|| Ownership::Marked(object.owner.clone())),
@@ -62,6 +70,8 @@ fn is_pair(host: &Link, end: &Link) -> bool {
     let other = |link: &Link| link.peer_index.unwrap_or(link.index);
     end.kind.as_deref() == Some("veth") && other(host) == end.index && other(end) == host.index
 }
+/// An object, and whose it is unless that is its owner.
+type Found = (Option<Ownership>, Value);
 
 /// What there is in a sandbox.
 #[derive(Default)]
@@ -97,7 +107,25 @@ impl View {
         Ok(view)
     }
 
-    fn find(&self, key: &Key) -> Option<(Option<Ownership>, Value)> {
+    /// A child: of the parent that is wanted, or of another interface.
+    fn child(&self, name: &IfName, (parent, host): (&IfName, &Links)) -> Option<Found> {
+        let link = self.links.get(name.as_str())?;
+        let same = host.get(parent).is_some_and(|parent| Some(parent.index) == link.peer_index);
+        let parent = if same { parent.clone() } else { elsewhere() };
+        let Some(mode) = link.mode else { return Some((Some(Ownership::Foreign), Value::Present)) };
+        let own = matches!(mode, Mode::Macvlan(_));
+        let mac = link.mac.and_then(|mac| Mac::new(mac).ok()).filter(|_| own);
+        Some((foreign_end(link), Value::Child { parent, mode, mac, mtu: link.mtu }))
+    }
+
+    /// Whether a link heeds no router advertisements. A kernel without IPv6 heeds none.
+    fn heedless(&self, name: &IfName, handle: &NetnsHandle) -> Result<Option<Found>, KernelError> {
+        let Some(link) = self.links.get(name.as_str()) else { return Ok(None) };
+        let value = handle.inside(|| sysctl::read(&Sysctl::AcceptRa(name.clone())))?;
+        Ok((value.unwrap_or(0) == 0).then(|| (foreign_end(link), Value::Present)))
+    }
+
+    fn find(&self, key: &Key) -> Option<Found> {
         match key {
             Key::SandboxLoopback(_) => self.links.get("lo")?.up.then_some((None, Value::Present)),
             Key::SandboxUp(_, name) => {
@@ -115,7 +143,7 @@ impl View {
         }
     }
 
-    fn neighbour(&self, name: &IfName, ip: std::net::IpAddr) -> Option<(Option<Ownership>, Value)> {
+    fn neighbour(&self, name: &IfName, ip: std::net::IpAddr) -> Option<Found> {
         let index = self.links.get(name.as_str())?.index;
         let found = self.neighbours.iter().find(|n| n.index == index && n.ip == Some(ip) && n.permanent)?;
         let mac = found.mac.and_then(|mac| Mac::new(mac).ok())?;
@@ -123,7 +151,7 @@ impl View {
     }
 
     /// The main table's route to a destination. One without our mark is somebody else's.
-    fn route(&self, net: ipnet::IpNet) -> Option<(Option<Ownership>, Value)> {
+    fn route(&self, net: ipnet::IpNet) -> Option<Found> {
         const MAIN: u32 = 254;
         let route = self.routes.iter().find(|r| r.table == MAIN && r.forwards && r.destination == net)?;
         let link = self.links.values().find(|link| Some(link.index) == route.index)?;

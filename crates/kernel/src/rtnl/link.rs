@@ -1,6 +1,6 @@
 //! Links: making bridges and pairs, their ports, and reading them back.
 
-use super::{GROUP, Mode, Request};
+use super::{GROUP, Mode as How, Request, child};
 use crate::netlink::Message as Received;
 use crate::netlink::attribute::{attributes, number, number_at, number16, text};
 use netlink_packet_route::RouteNetlinkMessage as Message;
@@ -8,6 +8,7 @@ use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
     InfoPortKind, InfoVeth, LinkAttribute as Attribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
+use qiao_core::child::Mode;
 use qiao_core::{IfName, Mac};
 use rustix::fd::RawFd;
 
@@ -90,18 +91,18 @@ fn end(name: &IfName, mac: Mac, mtu: u32) -> Vec<Attribute> {
     ]
 }
 
-fn new(attributes: Vec<Attribute>) -> Request {
+pub(super) fn new(attributes: Vec<Attribute>) -> Request {
     let mut message = LinkMessage::default();
     message.attributes = attributes;
-    Request::change(Message::NewLink(message), Mode::Create)
+    Request::change(Message::NewLink(message), How::Create)
 }
 
 /// A change of the link called `name`.
-fn set(name: &IfName, attributes: Vec<Attribute>) -> Request {
-    Request::change(Message::SetLink(named(name, attributes)), Mode::Change)
+pub(super) fn set(name: &IfName, attributes: Vec<Attribute>) -> Request {
+    Request::change(Message::SetLink(named(name, attributes)), How::Change)
 }
 
-fn named(name: &IfName, attributes: Vec<Attribute>) -> LinkMessage {
+pub(super) fn named(name: &IfName, attributes: Vec<Attribute>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes = vec![Attribute::IfName(name.to_string())];
     message.attributes.extend(attributes);
@@ -125,7 +126,7 @@ pub fn up(name: &IfName, up: bool) -> Request {
     let mut message = named(name, Vec::new());
     message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
     message.header.change_mask = LinkFlags::Up;
-    Request::change(Message::SetLink(message), Mode::Change)
+    Request::change(Message::SetLink(message), How::Change)
 }
 
 /// Gives a link a master and an MTU.
@@ -143,7 +144,7 @@ pub fn point_to_point(name: &IfName) -> Request {
     let mut message = named(name, vec![Attribute::Controller(0)]);
     message.header.flags = LinkFlags::Noarp;
     message.header.change_mask = LinkFlags::Noarp;
-    Request::change(Message::SetLink(message), Mode::Change)
+    Request::change(Message::SetLink(message), How::Change)
 }
 
 /// Gives a bridge a hardware address and an MTU.
@@ -168,14 +169,14 @@ pub fn port(name: &IfName, isolated: bool, hairpin: bool) -> Request {
     let info =
         vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(InfoPortData::BridgePort(port))];
     // RTM_SETLINK ignores IFLA_LINKINFO; RTM_NEWLINK without NLM_F_CREATE does not (rtnetlink.c).
-    Request::change(Message::NewLink(named(name, vec![Attribute::LinkInfo(info)])), Mode::Change)
+    Request::change(Message::NewLink(named(name, vec![Attribute::LinkInfo(info)])), How::Change)
 }
 
 /// Deletes a link by its index: a name could be somebody else's by now.
 pub fn delete(index: u32) -> Request {
     let mut message = LinkMessage::default();
     message.header.index = index;
-    Request::change(Message::DelLink(message), Mode::Change)
+    Request::change(Message::DelLink(message), How::Change)
 }
 
 /// Asks for one link.
@@ -227,8 +228,12 @@ pub struct Link {
     pub alias: Option<String>,
     /// How it is as a bridge port.
     pub port: Option<BridgePort>,
-    /// The index of the other end of a pair, in the other end's namespace.
+    /// The index of the other end of a pair, or of the parent, in the other's namespace.
     pub peer_index: Option<u32>,
+    /// The mode of a macvlan or ipvlan child.
+    pub mode: Option<Mode>,
+    /// The id of a VLAN.
+    pub vlan: Option<u16>,
     /// The number that the link's namespace has for the other end's; a namespace that is being destroyed has none.
     pub peer_netns: Option<i32>,
 }
@@ -282,7 +287,8 @@ fn read_attribute(link: &mut Link, kind: u16, value: &[u8]) {
 fn read_info(link: &mut Link, kind: u16, value: &[u8]) {
     match kind {
         libc::IFLA_INFO_KIND => link.kind = Some(text(value)),
-        // What kind of port comes before what is told of it (`rtnl_link_slave_info_fill`).
+        // The kind comes before what is told of it (`rtnl_link_fill`).
+        libc::IFLA_INFO_DATA => (link.mode, link.vlan) = child::read(link.kind.as_deref(), value),
         libc::IFLA_INFO_SLAVE_KIND if text(value) == "bridge" => link.port = Some(BridgePort::default()),
         libc::IFLA_INFO_SLAVE_DATA => link.port.iter_mut().for_each(|port| read_port(port, value)),
         _ => {}

@@ -2,6 +2,7 @@
 //! ones we send, and what we read, attribute by attribute, of what comes back.
 
 pub mod address;
+pub mod child;
 pub mod link;
 pub mod neighbour;
 pub mod netconf;

@@ -2,7 +2,7 @@
 
 use crate::namespace::{in_namespace, listing_of, make, nft};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
-use qiao_core::endpoint::{Wire, host_if};
+use qiao_core::endpoint::{Join, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Member, Observed, Ownership, State, Sysctl, Value, diff};
 use qiao_core::port::{Backend, HostAddr, Listen, Publish};
@@ -87,6 +87,7 @@ fn everything() -> State {
         Publish { listen, backend: Backend { ip: backend.parse().unwrap(), port: listen.ports.first() } }
     };
     let wire = Wire {
+        join: Join::Pair,
         host_if: host_if(&id.sandbox, &id.ifname, 0),
         mac: "02:00:00:00:00:07".parse().unwrap(),
         addresses: vec!["172.30.0.2/24".parse().unwrap(), "fd00:30::2/64".parse().unwrap()],
@@ -109,7 +110,7 @@ fn everything() -> State {
     let activation = Activation::new(&network, &bridge, (1500, false));
     let saved = [(Sysctl::Forward4, 0), (Sysctl::Forward6, 0)].into();
     let forward = vec![Family::V4, Family::V6];
-    let mut state = host(&HostNeeds { forward, saved, advertised: vec![], ruleset: DIGEST });
+    let mut state = host(&HostNeeds { forward, saved, advertised: vec![], ruleset: Some(DIGEST) });
     state.extend(network_state(&network, &activation));
     state.extend(endpoint_state(&network, &activation, &endpoint));
     state.extend(routed(&network, &endpoint));

@@ -1,7 +1,7 @@
 //! A store in a directory of its own, and what is put in it.
 
 use qiao_core::driver::{Activation, Active};
-use qiao_core::endpoint::{Wire, host_if};
+use qiao_core::endpoint::{Join, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::Sysctl;
 use qiao_core::port::{Backend, Listen, Publish, PublishSpec};
@@ -63,6 +63,7 @@ pub fn endpoint(sandbox: &str, host: u8, publish: &[&str]) -> Endpoint {
     let (sandbox, ifname): (SandboxName, IfName) = (sandbox.parse().unwrap(), "eth0".parse().unwrap());
     let ip = std::net::IpAddr::from([10, 0, 0, host]);
     let wire = Wire {
+        join: Join::Pair,
         host_if: host_if(&sandbox, &ifname, 0),
         mac: Mac::derived(7, ip),
         addresses: vec![format!("10.0.0.{host}/24").parse().unwrap()],

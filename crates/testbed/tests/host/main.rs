@@ -10,6 +10,7 @@ mod iso_2_window;
 mod iso_6_networks;
 mod iso_7_internal;
 mod kill;
+mod modes_children;
 mod modes_routed;
 mod port_12_conflicts;
 mod port_13_flows;

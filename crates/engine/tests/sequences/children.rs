@@ -1,0 +1,105 @@
+//! Macvlan and ipvlan networks: what they share with the host, and what happens when that goes.
+
+use crate::host::{Host, attach, child, detach};
+use qiao_core::plan::Key;
+use qiao_core::request::{CreateNetwork, Kind};
+use qiao_core::{Code, Refusal};
+use qiao_engine::EngineError;
+
+fn vlan() -> Key {
+    Key::Vlan("uplink.10".parse().unwrap())
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, EngineError>) -> Refusal {
+    match result {
+        Err(EngineError::Refused(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_vlan_stays_until_its_last_network_goes() {
+    let host = Host::new();
+    let other = CreateNetwork { subnets: vec!["192.0.3.0/24".parse().unwrap()], ..child("wan") };
+    host.create_child("lan");
+    host.engine().create_network(&CreateNetwork { kind: Kind::Ipvlan, ..other }).unwrap();
+    assert!(host.kernel.world().objects.contains_key(&vlan()));
+    host.remove("lan");
+    assert!(host.kernel.world().objects.contains_key(&vlan()), "the other is on it");
+    host.assert_healthy("one network of two is gone");
+    host.remove("wan");
+    assert!(!host.kernel.world().objects.contains_key(&vlan()));
+}
+
+#[test]
+fn a_vlan_that_was_there_is_left_alone() {
+    let host = Host::new();
+    host.kernel.world().links.insert("uplink.10".into());
+    host.create_child("lan");
+    host.attach("c1", "lan");
+    host.assert_healthy("on somebody else's VLAN");
+    host.detach("c1", None);
+    host.remove("lan");
+    assert!(
+        host.kernel.world().links.contains("uplink.10") && !host.kernel.world().objects.contains_key(&vlan())
+    );
+}
+
+/// An interface that is unplugged stops its own networks, says so, and stops nothing else.
+#[test]
+fn without_the_parent_the_rest_goes_on() {
+    let host = Host::new();
+    host.create("blue");
+    host.create_child("lan");
+    host.attach("c0", "lan");
+    host.kernel.world().remove_link(&"uplink".parse().unwrap());
+    host.attach("c1", "blue");
+    host.engine().repair().unwrap();
+    let health = host.engine().check().unwrap();
+    let lines: Vec<_> = health.findings.iter().map(|finding| finding.line.as_str()).collect();
+    assert_eq!(lines, ["! network `lan` is on interface `uplink`, which is not there"]);
+    assert_eq!(refusal(host.engine().attach(&attach("c2", "lan"))).code, Code::NotFound);
+    host.kernel.world().links.insert("uplink".into());
+    host.engine().repair().unwrap();
+    host.assert_healthy("it is back");
+    host.engine().detach(&detach("c0", None)).unwrap();
+}
+
+#[test]
+fn what_the_kernel_lacks_is_named() {
+    for (kind, lacks, option) in [
+        (Kind::Ipvlan, "ipvlan", "CONFIG_IPVLAN"),
+        (Kind::Macvlan, "macvlan", "CONFIG_MACVLAN"),
+        (Kind::Macvlan, "vlan", "CONFIG_VLAN_8021Q"),
+    ] {
+        let host = Host::new();
+        host.kernel.world().lacks.insert(lacks.into());
+        let before = host.snapshot();
+        let refusal = refusal(host.engine().create_network(&CreateNetwork { kind, ..child("lan") }));
+        assert_eq!(refusal.code, Code::Unsupported, "{refusal:?}");
+        assert!(refusal.why.as_ref().is_some_and(|why| why.contains(option)), "{refusal:?}");
+        crate::host::assert_same(&host.snapshot(), &before, lacks);
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let host = Host::new();
+    let create = |change: fn(&mut CreateNetwork)| {
+        let mut request = child("lan");
+        change(&mut request);
+        refusal(host.engine().create_network(&request))
+    };
+    assert!(create(|r| r.subnets.clear()).message.contains("--subnet"));
+    assert_eq!(create(|r| r.parent = Some("eth9".parse().unwrap())).code, Code::NotFound);
+    assert_eq!(create(|r| r.parent = Some("eth9.5".parse().unwrap())).code, Code::NotFound);
+    assert!(create(|r| r.options.mtu = Some(9000)).message.contains("more than that of"));
+    assert!(create(|r| r.options.icc = Some(false)).fix[0].contains("private"));
+    assert!(create(|r| r.options.guard = Some(true)).message.contains("guard"));
+    host.create_child("lan");
+    let mut publishing = attach("c1", "lan");
+    publishing.publish = vec!["80:80".parse().unwrap()];
+    assert!(refusal(host.engine().attach(&publishing)).message.contains("cannot publish"));
+    let again = CreateNetwork { parent: Some("uplink".parse().unwrap()), ..child("again") };
+    assert_eq!(refusal(host.engine().create_network(&again)).code, Code::Conflict, "the same subnet");
+}

@@ -1,0 +1,40 @@
+//! The host's interfaces that others are children of.
+
+use crate::error::KernelError;
+use crate::kernel::HostLink;
+use crate::netlink::Socket;
+use crate::nft::owner_of;
+use crate::rtnl::{GROUP, address, ask_one, child, link};
+use qiao_core::plan::Ownership;
+use qiao_core::{IfName, Mac};
+
+/// An interface of the host; none where there is none of the name.
+pub fn link(socket: &mut Socket, name: &IfName) -> Result<Option<HostLink>, KernelError> {
+    let found = match ask_one(socket, &link::get(name)) {
+        Ok(messages) => link::read(&messages).into_iter().next(),
+        Err(error) if error.is_absent() => None,
+        Err(error) => return Err(error),
+    };
+    let Some(found) = found else { return Ok(None) };
+    let addresses = address::read(&ask_one(socket, &address::get_all(found.index))?);
+    let addresses = addresses.into_iter().filter(|address| address.index == found.index);
+    Ok(Some(HostLink {
+        mac: found.mac.and_then(|mac| Mac::new(mac).ok()),
+        mtu: found.mtu,
+        up: found.up,
+        ours: found.group == GROUP || owner_of(found.alias.as_deref(), None) != Ownership::Foreign,
+        enslaved: found.master.is_some(),
+        wireless: std::path::Path::new(&format!("/sys/class/net/{name}/phy80211")).exists(),
+        addresses: addresses.map(|address| address.net).collect(),
+    }))
+}
+
+/// Whether the kernel knows a kind of link.
+pub fn has_kind(socket: &mut Socket, kind: &str) -> Result<bool, KernelError> {
+    match ask_one(socket, &child::probe(kind)) {
+        Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => Ok(false),
+        Err(KernelError::Errno { errno, .. }) if errno != libc::EPERM => Ok(true),
+        Err(error) => Err(error),
+        Ok(_) => Err(KernelError::Malformed("a link that cannot be")),
+    }
+}
