@@ -150,7 +150,7 @@ pub const FORWARD: [Scenario; 10] = [
             world.remove_link(&"uplink.10".parse().unwrap());
             world.flush_ruleset();
         },
-        act: |engine| engine.repair().map(drop),
+        act: repairs,
         then: |host| drop(host.engine().repair().unwrap()),
     },
     Scenario {

@@ -305,7 +305,8 @@ fn without_the_parent_the_rest_goes_on() {
         host.attached("other", "");
         let checked = host.qiao.run("check");
         assert!(checked.code == Some(11) && checked.to_string().contains("spare"), "{checked}");
-        host.ok("repair");
+        let repaired = host.qiao.run("repair");
+        assert!(repaired.code == Some(3) && repaired.stderr.contains("spare"), "{repaired}");
         host.ok("detach web");
         host.ok("network rm lan");
         assert_eq!(host.qiao.run("check").code, Some(0));
