@@ -3,10 +3,12 @@
 mod bench;
 mod conformance;
 mod dist;
+mod guest;
 mod needs;
 mod shell;
 mod sweep;
 mod test;
+mod vm;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -43,6 +45,11 @@ enum Task {
     /// Check whether plugins do what a specification says
     #[command(subcommand)]
     Conformance(conformance::Conformance),
+    /// Run the tests of what this kernel lacks on another one, under qemu
+    Vm {
+        /// Only those with this in their names
+        filter: Option<String>,
+    },
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -55,6 +62,7 @@ fn main() -> ExitCode {
         Task::Sweep => sweep::sweep(),
         Task::Soak { minutes, seed } => sweep::soak(minutes, seed),
         Task::Conformance(conformance) => conformance::conformance(&conformance),
+        Task::Vm { filter } => vm::vm(filter.as_deref()),
         Task::Bench(bench) => bench::bench(&bench),
     };
     match done {

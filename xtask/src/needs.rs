@@ -41,12 +41,27 @@ const NEEDS: &[Need] = &[
     Need { package: "socat", program: "socat", why: "speaks SCTP" },
 ];
 
+const NEEDS_FOR_VM: &[Need] = &[
+    Need { package: "qemu-system-x86", program: "qemu-system-x86_64", why: "boots another kernel" },
+    Need { package: "busybox-static", program: "busybox", why: "is what the guest begins with" },
+];
+
 /// Installs with apt what is missing, and says what and why.
 pub fn install() -> Result<()> {
     components()?;
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| find(need.program).is_none()).collect();
+    install_all(NEEDS)
+}
+
+/// The same for a guest with another kernel.
+pub fn install_for_vm() -> Result<()> {
+    install_all(NEEDS)?;
+    install_all(NEEDS_FOR_VM)
+}
+
+fn install_all(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| find(need.program).is_none()).collect();
     if missing.is_empty() {
-        eprintln!("all {} programs that the tests need are here", NEEDS.len());
+        eprintln!("all {} programs that the tests need are here", needs.len());
         return Ok(());
     }
     for Need { package, program, why } in &missing {

@@ -1,0 +1,3 @@
+//! What the kernels of many machines lack, on one that has it: ipvlan, VLANs, dummy interfaces. `cargo xtask vm`.
+
+mod children;
