@@ -51,9 +51,13 @@ impl Owner {
     /// two owners never share a mark.
     pub fn mark(&self) -> String {
         let text = match self {
-            Owner::Host => format!("{MARK_PREFIX}host"),
-            Owner::Network(network) => format!("{MARK_PREFIX}net:{network}"),
-            Owner::Endpoint(id) => format!("{MARK_PREFIX}ep:{id}"),
+            Owner::Host => [MARK_PREFIX, "host"].concat(),
+            Owner::Network(network) => [MARK_PREFIX, "net:", network.as_str()].concat(),
+            Owner::Endpoint(EndpointId { sandbox, ifname, network }) => {
+                // Every element bears one and is compared by it: formatting would take ten times as long.
+                let (network, sandbox, ifname) = (network.as_str(), sandbox.as_str(), ifname.as_str());
+                [MARK_PREFIX, "ep:", network, "/", sandbox, "/", ifname].concat()
+            }
         };
         if text.len() <= MARK_MAX {
             text
