@@ -38,16 +38,29 @@ fn command() -> ExitCode {
         Ok(cli) => finish(cli),
         Err(error) => {
             // `--help` and `--version` are errors to clap, too.
-            if error.use_stderr()
-                && std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json")
-            {
-                return output::error::report(&usage(&error), true);
+            if !error.use_stderr() {
+                print_usage(&error);
+                return ExitCode::SUCCESS;
+            }
+            let words: Vec<_> = std::env::args_os().take_while(|word| word != "--").collect();
+            let own = words.get(1).is_some_and(|word| word == "run").then_some(OWN_OF_RUN);
+            if words.iter().any(|word| word == "--json") {
+                return output::error::report(&usage(&error), (true, own));
             }
             print_usage(&error);
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+            if own.is_some() && error.kind() == clap::error::ErrorKind::UnknownArgument {
+                output::note(HINT_OF_RUN);
+            }
+            ExitCode::from(own.unwrap_or(u8::try_from(error.exit_code()).unwrap_or(2)))
         }
     }
 }
+
+/// What `qiao run` ends with where it is not the command that failed, as Docker and Podman do.
+const OWN_OF_RUN: u8 = 125;
+
+const HINT_OF_RUN: &str = "\nThe command stands behind `--`: qiao run … -- COMMAND …\n\
+    There are no images: what stands before it is a directory that becomes the root.";
 
 /// What the engine starts where BPF is forbidden: it serves ports that are published on 127.0.0.1 and ::1.
 const PROXY: &str = qiao_kernel::PROXY_COMMAND;
@@ -79,8 +92,9 @@ fn print_usage(error: &clap::Error) {
 
 fn finish(cli: args::Cli) -> ExitCode {
     let json = cli.global.json;
+    let own = matches!(cli.command, args::Command::Run(_)).then_some(OWN_OF_RUN);
     match cmd::run(cli) {
         Ok(code) => code,
-        Err(error) => output::error::report(&error, json),
+        Err(error) => output::error::report(&error, (json, own)),
     }
 }

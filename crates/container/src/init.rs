@@ -41,6 +41,10 @@ fn begin(control: &mut Control) -> Result<(Inbox, Pid, bool), ContainerError> {
     guard_self().map_err(ContainerError::io("guard the container's first process"))?;
     let spec: Spec = heard(control)?;
     sandbox::leave_namespaces(spec.own_network).map_err(ContainerError::io("make new namespaces"))?;
+    if spec.own_network {
+        // As Docker does it: everybody may ping. A kernel without this setting has nobody but root do so.
+        let _ = std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
+    }
     control.say(&Said::Ready).map_err(ContainerError::io("tell that the namespaces are there"))?;
     let files: Files = heard(control)?;
     root::make(&spec, &files)?;

@@ -119,6 +119,7 @@ fn open_nsfs(path: &str) -> Result<OwnedFd, OpenError> {
                 Refusal::new(Code::NotPermitted, format!("cannot open the namespace {}", quoted(path)));
             return Err(OpenError::Refused(refusal.fix("run it as root")));
         }
+        Err(rustix::io::Errno::NAMETOOLONG) => return Err(refused("its path is too long")),
         Err(rustix::io::Errno::NXIO) => return Err(refused("it is a socket or a pipe")),
         Err(error) => {
             return Err(OpenError::Failed(KernelError::io(format!("open {}", quoted(path)))(error)));

@@ -46,35 +46,30 @@ pub struct Global {
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
     /// Where networks are kept [default: /var/lib/qiao]
-    #[arg(
-        long,
-        global = true,
-        env = "QIAO_STATE_DIR",
-        value_name = "DIR",
-        help_heading = "Global options",
-        hide_env = true
-    )]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub state_dir: Option<String>,
     /// Where leases and endpoints are kept until the next boot [default: /run/qiao]
-    #[arg(
-        long,
-        global = true,
-        env = "QIAO_RUN_DIR",
-        value_name = "DIR",
-        help_heading = "Global options",
-        hide_env = true
-    )]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub run_dir: Option<String>,
     /// The settings [default: /etc/qiao/qiao.toml]
-    #[arg(
-        long,
-        global = true,
-        env = "QIAO_CONFIG",
-        value_name = "FILE",
-        help_heading = "Global options",
-        hide_env = true
-    )]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub config: Option<String>,
+}
+
+impl Global {
+    /// Takes what was not given from the environment. Clap would do it too, and then show these options as if
+    /// they were required.
+    fn with_environment(self) -> Self {
+        let or = |given: Option<String>, name| {
+            given.or_else(|| std::env::var(name).ok().filter(|text| !text.is_empty()))
+        };
+        Self {
+            json: self.json,
+            state_dir: or(self.state_dir, "QIAO_STATE_DIR"),
+            run_dir: or(self.run_dir, "QIAO_RUN_DIR"),
+            config: or(self.config, "QIAO_CONFIG"),
+        }
+    }
 }
 
 /// What goes for commands that change something.
@@ -140,6 +135,11 @@ pub enum Command {
 /// Reads what was typed. The two commands that runtimes wait for are read by themselves: building all the
 /// others costs more than carrying them out.
 pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let cli = read(words)?;
+    Ok(Cli { global: cli.global.with_environment(), ..cli })
+}
+
+fn read(words: Vec<OsString>) -> Result<Cli, clap::Error> {
     match words.get(1).and_then(|word| word.to_str()) {
         Some("attach") => one::<Attach>(words, "attach", Command::Attach),
         Some("detach") => one::<Detach>(words, "detach", Command::Detach),

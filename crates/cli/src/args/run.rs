@@ -10,7 +10,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Run a command in a container of its own.
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub struct Run {
+    /// Print help; `-h` is the host name, as Docker's
+    #[arg(long, action = clap::ArgAction::Help)]
+    pub help: Option<bool>,
     /// A directory that is the root [default: the host's own root]; it is never written to
     #[arg(value_name = "ROOTFS")]
     pub rootfs: Option<String>,
@@ -62,7 +66,7 @@ pub struct Inside {
     #[arg(short, long, value_name = "VARIABLE", value_parser = variable)]
     pub env: Vec<(String, String)>,
     /// The host name [default: the beginning of the id]
-    #[arg(short = 'H', long, value_name = "NAME", value_parser = hostname)]
+    #[arg(short = 'h', short_alias = 'H', long, value_name = "NAME", value_parser = hostname)]
     pub hostname: Option<String>,
     /// A resolver [default: the host's]
     #[arg(long, value_name = "IP")]

@@ -1,7 +1,7 @@
 //! The commands that look, mend and tell.
 
 use super::option::key_value;
-use super::{Attach, Detach, Network};
+use super::{Attach, Changing, Detach, Network};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
@@ -56,9 +56,9 @@ pub struct Check {
 /// Make everything as it must be.
 #[derive(Debug, Args)]
 pub struct Repair {
-    /// Print what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// Whether to do it, and how much to say.
+    #[command(flatten)]
+    pub changing: Changing,
 }
 
 /// Collect what belongs to containers that are gone.

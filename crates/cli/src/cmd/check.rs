@@ -3,7 +3,7 @@
 use super::{Done, OK};
 use crate::app::App;
 use crate::args::{Check, Repair};
-use crate::output::{self, line, plan};
+use crate::output::{self, line, plan, print};
 use qiao_core::plan::Key;
 use qiao_core::render;
 use qiao_engine::{Health, Repaired};
@@ -49,17 +49,16 @@ fn tell(health: &Health, verbose: bool) {
 /// Makes everything as it must be.
 pub fn repair(app: &App, args: &Repair) -> Done {
     let mut engine = app.engine()?;
-    if args.dry_run {
+    if args.changing.dry_run {
         let health = engine.check()?;
-        plan::print_dry(
-            &[health.plan],
-            &health.places,
-            (&crate::args::Changing { dry_run: true, explain: false }, app.global.json),
-        );
+        plan::print_dry(&[health.plan], &health.places, (&args.changing, app.global.json));
         return Ok(OK);
     }
     let repaired = engine.repair()?;
     super::attach::tell_notes(&engine);
+    if args.changing.explain && !app.global.json {
+        print(&plan::steps(&repaired.plans.iter().collect::<Vec<_>>(), &repaired.places));
+    }
     Ok(tell_repaired(app, &repaired))
 }
 

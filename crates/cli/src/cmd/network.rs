@@ -249,6 +249,9 @@ fn tell_removed(app: &App, networks: &[CoreNetwork]) {
 }
 
 fn prune(app: &App, args: &Prune) -> Done {
+    for (key, _) in &args.filter {
+        is_filter_of_prune(key)?; // also where there is nothing to remove
+    }
     let mut engine = app.engine()?;
     engine.gc()?;
     let mut removed = Vec::new();
@@ -268,9 +271,13 @@ fn prunes(network: &CoreNetwork, key: &str, value: &str) -> Result<bool, Refusal
         "label" => matches(network, key, value),
         // `label!=x` arrives split at its `=`.
         "label!" => matches(network, "label", value).map(|m| !m),
-        _ => Err(Refusal::invalid(format!("{} is not a filter of prune", qiao_core::name::quoted(key)))
-            .why("label and label! are")),
+        _ => is_filter_of_prune(key).map(|()| true),
     }
+}
+
+fn is_filter_of_prune(key: &str) -> Result<(), Refusal> {
+    let refused = || Refusal::invalid(format!("{} is not a filter of prune", qiao_core::name::quoted(key)));
+    if matches!(key, "label" | "label!") { Ok(()) } else { Err(refused().why("label and label! are")) }
 }
 
 fn connect(app: &App, args: &Connect) -> Done {

@@ -24,9 +24,10 @@ struct Told<'a> {
 
 const NOTHING: &Vec<String> = &Vec::new();
 
-/// Tells an error, and gives the exit code.
-pub fn report(error: &EngineError, json: bool) -> ExitCode {
+/// Tells an error, and gives the exit code: its own, unless the command has one for all of them.
+pub fn report(error: &EngineError, (json, code): (bool, Option<u8>)) -> ExitCode {
     let told = told(error);
+    let told = Told { exit: code.unwrap_or(told.exit), ..told };
     if json {
         line(serde_json::to_string(&told).unwrap_or_default());
     } else {

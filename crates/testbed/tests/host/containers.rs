@@ -58,9 +58,10 @@ fn programs_are_told_with_schemas() {
         let started = start(&["--name", "a"]);
         assert_eq!(started.json()["schema"], "qiao.container/1", "{started}");
         let refused = start(&["--name", "a"]);
-        assert_eq!((refused.code, &refused.json()["code"]), (Some(5), &"conflict".into()), "{refused}");
+        assert_eq!((refused.code, &refused.json()["code"]), (Some(125), &"conflict".into()), "{refused}");
         let unknown = start(&["--name", "b", "--network", "nosuch"]);
-        assert_eq!((unknown.code, &unknown.json()["code"]), (Some(4), &"not-found".into()), "{unknown}");
+        assert_eq!((unknown.code, &unknown.json()["code"]), (Some(125), &"not-found".into()), "{unknown}");
+        assert_eq!(unknown.json()["exit"], 125);
         let usage = host.qiao.run("--json ps --colour");
         assert_eq!((usage.code, &usage.json()["code"]), (Some(2), &"invalid".into()), "{usage}");
         assert_eq!(host.qiao.json("ps")["containers"][0]["Names"], "a");
@@ -265,5 +266,48 @@ fn who_is_left_behind_in_a_container_is_buried() {
         let is_zombie = |line: &str| line.starts_with('Z');
         assert!(eventually(Duration::from_secs(2), || processes(&is_zombie) == 0), "a zombie is left");
         host.ok("rm -f web");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_run_itself_refuses_ends_with_125() {
+    on_a_host(|host| {
+        for line in [
+            "run alpine",
+            "run --colour -- true",
+            "run --network nosuch -- true",
+            "run -v /nosuch:/x -- true",
+        ] {
+            let outcome = host.qiao.run(line);
+            assert_eq!(outcome.code, Some(125), "`qiao {line}`: {outcome}");
+        }
+        let image = host.qiao.run("run alpine sh");
+        assert!(image.code == Some(125) && image.stderr.contains("There are no images"), "{image}");
+        for (code, command) in
+            [(127, &["/nosuch"][..]), (126, &["/etc/passwd"]), (7, &["sh", "-c", "exit 7"])]
+        {
+            let words = [&["run", "--rm", "--network", "none", "--"], command].concat();
+            assert_eq!(host.qiao.words(&words).code, Some(code), "{command:?}");
+        }
+        let named = host.ok("run --rm --network none -h box -- uname -n");
+        assert_eq!(named.stdout, "box\n");
+        assert!(host.ok("run --help").stdout.contains("--hostname"));
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn everybody_may_ping() {
+    on_a_host(|host| {
+        let socket =
+            "import socket;socket.socket(socket.AF_INET,socket.SOCK_DGRAM,socket.IPPROTO_ICMP);print('may')";
+        let outside = std::process::Command::new("setpriv")
+            .args(["--reuid", "1000", "--regid", "1000", "--clear-groups", "python3", "-c", socket])
+            .output()
+            .unwrap();
+        assert!(!outside.status.success(), "the control: not on the host");
+        let words = ["run", "--rm", "--network", "none", "-u", "1000", "--", "python3", "-c", socket];
+        assert_eq!(host.qiao.words(&words).stdout, "may\n");
     });
 }

@@ -313,3 +313,20 @@ fn labels_and_options() {
         all_refused(host, &["network create x --opt=*"], hostile);
     });
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn small_things_are_told_in_short() {
+    on_a_host(|host| {
+        let long = format!("/run/{}", "x".repeat(100_000));
+        let outcome = host.qiao.words(&["attach", "web", "--netns", &long]);
+        assert!(outcome.code == Some(2) && outcome.stderr.len() < 400, "{outcome}");
+        host.refused(2, "network prune --filter bad=");
+        let usage = host.qiao.run("attach").stderr;
+        assert!(usage.contains("Usage: qiao attach") && !usage.contains("--state-dir"), "{usage}");
+        host.ok("network create front");
+        qiao_testbed::run("ip link set br-front down");
+        let explained = host.ok("repair --explain").stdout;
+        assert!(explained.contains("ip link set br-front up"), "{explained}");
+    });
+}
