@@ -4,12 +4,17 @@ use super::failed;
 use crate::error::KernelError;
 use crate::kernel::ApplyError;
 use crate::linux::Linux;
-use crate::nft::{FAMILIES, TABLE, encode, ruleset};
+use crate::nft::{Damage, FAMILIES, TABLE, encode, ruleset};
 use qiao_core::plan::{Key, Object, Op};
 use qiao_nft::{Change, Element, SetRef, Table};
 
+/// How often it is looked at anew because others change the rule set: `kube-proxy` or `iptables` may do so all the
+/// time, and each of their changes refuses ours once.
+const TRIES: usize = 64;
+
 /// Makes all of a group's changes or none of them. The kernel refuses if anybody else changed the rule set
-/// since it was looked at; the caller looks again then.
+/// since it was looked at. Where our rules are whole all the same, that is no reason to take everything back; else
+/// the caller looks again.
 pub fn apply(linux: &mut Linux, group: &[Op]) -> Result<(), ApplyError> {
     let Some(first) = group.first() else { return Ok(()) };
     let changes = changes(group)?;
@@ -19,7 +24,9 @@ pub fn apply(linux: &mut Linux, group: &[Op]) -> Result<(), ApplyError> {
     };
     // What was seen counts for one try: whoever does not look again, to take something back, is not refused.
     linux.seen = None;
-    linux.nft.commit(&changes, Some(generation)).map_err(|e| failed(first, e))?;
+    let is_rules = |op: &Op| *op.key() == Key::Ruleset;
+    let tries = if group.iter().any(is_rules) { 1 } else { TRIES };
+    let generation = commit(linux, &changes, (generation, tries)).map_err(|e| failed(first, e))?;
     let after = generation.checked_add(1).unwrap_or(1);
     linux.seen = Some(after);
     let makes = group
@@ -32,6 +39,25 @@ pub fn apply(linux: &mut Linux, group: &[Op]) -> Result<(), ApplyError> {
         trusted => trusted.filter(|t| *t == generation).map(|_| after),
     };
     Ok(())
+}
+
+/// Commits changes of elements; the generation that they followed.
+fn commit(
+    linux: &mut Linux,
+    changes: &[Change],
+    (generation, tries): (u32, usize),
+) -> Result<u32, KernelError> {
+    let mut generation = generation;
+    for left in (0..tries).rev() {
+        match linux.nft.commit(changes, Some(generation)) {
+            Err(error) if error.errno() == Some(libc::ERESTART) && left > 0 => {
+                let damage = linux.damage()?;
+                generation = linux.seen.take().filter(|_| damage == Damage::None).ok_or(error)?;
+            }
+            result => return result.map(|()| generation),
+        }
+    }
+    Ok(generation)
 }
 
 fn changes(group: &[Op]) -> Result<Vec<Change>, ApplyError> {

@@ -4,6 +4,8 @@ use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, Outcome, attach_line, eventually, run, stdout};
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 const MANY: usize = 64;
@@ -134,5 +136,39 @@ fn one_port_goes_to_one_of_many() {
         assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
         assert!(codes.iter().all(|code| matches!(code, Some(0 | 5))), "{codes:?}");
         host.ok("check");
+    });
+}
+
+/// Others change the rule set all the time, as `kube-proxy` and the plugins of other networks do. The kernel then
+/// refuses what was decided on an older one; that is decided again, and no command fails.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn beside_others_who_change_the_rule_set() {
+    const OTHERS: usize = 3;
+    on_a_host(|host| {
+        host.ok("network create front");
+        let (stop, changes) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let change = &|number: usize| {
+            while !stop.load(Ordering::Relaxed) {
+                run(&format!("nft add table inet other{number}"));
+                run(&format!("nft delete table inet other{number}"));
+                changes.fetch_add(2, Ordering::Relaxed);
+            }
+        };
+        let outcomes = thread::scope(|scope| {
+            (0..OTHERS).for_each(|number| drop(scope.spawn(move || change(number))));
+            let lines = (0..10).flat_map(|n| {
+                let place = host.container(&format!("c{n}"));
+                [attach_line(&place, &format!("--network front -p {}:80", 8000 + n)), format!("detach c{n}")]
+            });
+            let outcomes: Vec<_> = lines.map(|line| (host.qiao.run(&line), line)).collect();
+            stop.store(true, Ordering::Relaxed);
+            outcomes
+        });
+        for (outcome, line) in &outcomes {
+            assert_eq!(outcome.code, Some(0), "`qiao {line}`: {outcome}");
+        }
+        let changes = changes.into_inner();
+        assert!(changes > outcomes.len(), "the control: {changes} changes of others");
     });
 }
