@@ -124,7 +124,10 @@ impl<K: Kernel> Session<'_, K> {
                 Some(Owner::Endpoint(id)) if id.network != network.name => {
                     others.extend(self.txn.endpoint(&id.sandbox, id.ifname.as_str())?);
                 }
-                Some(owner) => return Err(refused(&format!("{owner} on this network")).into()),
+                Some(owner @ Owner::Endpoint(_)) => {
+                    return Err(refused(&format!("{owner} on this network")).into());
+                }
+                Some(_) => {}
                 None => return Err(refused("a container with a long name").into()),
             }
         }

@@ -136,8 +136,9 @@ impl Sandbox {
         let (mut rtnl, interfaces) = handle.inside(|| Ok((route_socket()?, Interfaces::open()?)))?;
         handle.know(netns::cookie(&interfaces));
         let links = link::read(&ask_one(&mut rtnl, &link::get_all())?);
-        let ends =
-            links.iter().filter(|link| link.group == GROUP).filter_map(|link| link.peer_index).collect();
+        // What a child hangs on is no end of a pair, though it may be ours: a VLAN.
+        let is_end = |link: &&Link| link.group == GROUP && link.kind.as_deref() == Some("veth");
+        let ends = links.iter().filter(is_end).filter_map(|link| link.peer_index).collect();
         let indices = links.iter().map(|link| (link.name.clone(), link.index)).collect();
         Ok(Self { handle, rtnl, interfaces, indices, ends, fresh: Some(links) })
     }

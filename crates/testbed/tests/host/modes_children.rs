@@ -331,3 +331,18 @@ fn internal_and_planned() {
         assert_eq!(place.stdout("ip route show default"), "");
     });
 }
+
+/// The VLAN that a child hangs on bears the host's mark: it is nobody's other name.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_container_on_a_vlan_has_other_networks_too() {
+    on_a_host(|host| {
+        let has_vlans = can_make("type vlan id 9");
+        let parent = if has_vlans { "up0.9" } else { "up0" };
+        host.ok(&format!("network create lan -d macvlan -o parent={parent} --subnet 10.50.0.0/24"));
+        host.ok("network create front");
+        host.attached("web", "--network lan");
+        host.ok("network connect front web");
+        assert_eq!(host.qiao.json("ps")["containers"][0]["Names"], "web");
+    });
+}
