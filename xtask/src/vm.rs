@@ -83,7 +83,7 @@ fn script(jobs: &[Job]) -> Result<String> {
     let mut script = format!("export QIAO_BIN={} RUST_BACKTRACE=0\n", qiao.display());
     for Job { program, filter, count } in jobs {
         if *count > 0 {
-            script += &format!("{program} --ignored --test-threads 2 {filter}\n");
+            script += &format!("{program} --ignored --test-threads 1 {filter}\n");
         }
     }
     Ok(script + &format!("echo '{END}'\n"))

@@ -110,7 +110,8 @@ fn ipvlan_containers_behind_their_parent() {
 fn vlan_of_the_lan(host: &Host) {
     for line in [
         "ip link add link eth0 name eth0.10 type vlan id 10",
-        "ip link set eth0.10 addrgenmode none up",
+        "ip link set eth0.10 addrgenmode none",
+        "ip link set eth0.10 up",
         "ip addr add 198.51.100.100/24 dev eth0.10",
     ] {
         host.lan.run(line);
@@ -156,9 +157,11 @@ fn what_was_there_stays() {
         vlan_of_the_lan(host);
         for line in [
             "ip link add link up0 name up0.10 type vlan id 10",
-            "ip link set up0.10 addrgenmode none up",
+            "ip link set up0.10 addrgenmode none",
+            "ip link set up0.10 up",
             "ip link add dummy0 type dummy",
-            "ip link set dummy0 addrgenmode none up",
+            "ip link set dummy0 addrgenmode none",
+            "ip link set dummy0 up",
         ] {
             run(line);
         }
