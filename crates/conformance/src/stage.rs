@@ -120,9 +120,18 @@ impl Stage {
         Ok(list.iter().filter_map(|version| version.as_str().map(str::to_owned)).collect())
     }
 
-    /// Everything that a plugin can leave in the kernel.
+    /// Everything that a plugin can leave in the kernel, when none of them works in the background any more.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::take("/nonexistent")
+        let mut snapshot = Snapshot::take("/nonexistent");
+        let at_work = format!("process: {}/", self.plugins.display());
+        eventually(Duration::from_secs(4), || {
+            let idle = snapshot.lines_with(&at_work).is_empty();
+            if !idle {
+                snapshot = Snapshot::take("/nonexistent");
+            }
+            idle
+        });
+        snapshot
     }
 
     /// All must be as before; what the kernel does in the background is waited for.

@@ -1,9 +1,9 @@
-//! The suite tells good plugins from bad ones.
+//! Our plugins do what the specification says, and the suite tells good plugins from bad ones.
 
-use qiao_conformance::{Plugins, Suite, Verdict, all, is_inside, run_inside};
+use qiao_conformance::{Check, Plugins, Suite, Verdict, all, is_inside, run_inside};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const NAMES: [&str; 11] = [
     "bridge",
@@ -33,29 +33,33 @@ const NOT_DOING: &[&str] = &["VERSION-1", "VERSION-3", "VERSION-4", "DEL-3", "ST
 /// Not every kernel has macvlan and ipvlan.
 const DEPENDS_ON_THE_KERNEL: &[&str] = &["MAIN-3", "MAIN-4", "MAIN-7"];
 
-/// Runs the suite with plugins that are all this script; the names of the checks that pass.
-fn passed(test: &str, script: &str) -> Vec<&'static str> {
-    let dir =
-        PathBuf::from(format!("{}/qiao-suite-{test}-{}", std::env::temp_dir().display(), std::process::id()));
-    fs::create_dir_all(&dir).unwrap();
-    for name in NAMES {
-        fs::write(dir.join(name), script).unwrap();
-        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+/// What our plugins are known to fail: routes of other tables, `tuning` with an MTU, and a host whose `iptables`
+/// drops what it forwards.
+const KNOWN: &[&str] = &["RESULT-13", "CHAIN-8", "CHAIN-9"];
+
+/// A directory that goes with this.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(test: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("qiao-{test}-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
     }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the suite in the name of a test, with the plugins in a directory; the verdict on each check.
+fn verdicts(test: &str, dir: &Path) -> Vec<(&'static Check, Verdict)> {
     let words = ["--exact", test, "--ignored", "--nocapture"].map(str::to_owned).to_vec();
     let suite = Suite { checks: all().collect(), words };
-    let verdicts = suite.run(&Plugins { name: test.to_owned(), dir: dir.clone() }, |_, _| ());
-    fs::remove_dir_all(dir).unwrap();
-    let beside = suite.checks.iter().zip(&verdicts).filter(|(_, v)| matches!(v, Verdict::NotApplicable(_)));
-    let beside: Vec<_> = beside.map(|(check, _)| check.id).collect();
-    assert!(beside.iter().all(|id| DEPENDS_ON_THE_KERNEL.contains(id)), "these do not apply: {beside:?}");
-    suite
-        .checks
-        .iter()
-        .zip(verdicts)
-        .filter(|(_, v)| *v == Verdict::Pass)
-        .map(|(check, _)| check.id)
-        .collect()
+    let verdicts = suite.run(&Plugins { name: test.to_owned(), dir: dir.to_owned() }, |_, _| ());
+    suite.checks.into_iter().zip(verdicts).collect()
 }
 
 #[test]
@@ -64,5 +68,39 @@ fn plugins_that_do_nothing_fail() {
     if is_inside() {
         return run_inside();
     }
-    assert_eq!(passed("plugins_that_do_nothing_fail", IDLE), NOT_DOING);
+    let dir = Dir::new("idle");
+    for name in NAMES {
+        fs::write(dir.0.join(name), IDLE).unwrap();
+        fs::set_permissions(dir.0.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let verdicts = verdicts("plugins_that_do_nothing_fail", &dir.0);
+    let ids = |which: fn(&Verdict) -> bool| -> Vec<_> {
+        verdicts.iter().filter(|(_, verdict)| which(verdict)).map(|(check, _)| check.id).collect()
+    };
+    assert_eq!(ids(|verdict| *verdict == Verdict::Pass), NOT_DOING);
+    let beside = ids(|verdict| matches!(verdict, Verdict::NotApplicable(_)));
+    assert!(beside.iter().all(|id| DEPENDS_ON_THE_KERNEL.contains(id)), "these do not apply: {beside:?}");
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn our_plugins_pass() {
+    if is_inside() {
+        return run_inside();
+    }
+    if !qiao_testbed::has_plugin("bridge") {
+        eprintln!("qiao is built without plugins");
+        return;
+    }
+    let dir = Dir::new("ours");
+    qiao_testbed::link_plugins(&dir.0);
+    let verdicts = verdicts("our_plugins_pass", &dir.0);
+    let failed = |(check, verdict): &(&'static Check, Verdict)| match verdict {
+        Verdict::Fail(seen) => Some((check.id, format!("{} ({}): {seen}", check.id, check.says))),
+        _ => None,
+    };
+    let (ids, seen): (Vec<_>, Vec<_>) = verdicts.iter().filter_map(failed).unzip();
+    assert_eq!(ids, KNOWN, "these fail, and those are known to fail:\n{}", seen.join("\n"));
+    let passed = verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Pass).count();
+    assert!(passed > 150, "only {passed} checks concern these plugins");
 }

@@ -33,7 +33,11 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // A process that has just been killed may still be in it.
-        crate::eventually(Duration::from_secs(2), || fs::remove_dir(&self.0).is_ok());
+        crate::eventually(Duration::from_secs(2), || {
+            let below = fs::read_dir(&self.0).into_iter().flatten().flatten().map(|entry| entry.path());
+            below.filter(|path| path.is_dir()).for_each(|path| drop(fs::remove_dir(path)));
+            fs::remove_dir(&self.0).is_ok()
+        });
     }
 }
 

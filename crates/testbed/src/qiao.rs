@@ -4,8 +4,9 @@ use serde_json::Value;
 use std::env;
 use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The command, with directories of its own.
@@ -131,4 +132,41 @@ fn program() -> PathBuf {
     let test = env::current_exe().expect("the path of this program");
     let built = test.ancestors().skip(1).take(2).map(|dir| dir.join("qiao")).find(|file| file.is_file());
     built.expect("qiao is built first: `cargo build -p qiao`, or give its path in QIAO_BIN")
+}
+
+/// The names of the reference's CNI plugins.
+const PLUGINS: &[&str] = &[
+    "bandwidth",
+    "bridge",
+    "dhcp",
+    "dummy",
+    "firewall",
+    "host-device",
+    "host-local",
+    "ipvlan",
+    "loopback",
+    "macvlan",
+    "portmap",
+    "ptp",
+    "sbr",
+    "static",
+    "tap",
+    "tuning",
+    "vlan",
+    "vrf",
+];
+
+/// Whether the command, started under this name, says that it is a CNI plugin.
+pub fn has_plugin(name: &str) -> bool {
+    let mut command = Command::new(program());
+    let said = command.arg0(name).env_remove("CNI_COMMAND").stdin(Stdio::null()).output();
+    said.is_ok_and(|said| said.stderr.starts_with(format!("CNI {name} ").as_bytes()))
+}
+
+/// Fills a directory with our CNI plugins: links to the command, of all the names under which it is one.
+pub fn link_plugins(dir: &Path) {
+    let program = program();
+    for link in PLUGINS.iter().filter(|name| has_plugin(name)).map(|name| dir.join(name)) {
+        symlink(&program, &link).unwrap_or_else(|error| panic!("{}: {error}", link.display()));
+    }
 }

@@ -272,8 +272,8 @@ fn route_attributes(stage: &Stage) -> Met {
     config["ipam"]["routes"] =
         json!([{"dst": "198.51.100.0/24", "mtu": 1300, "advmss": 1200, "priority": 7, "table": 100}]);
     let result = stage.add(&config, &attachment)?;
-    let route = place.stdout("ip route show table 100");
-    ["198.51.100.0/24", "metric 7", "mtu 1300", "advmss 1200"]
+    let route = place.stdout("ip route show table all");
+    ["198.51.100.0/24", "table 100", "metric 7", "mtu 1300", "advmss 1200"]
         .iter()
         .try_for_each(|word| must(route.contains(word), || format!("{word} is not in `{}`", route.trim())))?;
     same("routes[0].priority", &result["routes"][0]["priority"], &json!(7))

@@ -19,6 +19,8 @@ pub struct Machine<'h> {
     pub host: &'h Host,
     /// The plugins' directory.
     pub plugins: PathBuf,
+    /// Where plugins may put hooks on sockets.
+    cgroup: String,
 }
 
 impl<'h> Machine<'h> {
@@ -40,7 +42,7 @@ impl<'h> Machine<'h> {
         fill(&Path::new(FILES).join("rootfs"));
         let plugins = directory();
         symlink(&plugins, "/opt/cni/bin").expect("the usual path of plugins");
-        Self { host, plugins }
+        Self { host, plugins, cgroup: enter(host.qiao.cgroup(), "first-boot") }
     }
 
     /// A file of the machine's own; its path.
@@ -53,7 +55,7 @@ impl<'h> Machine<'h> {
     /// A program with the environment that plugins need here.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env("QIAO_CGROUP", self.host.qiao.cgroup());
+        command.env("QIAO_CGROUP", &self.cgroup);
         command
     }
 
@@ -84,8 +86,12 @@ impl<'h> Machine<'h> {
 
     /// The power fails and the machine boots again: no processes, no interfaces but the uplink, no rules, an
     /// empty `/run`, another boot. Disks stay.
-    pub fn reboot(&self) {
+    pub fn reboot(&mut self) {
         kill_all();
+        // Hooks on the sockets of a cgroup go with it.
+        let before = std::mem::replace(&mut self.cgroup, enter(self.host.qiao.cgroup(), "second-boot"));
+        let gone = eventually(Duration::from_secs(2), || fs::remove_dir(&before).is_ok());
+        assert!(gone || !Path::new(&before).exists(), "{before} is in use");
         for line in
             stdout("ip -o link").lines().filter(|line| !line.contains("up0") && !line.contains(" lo:"))
         {
@@ -102,10 +108,23 @@ impl<'h> Machine<'h> {
     }
 }
 
-/// Everything below `/run` but the namespace that plays the outside host.
+/// Moves this process, and all that it will start, into a cgroup below its own; its path.
+fn enter(parent: &str, name: &str) -> String {
+    let path = format!("{parent}/{name}");
+    if Path::new(parent).is_dir() {
+        fs::create_dir(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        fs::write(format!("{path}/cgroup.procs"), "0").unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    path
+}
+
+/// Everything below `/run` but the namespace that plays the outside host, and what runtimes have mounted.
 fn empty_run() {
     let mounts = stdout("findmnt -rno TARGET");
-    let below = |path: &&str| path.starts_with("/run/") && *path != "/run/netns/lan" && *path != "/run/netns";
+    let below = |path: &&str| {
+        let is_kept = ["/run/netns", "/run/netns/lan"].contains(path);
+        path.starts_with("/var/lib/") || path.starts_with("/run/") && !is_kept
+    };
     let mut paths: Vec<_> = mounts.lines().filter(below).collect();
     paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
     for path in paths {

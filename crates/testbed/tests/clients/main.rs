@@ -1,5 +1,5 @@
 //! Real clients of CNI plugins: Podman, `ctr`, and containerd as a Kubernetes node has it, each test on a host of
-//! its own. `QIAO_CNI_BIN_DIR` names the plugins; the reference plugins are taken where it does not.
+//! its own. `QIAO_CNI_BIN_DIR` names other plugins than ours, such as `/usr/lib/cni`.
 
 mod containerd;
 mod cri;

@@ -46,7 +46,7 @@ fn a_namespace_that_vanished_keeps_neither_address_nor_port() {
 #[ignore = "needs root: cargo xtask test"]
 fn a_reboot_keeps_no_address_and_no_port() {
     on_a_host_with_plugins(|host| {
-        let podman = Podman::new(host);
+        let mut podman = Podman::new(host);
         podman.start("web", "--ip 10.88.0.77 -p 8080:80");
         podman.start("gone", "--ip 10.88.0.78 -p 8081:80");
         podman.machine.reboot();
