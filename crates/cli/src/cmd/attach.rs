@@ -59,7 +59,8 @@ fn tell_attached(attached: &Attached, (changing, as_json): (&Changing, bool)) {
     }
     plan::show(&attached.plan, &attached.places, changing);
     line(sentence(&attached.endpoint));
-    if attached.endpoint.wire.as_ref().is_some_and(|wire| !wire.guard) {
+    // A macvlan or ipvlan network never promised one.
+    if attached.endpoint.wire.as_ref().is_some_and(|wire| !wire.guard && wire.join.is_pair()) {
         output::note("warning: the port is not guarded: this container can pass itself off as another");
     }
 }

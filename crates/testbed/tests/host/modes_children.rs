@@ -80,7 +80,8 @@ fn a_child_is_never_seen_elsewhere() {
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(100));
-        host.attach(&place, "--network lan");
+        let attached = host.attach(&place, "--network lan");
+        assert_eq!(attached.stderr, "", "no warning of what was never promised");
         run("ip link add control0 type bridge");
         std::thread::sleep(Duration::from_millis(200));
         monitor.kill().unwrap();
