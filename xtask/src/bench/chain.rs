@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Chain {
     dir: PathBuf,
+    name: String,
     plugins: Vec<Value>,
 }
 
@@ -23,16 +24,16 @@ pub struct Call {
     pub input: String,
 }
 
-const NETWORK: (&str, &str) = ("0.4.0", "bench");
+const VERSION: &str = "0.4.0";
 
 impl Chain {
-    /// A bridge with addresses from `host-local`; the rest of the chain as given.
-    pub fn new(dir: &Path, rest: &[Value]) -> Self {
+    /// A network of this name: a bridge with addresses from `host-local`; the rest of the chain as given.
+    pub fn new((dir, name): (&Path, &str), rest: &[Value]) -> Self {
         let ipam = json!({"type": "host-local", "ranges": [[{"subnet": "10.67.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]});
         let bridge =
             json!({"type": "bridge", "bridge": "cni9", "isGateway": true, "ipMasq": true, "ipam": ipam});
         let plugins = std::iter::once(bridge).chain(rest.iter().cloned()).collect();
-        Self { dir: dir.to_owned(), plugins }
+        Self { dir: dir.to_owned(), name: name.to_owned(), plugins }
     }
 
     /// The plugin that publishes ports.
@@ -72,7 +73,7 @@ impl Chain {
         Call {
             program: self.dir.join(name).display().to_string(),
             env: attachment.env(verb, &self.dir.display().to_string()),
-            input: request(NETWORK, plugin, attachment, result).to_string(),
+            input: request((VERSION, &self.name), plugin, attachment, result).to_string(),
         }
     }
 }

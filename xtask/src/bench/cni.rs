@@ -121,7 +121,13 @@ impl Side {
         let rest = if ports == 0 { &[][..] } else { &rest };
         let host = Place::new(&format!("host-{name}-{chain}"));
         host.run("ip link set lo up");
-        Self { name, chain: Chain::new(dir, rest), host, cgroup: cgroup.to_owned(), ports }
+        Self {
+            name,
+            chain: Chain::new((dir, &format!("bench-{chain}")), rest),
+            host,
+            cgroup: cgroup.to_owned(),
+            ports,
+        }
     }
 
     fn container(&self, number: usize) -> Container {
@@ -181,6 +187,9 @@ impl Side {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
         command.env("QIAO_CGROUP", &self.cgroup);
+        // A host's own: what another one has is not on this.
+        command.env("QIAO_RUN_DIR", format!("/run/bench/{}/run", self.host.name()));
+        command.env("QIAO_STATE_DIR", format!("/run/bench/{}/state", self.host.name()));
         command.envs(call.env.iter().map(|(key, value)| (key, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.host.inside(|| command.spawn()).with_context(|| format!("start {words:?}"))?;

@@ -143,7 +143,7 @@ impl<'w> Tool<'w> {
 
     /// The plugins one after the other, as a runtime starts them.
     fn cni(&self, act: &str, Subject { place, number, port, .. }: Subject<'_>) -> Result<Sample> {
-        let chain = Chain::new(Path::new(CNI), &[Chain::portmap()]);
+        let chain = Chain::new((Path::new(CNI), "bench"), &[Chain::portmap()]);
         let mappings = json!({"portMappings": [{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]});
         let attachment = Attachment::of(place).named(&format!("b{number}")).offering(mappings);
         let (input, output) = (Path::new("/run/bench/cni.json"), Path::new("/run/bench/cni-answer.json"));
