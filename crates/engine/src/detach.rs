@@ -9,7 +9,7 @@ use crate::session::Session;
 use qiao_core::driver::endpoint_state;
 use qiao_core::flows::{Flows, flows};
 use qiao_core::owner::EndpointId;
-use qiao_core::plan::{Key, Observed, State, Value, diff, diff_all};
+use qiao_core::plan::{Key, Observed, Ownership, State, Value, diff, diff_all};
 use qiao_core::request::Detach;
 use qiao_core::{Endpoint, Network, Plan};
 use qiao_kernel::{Kernel, Places};
@@ -94,7 +94,36 @@ impl<K: Kernel> Session<'_, K> {
         had.remove(&Key::SandboxLoopback(endpoint.sandbox().clone()));
         let mut observed = self.observe_leaving(&had, &places(endpoint))?;
         keep_own_routes(&mut observed, endpoint);
+        self.find_renamed(endpoint, &had, &mut observed)?;
         Ok(diff(&observed, &State::default())?)
+    }
+
+    /// The root of a container can give its child of the host's interface another name. Whatever hangs there on
+    /// that interface and is no other endpoint's is this one's.
+    fn find_renamed(
+        &mut self,
+        endpoint: &Endpoint,
+        had: &State,
+        observed: &mut Observed,
+    ) -> Result<(), EngineError> {
+        let child = had.iter().find_map(|(key, object)| match (key, &object.value) {
+            (Key::Child(..), Value::Child { parent, .. }) => Some((parent, object)),
+            _ => None,
+        });
+        let (Some((parent, object)), Some(netns)) = (child, &endpoint.netns) else { return Ok(()) };
+        let mut strays = self.kernel.children_in(netns, parent)?;
+        strays.retain(|name| *name != endpoint.id.ifname);
+        if strays.is_empty() {
+            return Ok(());
+        }
+        let others = self.txn.endpoints()?.into_iter().filter(|other| other.id != endpoint.id);
+        let here = others.filter(|other| other.netns.as_ref().is_some_and(|other| other.is_same(netns)));
+        let known: BTreeSet<_> = here.map(|other| other.id.ifname).collect();
+        for name in strays.into_iter().filter(|name| !known.contains(name)) {
+            let key = Key::Child(endpoint.sandbox().clone(), name);
+            observed.insert(key, Ownership::Marked(object.owner.clone()), object.value.clone());
+        }
+        Ok(())
     }
 
     /// Gives the default routes of an endpoint that left to another of the sandbox's, as far as one has a

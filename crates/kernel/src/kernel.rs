@@ -82,6 +82,9 @@ pub trait Kernel {
     /// The names of the interfaces in a namespace.
     fn links_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError>;
 
+    /// The interfaces in a namespace that are children of one of the host's.
+    fn children_in(&mut self, netns: &Netns, parent: &IfName) -> Result<Vec<IfName>, KernelError>;
+
     /// The marks of our pairs that have an end in a namespace.
     fn marks_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError>;
 

@@ -212,6 +212,13 @@ impl Kernel for Linux {
         Ok(self.sandbox(netns)?.map(|sandbox| sandbox.indices.keys().cloned().collect()).unwrap_or_default())
     }
 
+    fn children_in(&mut self, netns: &Netns, parent: &IfName) -> Result<Vec<IfName>, KernelError> {
+        let Some(parent) = self.interfaces.index(parent)? else { return Ok(Vec::new()) };
+        let links = self.sandbox(netns)?.map(Sandbox::links).transpose()?.unwrap_or_default();
+        let children = links.iter().filter(|link| link.is_child_of_host() && link.peer_index == Some(parent));
+        Ok(children.filter_map(|link| IfName::new(&link.name).ok()).collect())
+    }
+
     fn marks_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError> {
         let ends = self.sandbox(netns)?.map(|sandbox| sandbox.ends.clone()).unwrap_or_default();
         let requests: Vec<_> = ends.into_iter().map(link::get_at).collect();

@@ -53,7 +53,9 @@ pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
     }
 }
 
-/// Deletes a child in its sandbox, by its name. One that is not ours is not deleted.
+/// Deletes a child in its sandbox, by its name. One that is not ours is not deleted: it has our group, which the
+/// root of the sandbox can take from it, or is a child of an interface of another namespace, which only the root
+/// of that one can make.
 pub fn delete_inside(sandbox: &mut Sandbox, name: &IfName) -> Result<(), KernelError> {
     let found = match ask_one(&mut sandbox.rtnl, &link::get(name)) {
         Ok(messages) => link::read(&messages).into_iter().next(),
@@ -61,7 +63,9 @@ pub fn delete_inside(sandbox: &mut Sandbox, name: &IfName) -> Result<(), KernelE
         Err(error) => return Err(error),
     };
     sandbox.indices.remove(name.as_str());
-    let Some(found) = found.filter(|found| found.group == GROUP) else { return Ok(()) };
+    let Some(found) = found.filter(|found| found.group == GROUP || found.is_child_of_host()) else {
+        return Ok(());
+    };
     let handle = &sandbox.handle;
     let there = || {
         if handle.enter().is_ok() {

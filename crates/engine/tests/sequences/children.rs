@@ -65,6 +65,23 @@ fn without_the_parent_the_rest_goes_on() {
     host.engine().detach(&detach("c0", None)).unwrap();
 }
 
+/// Root in a container gives its interface another name; another network's on the same parent stays.
+#[test]
+fn a_renamed_child_goes_with_its_endpoint() {
+    let host = Host::new();
+    let other = CreateNetwork { subnets: vec!["192.0.3.0/24".parse().unwrap()], ..child("wan") };
+    host.create_child("lan");
+    host.engine().create_network(&other).unwrap();
+    host.attach("c1", "lan");
+    host.attach("c1", "wan");
+    let key = |name: &str| Key::Child("c1".parse().unwrap(), name.parse().unwrap());
+    let found = host.kernel.world().objects.remove(&key("eth0")).unwrap();
+    host.kernel.world().objects.insert(key("evil0"), found);
+    host.detach("c1", Some("lan"));
+    assert!(!host.kernel.world().objects.contains_key(&key("evil0")), "it is gone");
+    assert!(host.kernel.world().objects.contains_key(&key("eth1")), "the control: the other network's");
+}
+
 #[test]
 fn what_the_kernel_lacks_is_named() {
     for (kind, lacks, option) in [

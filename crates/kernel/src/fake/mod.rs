@@ -186,6 +186,11 @@ impl Kernel for Fake {
         Ok(links.into_iter().collect())
     }
 
+    fn children_in(&mut self, netns: &Netns, parent: &IfName) -> Result<Vec<IfName>, KernelError> {
+        self.point()?;
+        Ok(self.world().children_in(netns, parent))
+    }
+
     fn marks_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError> {
         self.point()?;
         Ok(self.world().marks_in(netns))

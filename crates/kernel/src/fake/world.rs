@@ -256,6 +256,18 @@ impl World {
         inside.map(|(.., peer)| peer.to_string()).chain(namespace.links.iter().cloned()).collect()
     }
 
+    /// The children of one of the host's interfaces in a namespace.
+    pub(super) fn children_in(&self, netns: &Netns, parent: &IfName) -> Vec<IfName> {
+        let here = |name: &SandboxName| self.homes.get(name) == Some(&netns.cookie);
+        let children = self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
+            (Key::Child(name, link), Value::Child { parent: of, .. }) if of == parent && here(name) => {
+                Some(link)
+            }
+            _ => None,
+        });
+        children.cloned().collect()
+    }
+
     /// The marks of the pairs with an end in a namespace.
     pub(super) fn marks_in(&self, netns: &Netns) -> Vec<String> {
         let inside = self.pairs().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.cookie));

@@ -253,6 +253,13 @@ pub struct BridgePort {
     pub groups: u16,
 }
 
+impl Link {
+    /// Whether it is a macvlan or ipvlan child of an interface of another namespace.
+    pub fn is_child_of_host(&self) -> bool {
+        self.mode.is_some() && self.peer_netns.is_some()
+    }
+}
+
 /// Reads the links out of an answer.
 pub fn read(messages: &[Received]) -> Vec<Link> {
     let links = messages.iter().filter(|(kind, _)| *kind == libc::RTM_NEWLINK);

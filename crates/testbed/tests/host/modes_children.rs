@@ -293,6 +293,33 @@ fn an_address_comes_back_at_once() {
     });
 }
 
+/// Root in a container disguises its interface; it goes with its endpoint, and nothing else does.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_disguised_child_goes_too() {
+    on_a_host(|host| {
+        macvlan(host, "");
+        let web = host.attached("web", "--network lan");
+        let app = host.attached("app", "--network lan");
+        for line in [
+            "ip link set eth0 down",
+            "ip link set eth0 name evil0 group 0 address 02:00:00:00:66:66",
+            "ip link add eth0 type bridge",
+            "ip link add own0 link eth0 type macvlan mode bridge",
+        ] {
+            web.run(line);
+        }
+        host.ok("detach web");
+        let left = web.stdout("ip -o link show");
+        assert!(!left.contains("evil0"), "it is gone: {left}");
+        assert!(
+            left.contains("eth0") && left.contains("own0"),
+            "the control: what is the container's own: {left}"
+        );
+        assert!(app.stdout("ip -o link show").contains("eth0"), "the control: another container's");
+    });
+}
+
 /// An interface that is unplugged stops its own networks and no others.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
