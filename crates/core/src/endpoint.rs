@@ -91,6 +91,33 @@ pub struct Wire {
     pub guard: bool,
     /// Addresses the port may send from besides its own.
     pub allow: Vec<IpAddr>,
+    /// What was asked for besides.
+    #[serde(default, skip_serializing_if = "Extras::is_none")]
+    pub extras: Extras,
+}
+
+/// What an endpoint has besides what its network's settings make of it: CNI configurations ask for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Extras {
+    /// Routes of the sandbox: destination, and gateway if it is not on the link.
+    pub routes: Vec<(IpNet, Option<IpAddr>)>,
+    /// Frames may leave by the port they came in at.
+    pub hairpin: bool,
+    /// The port does not reach other ports like it.
+    pub isolated: bool,
+    /// The bridge learns who is behind the port: for those whose addresses we do not know.
+    pub learns: bool,
+    /// The sandbox's end was given another hardware address after it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+}
+
+impl Extras {
+    /// Whether there is nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Endpoint {

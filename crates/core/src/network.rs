@@ -89,6 +89,22 @@ pub struct Bridge {
     /// Where `-p` without an address publishes, or none for the settings' default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish_address: Option<IpAddr>,
+    /// Of a network that its door describes anew with every request (CNI): what only such a one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inline: Option<Inline>,
+}
+
+/// What only networks have that their door describes anew with every request. They are open: everybody reaches
+/// their members and is reached. They are kept for as long as they have members, and may share a bridge, with
+/// one another and with whoever made it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inline {
+    /// The bridge has the gateways' addresses, and the host routes for the members.
+    pub routed: bool,
+    /// Members of other networks like it do not reach its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
 }
 
 impl Network {
@@ -146,6 +162,22 @@ impl Network {
 }
 
 impl Bridge {
+    /// Whether the host routes for the members.
+    pub fn is_routed(&self) -> bool {
+        self.inline.is_none_or(|inline| inline.routed)
+    }
+
+    /// Takes in what another description of the same network has besides.
+    pub fn widen(&mut self, other: &Bridge) {
+        let more = other.pools.iter().filter(|pool| self.pools.iter().all(|p| p.subnet != pool.subnet));
+        self.pools.extend(more.cloned().collect::<Vec<_>>());
+        self.masquerade |= other.masquerade;
+        if let (Some(own), Some(other)) = (&mut self.inline, other.inline) {
+            own.routed |= other.routed;
+            own.apart |= other.apart;
+        }
+    }
+
     /// The pool of a family.
     pub fn pool(&self, family: Family) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.subnet.family() == family)

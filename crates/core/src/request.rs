@@ -1,11 +1,14 @@
 //! What can be asked of the engine. Every front door's wire format becomes one of these.
 
 use crate::child::Mode;
+use crate::endpoint::Extras;
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
+use crate::network::Network;
 use crate::port::PublishSpec;
 use crate::refusal::{Code, Refusal};
 use crate::subnet::Subnet;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -29,6 +32,19 @@ pub struct Attach {
     pub guard: Option<bool>,
     /// Addresses the port may send from besides its own.
     pub allow: Vec<IpAddr>,
+    /// The network and what it gives, where the door knows them and the engine does not.
+    pub given: Option<Box<Given>>,
+}
+
+/// A network that the request describes itself, and what its own address management gave the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The network.
+    pub network: Network,
+    /// The sandbox's addresses.
+    pub addresses: Vec<IpNet>,
+    /// What else the endpoint has.
+    pub extras: Extras,
 }
 
 /// Addresses that are asked for rather than given out.
@@ -54,8 +70,24 @@ impl Attach {
             publish: Vec::new(),
             guard: None,
             allow: Vec::new(),
+            given: None,
         }
     }
+}
+
+/// Change an endpoint that is attached: plugins of a chain come one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amend {
+    /// The sandbox.
+    pub sandbox: SandboxName,
+    /// The interface in it.
+    pub ifname: IfName,
+    /// The published ports from now on; none leaves them.
+    pub publish: Option<Vec<PublishSpec>>,
+    /// Keep the endpoint apart from others: from those of its network too, if so said; none leaves that.
+    pub apart: Option<bool>,
+    /// The hardware address of the sandbox's end from now on; none leaves it.
+    pub mac: Option<Mac>,
 }
 
 /// Detach a sandbox from one network, or from all.

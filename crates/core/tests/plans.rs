@@ -47,6 +47,7 @@ fn bridge(name: &str, subnets: &[&str]) -> Bridge {
         masquerade: true,
         guard: true,
         publish_address: None,
+        inline: None,
     }
 }
 
@@ -95,6 +96,7 @@ fn endpoint(network: &Network, (ifname, gateways): (&str, bool), publish: &[&str
         addresses,
         guard: network.bridge().is_some_and(|bridge| bridge.guard),
         allow: Vec::new(),
+        extras: Default::default(),
     };
     let id = EndpointId { sandbox, ifname, network: network.name.clone() };
     Endpoint { id, netns: None, wire: Some(wire), attached: 0 }

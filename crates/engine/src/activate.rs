@@ -28,7 +28,11 @@ impl<K: Kernel> Session<'_, K> {
         let mut active = self.txn.active()?;
         if let Some(bridge) = network.bridge() {
             let host = (facts.mtu.unwrap_or(ETHERNET_MTU), facts.bridge_netfilter);
-            active.insert(network.name.clone(), Activation::new(network, bridge, host));
+            let mut activation = Activation::new(network, bridge, host);
+            if bridge.inline.is_some() {
+                self.join_bridge(&mut activation, (&network.name, &active))?;
+            }
+            active.insert(network.name.clone(), activation);
         }
         if let Some(child) = network.child() {
             let found = self.parent(child)?;

@@ -73,6 +73,7 @@ impl<K: Kernel> Session<'_, K> {
             self.residue(&rest.inverse(), &places(endpoint), (&act, error))
         })?;
         self.release(endpoint)?;
+        self.retire(endpoint.network())?;
         let handed = self.hand_over_routes(endpoint); // before it counts: a killed command's successor does it again
         self.txn.changes()?.detached(endpoint)?; // whatever became of that: nothing hinders anybody from leaving
         handed.map(|()| plan)

@@ -7,7 +7,7 @@ use crate::error::EngineError;
 use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::{Activation, network_state};
-use qiao_core::endpoint::{Join, Netns, Wire, host_if};
+use qiao_core::endpoint::{Extras, Join, Netns, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::State;
 use qiao_core::request::Attach;
@@ -45,9 +45,15 @@ impl Draft {
         format!("attach `{}` to network `{}`", self.endpoint.sandbox(), self.network.name)
     }
 
+    /// Whether its door has described the network anew, with more than was known of it.
+    fn is_widened(&self, txn: &Txn<'_>) -> Result<bool, EngineError> {
+        let inline = self.network.bridge().is_some_and(|bridge| bridge.inline.is_some());
+        Ok(inline && txn.network(&self.network.name)?.is_some_and(|known| known != self.network))
+    }
+
     /// Writes down what the endpoint takes, before the kernel is touched.
     pub fn remember(&self, txn: &Txn<'_>) -> Result<(), EngineError> {
-        if self.new {
+        if self.new || self.is_widened(txn)? {
             txn.save_network(&self.network)?;
         }
         if let Some(activating) = &self.activating {
@@ -79,7 +85,9 @@ impl<K: Kernel> Session<'_, K> {
 
     fn draft_on(&mut self, network: Network, request: &Attach) -> Result<Draft, EngineError> {
         let others = self.others(request)?;
-        if let Some(other) = others.iter().find(|other| *other.network() == network.name) {
+        if let Some(other) =
+            others.iter().find(|other| request.given.is_none() && *other.network() == network.name)
+        {
             return Err(Refusal::conflict(format!("it is attached already, as `{}`", other.id.ifname)).into());
         }
         let netns = self.netns(request, &network, &others)?;
@@ -217,8 +225,14 @@ impl<K: Kernel> Session<'_, K> {
         let ifname = self.ifname(request, netns.as_ref(), others)?;
         let id = EndpointId { sandbox: request.sandbox.clone(), ifname, network: network.name.clone() };
         let host = self.hosts_addresses(&network, activation)?;
-        let given = self.addresses(&network, &request.wish, &host)?;
-        let (wire, announced) = self.wire((&network, activation), request, (&id, &given, others))?;
+        let given = match &request.given {
+            Some(known) => self.given_addresses(&network, &known.addresses)?,
+            None => self.addresses(&network, &request.wish, &host)?,
+        };
+        let (mut wire, announced) = self.wire((&network, activation), request, (&id, &given, others))?;
+        if let (Some(known), Some(netns)) = (&request.given, &netns) {
+            self.add_extras(&mut wire, known, (&id, netns))?;
+        }
         let endpoint = Endpoint { id, netns, wire: Some(wire), attached: now() };
         let mut desired = host_state(&active, &saved);
         desired.extend(network_state(&network, activation));
@@ -244,10 +258,11 @@ impl<K: Kernel> Session<'_, K> {
             mac: self.mac(network, given, &request.wish)?,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: activation.mtu,
-            gateways: gateways(network, others),
+            gateways: if request.given.is_some() { Vec::new() } else { gateways(network, others) },
             publish: Vec::new(),
             guard: request.guard.unwrap_or(bridge.guard),
             allow: request.allow.clone(),
+            extras: Extras::default(),
         };
         wire.publish = self.publish(bridge, &wire, &request.publish)?;
         Ok((wire, None))

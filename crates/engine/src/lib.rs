@@ -7,6 +7,7 @@
 
 mod activate;
 mod address;
+mod amend;
 mod attach;
 mod desired;
 mod detach;
@@ -14,6 +15,8 @@ mod draft;
 mod engine;
 mod error;
 mod gc;
+mod inline;
+mod inspect;
 mod leaving;
 mod network;
 mod outcome;

@@ -52,6 +52,7 @@ fn default_bridge(settings: &Settings, pool: Pool) -> Bridge {
         masquerade: true,
         guard: true,
         publish_address: None,
+        inline: None,
     }
 }
 
@@ -99,6 +100,9 @@ impl<K: Kernel> Engine<K> {
 impl<K: Kernel> Session<'_, K> {
     /// The network of a request: the default one where none is named. The second says whether it is new.
     pub fn network_for(&mut self, request: &Attach) -> Result<(Network, bool), EngineError> {
+        if let Some(given) = &request.given {
+            return self.given_network(&given.network);
+        }
         let name = request.network.as_ref().map_or(DEFAULT, NetworkName::as_str);
         if let Some(network) = self.txn.network(&NetworkName::new(name)?)? {
             self.refuse_moved_bip(&network)?;
@@ -236,12 +240,12 @@ impl<K: Kernel> Session<'_, K> {
         if let Some(activation) = active.remove(&network.name) {
             had.extend(network_state(network, &activation));
         }
-        let rest = host_state(&active, &saved);
         let shared =
             active.iter().flat_map(|(name, other)| other.essence(name).keys().cloned().collect::<Vec<_>>());
         for key in shared {
             had.remove(&key); // several networks may be on one VLAN
         }
+        let rest = self.rest(&had, &active, &saved)?;
         let plan = diff(&self.kernel.observe(&had, &Places::new())?, &rest)?;
         if self.mend_lost_rules(&plan)? {
             return Ok(diff(&self.kernel.observe(&had, &Places::new())?, &rest)?);

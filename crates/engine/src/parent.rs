@@ -168,6 +168,7 @@ impl<K: Kernel> Session<'_, K> {
             publish: Vec::new(),
             guard: false,
             allow: Vec::new(),
+            extras: Default::default(),
         };
         Ok((wire, Some(if is_macvlan { mac } else { found.mac })))
     }

@@ -133,7 +133,7 @@ impl<'e, K: Kernel> Session<'e, K> {
     pub fn undo(&mut self, plan: &Plan, places: &Places, rest: &Active) -> Result<(), EngineError> {
         let (touched, mut before) = (touched(plan), plan.before());
         if !rest.is_empty() {
-            let needed = crate::activate::host_state(rest, &self.txn.saved()?);
+            let needed = self.rest(&touched, rest, &self.txn.saved()?)?;
             before.extend(needed.part(|key, _| touched.get(key).is_some()));
         }
         let observed = self.observe_leaving(&touched, places)?;

@@ -80,6 +80,7 @@ impl<K: Kernel> Session<'_, K> {
             masquerade: options.masquerade.unwrap_or(true),
             guard: options.guard.unwrap_or(true),
             publish_address: options.publish_address,
+            inline: None,
         }
     }
 

@@ -14,6 +14,7 @@ pub mod fake;
 mod heap;
 mod kernel;
 mod linux;
+mod lo;
 mod loopback;
 pub mod netlink;
 pub mod netns;

@@ -181,11 +181,14 @@ impl Host<'_> {
             let found = address::read(&ask_one(&mut linux.rtnl, &address::get_all(link.index))?);
             for (key, object) in self.wanted.iter() {
                 let Key::BridgeAddress(name, net) = key else { continue };
-                if name == device
-                    && found.iter().any(|address| address.index == link.index && address.net == *net)
-                {
-                    observed.insert(key.clone(), hanging(link, "bridge", &object.owner), Value::Present);
-                }
+                let is_it = |a: &&address::Address| a.index == link.index && a.net == *net;
+                let Some(address) = found.iter().find(is_it).filter(|_| name == device) else { continue };
+                // On a bridge that is not ours some addresses may be.
+                let owner = match hanging(link, "bridge", &object.owner) {
+                    Ownership::Foreign if address.ours => Ownership::Marked(object.owner.clone()),
+                    owner => owner,
+                };
+                observed.insert(key.clone(), owner, Value::Present);
             }
         }
         Ok(())
@@ -234,9 +237,9 @@ impl Host<'_> {
 
     fn neighbour_owner(&self, key: &Key, owner: &Owner) -> Ownership {
         match key {
-            Key::Neighbour(name, _) | Key::Fdb(name, _) => {
-                self.links.get(name).map(|link| hanging(link, ours_or_bridge(link), owner))
-            }
+            // It bears our mark, whosever the bridge is.
+            Key::Neighbour(name, _) => self.links.get(name).map(|_| Ownership::Marked(owner.clone())),
+            Key::Fdb(name, _) => self.links.get(name).map(|link| hanging(link, ours_or_bridge(link), owner)),
             _ => None,
         }
         .unwrap_or(Ownership::Foreign)

@@ -69,12 +69,7 @@ impl Claims<'_> {
         if !self.ensure("macs", network.as_str())?.claim(&wire.mac.to_string(), &key)? {
             return Ok(Some(format!("hardware address {}", wire.mac)));
         }
-        for publish in &wire.publish {
-            if !self.take_port(publish, &key)? {
-                return Ok(Some(format!("port {}", publish.listen)));
-            }
-        }
-        Ok(None)
+        self.take_ports(endpoint, &wire.publish)
     }
 
     /// Gives back what an endpoint has, and nothing that is somebody else's. Its addresses go to nobody as
@@ -90,7 +85,7 @@ impl Claims<'_> {
         if let Some(macs) = self.of("macs", network.as_str())? {
             give(&macs, &wire.mac.to_string(), &key)?;
         }
-        wire.publish.iter().try_for_each(|publish| self.give_port(publish, &key))
+        self.give_ports(endpoint, &wire.publish)
     }
 
     /// Gives back every claim whose owner `known` does not know, and tells which they were.
@@ -107,6 +102,34 @@ impl Claims<'_> {
     /// Who has a hardware address.
     pub fn mac_owner(&self, network: &NetworkName, mac: Mac) -> Result<Option<String>, StoreError> {
         self.of("macs", network.as_str())?.map_or(Ok(None), |macs| macs.claimant(&mac.to_string()))
+    }
+
+    /// Claims another hardware address for an endpoint, and gives back the one it had.
+    pub fn change_mac(&self, (old, new): (&Endpoint, &Endpoint)) -> Result<(), StoreError> {
+        let (Some(had), Some(has)) = (&old.wire, &new.wire) else { return Ok(()) };
+        if had.mac == has.mac {
+            return Ok(());
+        }
+        let macs = self.ensure("macs", old.network().as_str())?;
+        macs.claim(&has.mac.to_string(), &old.id.key())?;
+        give(&macs, &had.mac.to_string(), &old.id.key())
+    }
+
+    /// Claims ports for an endpoint; the one that somebody else has, if there is one.
+    pub fn take_ports(&self, endpoint: &Endpoint, publish: &[Publish]) -> Result<Option<String>, StoreError> {
+        let key = endpoint.id.key();
+        for publish in publish {
+            if !self.take_port(publish, &key)? {
+                return Ok(Some(format!("port {}", publish.listen)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives back an endpoint's ports.
+    pub fn give_ports(&self, endpoint: &Endpoint, publish: &[Publish]) -> Result<(), StoreError> {
+        let key = endpoint.id.key();
+        publish.iter().try_for_each(|publish| self.give_port(publish, &key))
     }
 
     fn take_port(&self, publish: &Publish, key: &str) -> Result<bool, StoreError> {

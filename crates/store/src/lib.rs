@@ -30,6 +30,7 @@
 mod claims;
 mod dir;
 mod error;
+mod host_local;
 mod journal;
 mod lock;
 mod record;
@@ -40,6 +41,7 @@ mod store;
 pub use claims::{Binding, Claims, Holder, Leases};
 pub use dir::{Dir, Durability};
 pub use error::StoreError;
+pub use host_local::{HostLocal, Tenant};
 pub use journal::{About, Begun, Changes, Creation, Journal, Pending};
 pub use runtime::Saved;
 pub use store::{Paths, Store, Txn};

@@ -37,7 +37,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// A UUID and a line's end.
 const BOOT_ID_LEN: usize = 37;
 /// What a new boot discards.
-const OF_A_BOOT: [&str; 10] = [
+const OF_A_BOOT: [&str; 11] = [
+    "networks",
     "active",
     "pending",
     "endpoints",

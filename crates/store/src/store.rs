@@ -76,9 +76,11 @@ impl Store {
 
     /// One network.
     pub fn network(&self, name: &NetworkName) -> Result<Option<Network>, StoreError> {
-        match self.networks_dir()? {
-            Some(dir) => self.good_network(&dir, &format!("{name}.json")),
-            None => Ok(None),
+        let file = format!("{name}.json");
+        let kept = self.networks_dir()?.map_or(Ok(None), |dir| self.good_network(&dir, &file))?;
+        match (kept, self.run.sub("networks")?) {
+            (None, Some(dir)) => self.good_network(&dir, &file),
+            (kept, _) => Ok(kept),
         }
     }
 
@@ -252,16 +254,24 @@ impl Txn<'_> {
         record::write(&dir, &endpoint_file(&journal.endpoint), journal, Durability::Boot)
     }
 
-    /// Writes a network to the disk.
+    /// Writes a network to the disk. One that its door describes anew every time is kept until the next boot.
     pub fn save_network(&self, network: &Network) -> Result<(), StoreError> {
+        if is_inline(network) {
+            let dir = self.run.ensure("networks")?;
+            return record::write(&dir, &format!("{}.json", network.name), network, Durability::Boot);
+        }
         let dir = Dir::open_root(&self.paths.state)?.ensure("networks")?;
         record::write(&dir, &format!("{}.json", network.name), network, Durability::Disk)
     }
 
     /// Removes a network from the disk.
     pub fn remove_network(&self, network: &Network) -> Result<(), StoreError> {
+        let file = format!("{}.json", network.name);
+        if is_inline(network) {
+            return self.run.sub("networks")?.map_or(Ok(()), |dir| dir.remove(&file).map(|_| ()));
+        }
         let Some(dir) = self.networks_dir()? else { return Ok(()) };
-        dir.remove(&format!("{}.json", network.name))?;
+        dir.remove(&file)?;
         dir.sync()
     }
 
@@ -279,6 +289,12 @@ impl Txn<'_> {
     pub fn set_active(&self, active: &Active) -> Result<(), StoreError> {
         self.active.take();
         runtime::set_active(&self.run, active)
+    }
+
+    /// Whether a network has no members. It takes one look, however many there are.
+    pub fn is_unused(&self, network: &NetworkName) -> Result<bool, StoreError> {
+        let Some(macs) = self.run.sub("macs")? else { return Ok(true) };
+        Ok(macs.remove_dir(network.as_str())? || macs.sub(network.as_str())?.is_none())
     }
 
     /// Forgets what a network gave out.
@@ -309,6 +325,11 @@ impl Txn<'_> {
     pub fn set_generation(&self, generation: u32) {
         runtime::set_generation(&self.run, generation);
     }
+}
+
+/// Whether its door describes a network anew with every request.
+fn is_inline(network: &Network) -> bool {
+    network.bridge().is_some_and(|bridge| bridge.inline.is_some())
 }
 
 /// What was read before, or what is read now.

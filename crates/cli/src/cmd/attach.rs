@@ -22,6 +22,7 @@ pub fn attach(app: &App, args: &Attach) -> Done {
         publish: args.publishing.publish.clone(),
         guard: args.guard.map(crate::args::OnOff::is_on),
         allow: args.allow_address.clone(),
+        given: None,
     };
     attach_request(app, (&mut engine, &request), &args.changing)
 }

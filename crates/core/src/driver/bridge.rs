@@ -5,8 +5,7 @@ use super::Activation;
 use crate::endpoint::{Endpoint, Wire};
 use crate::mac::Mac;
 use crate::name::IfName;
-use crate::network::{Bridge, Network, Pool};
-use crate::owner::Owner;
+use crate::network::{Bridge, Inline, Network, Pool};
 use crate::plan::{Guard, Key, Member, State, Value};
 use crate::port::Publish;
 use crate::subnet::Family;
@@ -15,11 +14,12 @@ use std::net::IpAddr;
 
 /// What must exist for a bridge network.
 pub fn network(network: &Network, bridge: &Bridge, activation: &Activation) -> State {
-    let owner = Owner::Network(network.name.clone());
+    let owner = activation.owner(&network.name);
     let device = &bridge.device;
     let mac = activation.mac;
     let mut state = activation.essence(&network.name);
     let mut put = |key, value| state.insert(key, &owner, value);
+    put(Key::BridgeUp(device.clone()), Value::Present);
     members(bridge).into_iter().for_each(|member| put(Key::Member(member), Value::Present));
     let addresses = bridge_addresses(bridge, mac);
     addresses.into_iter().for_each(|net| put(Key::BridgeAddress(device.clone(), net), Value::Present));
@@ -34,6 +34,9 @@ pub(super) fn bridge_mac(network: &Network, bridge: &Bridge) -> Mac {
 }
 
 fn bridge_addresses(bridge: &Bridge, mac: Mac) -> Vec<IpNet> {
+    if !bridge.is_routed() {
+        return Vec::new();
+    }
     let mut nets: Vec<_> = bridge.pools.iter().map(Pool::gateway_net).collect();
     if bridge.has(Family::V6) {
         nets.push(link_local(mac));
@@ -48,11 +51,31 @@ fn link_local(mac: Mac) -> IpNet {
 /// The network's places in the rule set.
 fn members(bridge: &Bridge) -> Vec<Member> {
     let device = || bridge.device.clone();
+    if let Some(inline) = bridge.inline {
+        return open_members(bridge, inline);
+    }
     let mut members = link_members(bridge, &bridge.device);
     // Without it members do not reach one another by way of the gateway either; the ports are kept apart besides.
     members.extend(bridge.icc.then(|| Member::Pair(device(), device())));
     members.extend(bridge.pools.iter().map(|pool| Member::Own(pool.subnet, device())));
     members.extend(bridge.pools.iter().flat_map(|pool| subnet_members(bridge, pool)));
+    members
+}
+
+/// An open network is in no set that keeps anybody out.
+fn open_members(bridge: &Bridge, inline: Inline) -> Vec<Member> {
+    let own = bridge.pools.iter().filter(|_| inline.routed);
+    let mut members: Vec<_> = own.map(|pool| Member::Own(pool.subnet, bridge.device.clone())).collect();
+    let translated = bridge.pools.iter().filter(|_| bridge.masquerade);
+    members.extend(translated.map(|pool| Member::Masquerade(pool.subnet)));
+    let device = || bridge.device.clone();
+    members.extend(
+        inline
+            .apart
+            .then(|| [Member::Apart(device()), Member::Pair(device(), device())])
+            .into_iter()
+            .flatten(),
+    );
     members
 }
 
@@ -88,6 +111,9 @@ pub fn endpoint(bridge: &Bridge, activation: &Activation, (endpoint, wire): (&En
     let local = wire.address(Family::V6).map(|_| link_local(wire.mac));
     sandbox_side((endpoint, wire), local).into_iter().for_each(&mut put);
     routes(endpoint, wire).into_iter().for_each(&mut put);
+    if let Some(mac) = wire.extras.mac {
+        put((Key::SandboxMac(endpoint.sandbox().clone(), endpoint.id.ifname.clone()), Value::Mac(mac)));
+    }
     put((Key::HostUp(wire.host_if.clone()), Value::Present));
     published(&wire.publish).into_iter().for_each(&mut put);
     state
@@ -125,14 +151,18 @@ fn host_side(
         mtu: wire.mtu,
         bridge: Some(device.clone()),
     };
-    let port = Value::Port { fixed: true, isolated: !bridge.icc, hairpin: activation.hairpin };
+    let port = Value::Port {
+        fixed: !wire.extras.learns,
+        isolated: !bridge.icc || wire.extras.isolated,
+        hairpin: activation.hairpin || wire.extras.hairpin,
+    };
     let mut objects = vec![
         (Key::Veth(host_if.clone()), veth),
         (Key::Port(host_if.clone()), port),
         (Key::Fdb(host_if.clone(), wire.mac), Value::Present),
     ];
     let neighbour = |net: &IpNet| (Key::Neighbour(device.clone(), net.addr()), Value::Mac(wire.mac));
-    objects.extend(wire.addresses.iter().map(neighbour));
+    objects.extend(wire.addresses.iter().filter(|_| bridge.is_routed()).map(neighbour));
     objects
 }
 
@@ -148,14 +178,18 @@ pub(super) fn sandbox_side((endpoint, wire): (&Endpoint, &Wire), more: Option<Ip
     objects
 }
 
-/// The default routes.
+/// The default routes, and those asked for.
 fn routes(endpoint: &Endpoint, wire: &Wire) -> Vec<(Key, Value)> {
     let route = |via: &IpAddr| {
         let dev = endpoint.id.ifname.clone();
         let key = Key::Route(endpoint.sandbox().clone(), Family::of(*via).default_route());
         (key, Value::Route { dev, via: Some(*via), onlink: false, src: None })
     };
-    wire.gateways.iter().map(route).collect()
+    let extra = wire.extras.routes.iter().map(|(net, via)| {
+        let value = Value::Route { dev: endpoint.id.ifname.clone(), via: *via, onlink: false, src: None };
+        (Key::Route(endpoint.sandbox().clone(), *net), value)
+    });
+    wire.gateways.iter().map(route).chain(extra).collect()
 }
 
 /// The published ports, and again those that clients of the loopback address may use.

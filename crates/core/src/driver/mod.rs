@@ -36,6 +36,12 @@ pub struct Activation {
     /// Of a macvlan or ipvlan network: `device` is the interface that its endpoints' are children of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// Other networks may be on the same bridge: what it is does not belong to one of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+    /// The bridge was there before us: nothing of it is ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
 }
 
 /// The interface of the host that others are children of.
@@ -52,7 +58,7 @@ pub type Active = BTreeMap<NetworkName, Activation>;
 impl Activation {
     /// How a bridge network comes into use on a host with this default MTU.
     pub fn new(network: &Network, bridge: &Bridge, (mtu, hairpin): (u32, bool)) -> Self {
-        let routes = matches!(network.driver, Driver::Routed(_)) || !bridge.internal;
+        let routes = matches!(network.driver, Driver::Routed(_)) || !bridge.internal && bridge.is_routed();
         let routes = |pool: &Pool| routes.then(|| pool.subnet.family());
         Self {
             device: bridge.device.clone(),
@@ -61,6 +67,8 @@ impl Activation {
             hairpin,
             routes: bridge.pools.iter().filter_map(routes).collect(),
             parent: None,
+            shared: bridge.inline.is_some(),
+            foreign: false,
         }
     }
 
@@ -74,6 +82,8 @@ impl Activation {
             hairpin: false,
             routes: Vec::new(),
             parent: Some(Parent { vlan }),
+            shared: false,
+            foreign: false,
         }
     }
 
@@ -88,9 +98,15 @@ impl Activation {
         self.parent.is_none()
     }
 
+    /// Whose the network's objects are: its own, or those of all that share its bridge.
+    pub fn owner(&self, network: &NetworkName) -> Owner {
+        let shared = NetworkName::new(&format!("on.{}", self.device)).ok().filter(|_| self.shared);
+        Owner::Network(shared.unwrap_or_else(|| network.clone()))
+    }
+
     /// What must exist of the network for anything of it to work: little enough to look at every time.
     pub fn essence(&self, network: &NetworkName) -> State {
-        let owner = Owner::Network(network.clone());
+        let owner = self.owner(network);
         let mut state = State::default();
         if let Some(parent) = &self.parent {
             // Several networks may be on one VLAN: it is none of theirs.
@@ -98,6 +114,9 @@ impl Activation {
                 let value = Value::Vlan { parent: parent.clone(), id: *id, up: true };
                 state.insert(Key::Vlan(self.device.clone()), &Owner::Host, value);
             }
+            return state;
+        }
+        if self.foreign {
             return state;
         }
         state.insert(

@@ -31,6 +31,7 @@ pub fn diff_all(observed: &Observed, desired: &State) -> (Plan, Vec<Refusal>) {
 
 fn change(key: &Key, found: &Found, object: &Object) -> Result<Option<Op>, Refusal> {
     match &found.owner {
+        Ownership::Foreign if shared(key) && found.value == object.value => return Ok(None),
         Ownership::Foreign => return Err(in_the_way(key, "it was not made by qiao")),
         Ownership::Marked(owner) if *owner != object.owner => {
             return Err(in_the_way(key, &format!("it belongs to {owner}")));
@@ -42,6 +43,11 @@ fn change(key: &Key, found: &Found, object: &Object) -> Result<Option<Op>, Refus
     }
     let (owner, from, to) = (object.owner.clone(), found.value.clone(), object.value.clone());
     Ok(Some(Op::Set { key: key.clone(), owner, from, to }))
+}
+
+/// What may be somebody else's as well as ours, as long as it is there: on a bridge that was there before us.
+fn shared(key: &Key) -> bool {
+    matches!(key, Key::BridgeUp(_) | Key::BridgeAddress(..))
 }
 
 fn in_the_way(key: &Key, why: &str) -> Refusal {

@@ -45,6 +45,8 @@ pub enum Key {
     SandboxLoopback(SandboxName),
     /// A sandbox's interface heeds no router advertisements.
     NoAdvertisements(SandboxName, IfName),
+    /// The hardware address of a sandbox's interface, where it is not the one it was made with.
+    SandboxMac(SandboxName, IfName),
     /// An address of a sandbox's interface.
     SandboxAddress(SandboxName, IfName, IpNet),
     /// A sandbox's interface that is up.
@@ -138,6 +140,8 @@ pub enum Member {
     Friend(IfName),
     /// The subnet of such an interface.
     FriendSubnet(Subnet),
+    /// A bridge that is kept apart from others like it, and from nobody else.
+    Apart(IfName),
     /// A family that the host forwards only because we switched forwarding on: other traffic stays out.
     NoTransit(Family),
 }
@@ -243,6 +247,7 @@ impl Key {
     pub fn sandbox(&self) -> Option<&SandboxName> {
         match self {
             Key::SandboxLoopback(s)
+            | Key::SandboxMac(s, _)
             | Key::SandboxAddress(s, ..)
             | Key::SandboxUp(s, _)
             | Key::SandboxNeighbour(s, ..)
@@ -272,6 +277,7 @@ fn member_set(member: &Member) -> &'static str {
         Member::Internal(_) => "internal",
         Member::Closed(_) => "closed",
         Member::Friend(_) => "friends",
+        Member::Apart(_) => "apart",
         Member::NoTransit(_) => "no_transit",
         Member::Subnet(net) => by_family(net.family(), "subnets4", "subnets6"),
         Member::Own(net, _) => by_family(net.family(), "own4", "own6"),

@@ -18,7 +18,11 @@ pub fn element(key: &Key, object: &Object) -> Option<String> {
 
 fn member_element(member: &Member) -> String {
     match member {
-        Member::Downlink(link) | Member::Internal(link) | Member::Closed(link) | Member::Friend(link) => {
+        Member::Downlink(link)
+        | Member::Internal(link)
+        | Member::Closed(link)
+        | Member::Friend(link)
+        | Member::Apart(link) => {
             format!("\"{link}\"")
         }
         Member::Pair(a, b) => format!("\"{a}\" . \"{b}\""),

@@ -49,6 +49,7 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::NoAdvertisements(sandbox, link) => ("sysctl", format!("accept_ra of {}", inside(sandbox, link))),
         Key::SandboxLoopback(sandbox) => ("up", format!("lo in {sandbox}")),
         Key::SandboxAddress(sandbox, link, net) => ("address", format!("{net} on {}", inside(sandbox, link))),
+        Key::SandboxMac(sandbox, link) => ("mac", inside(sandbox, link)),
         Key::SandboxUp(sandbox, link) => ("up", inside(sandbox, link)),
         Key::SandboxNeighbour(sandbox, link, ip) => {
             ("neighbour", format!("{ip} on {}", inside(sandbox, link)))
@@ -79,6 +80,7 @@ fn member_words(member: &Member) -> String {
         Member::Internal(device) => format!("{device} is internal"),
         Member::Closed(device) => format!("{device} does not reach the host"),
         Member::Friend(device) => format!("{device} reaches other friends"),
+        Member::Apart(device) => format!("{device} is kept apart from others like it"),
         Member::FriendSubnet(net) => format!("{net} is reached by friends"),
         Member::NoTransit(family) => format!("no transit of {family:?} traffic"),
     }

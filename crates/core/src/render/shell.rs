@@ -68,6 +68,7 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::Port(host_if), Value::PointToPoint { .. }) => {
             vec![format!("ip link set {host_if} arp off nomaster")]
         }
+        (Key::SandboxMac(_, link), Value::Mac(mac)) => vec![format!("ip link set {link} address {mac}")],
         (Key::Fdb(host_if, mac), _) => vec![format!("bridge fdb add {mac} dev {host_if} master static")],
         (Key::Neighbour(device, ip) | Key::SandboxNeighbour(_, device, ip), Value::Mac(mac)) => {
             vec![neighbour(device, *ip, *mac)]
@@ -119,6 +120,7 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link) => {
             vec![format!("ip link set {link} down")]
         }
+        Key::SandboxMac(..) => Vec::new(),
         Key::SandboxLoopback(_) => vec!["ip link set lo down".into()],
         Key::Port(_) => Vec::new(),
         Key::Fdb(host_if, mac) => vec![format!("bridge fdb del {mac} dev {host_if} master")],

@@ -119,6 +119,7 @@ fn step_of(key: &Key) -> usize {
         Key::Veth(_) | Key::Child(..) => 4,
         Key::Guard(_) | Key::Port(_) | Key::Fdb(..) | Key::Neighbour(..) => 5,
         Key::NoAdvertisements(..)
+        | Key::SandboxMac(..)
         | Key::SandboxLoopback(_)
         | Key::SandboxAddress(..)
         | Key::SandboxUp(..) => 7,

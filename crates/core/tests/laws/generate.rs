@@ -58,6 +58,7 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                 masquerade,
                 guard,
                 publish_address: None,
+                inline: None,
             };
             bridge.check().unwrap();
             let id = NetworkId::from_bytes([number as u8; 32]);
@@ -143,6 +144,7 @@ fn endpoint(network: Network, sandbox: usize) -> impl Strategy<Value = Endpoint>
                 publish,
                 guard,
                 allow: Vec::new(),
+                extras: Default::default(),
             };
             let id = EndpointId { sandbox, ifname, network: network.name.clone() };
             Endpoint { id, netns: None, wire: Some(wire), attached: 7 }

@@ -174,8 +174,8 @@ impl<'a> Batch<'a> {
                 self.push(op, [link::set_bridge(NewBridge { name, mac: *mac, mtu: *mtu })]);
                 return Ok(Ok(()));
             }
-            (Key::Port(name), Value::Port { isolated, hairpin, .. }) => {
-                self.push(op, [link::port(name, *isolated, *hairpin)]);
+            (Key::Port(name), Value::Port { fixed, isolated, hairpin }) => {
+                self.push(op, [link::port(name, *fixed, (*isolated, *hairpin))]);
                 return Ok(Ok(()));
             }
             (Key::Vlan(name), Value::Vlan { up, .. }) => {

@@ -125,6 +125,7 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             let quiet = has_ipv6().then(|| link::no_automatic_addresses(link));
             quiet.into_iter().chain([link::up(link, true)]).collect()
         }
+        (Key::SandboxMac(_, link), Some(Value::Mac(mac))) => vec![link::set_mac(link, mac)],
         (Key::SandboxUp(_, link), None) => vec![link::up(link, false)],
         (Key::SandboxAddress(_, link, net), Some(_)) => vec![address::add(index(link)?, *net)],
         (Key::SandboxAddress(_, link, net), None) => vec![address::delete(index(link)?, *net)],

@@ -35,9 +35,11 @@ fn elements(object_key: &Key, value: &Value) -> Result<Vec<Element>, EncodeError
 fn member_elements(member: &Member) -> Result<Vec<Element>, EncodeError> {
     let name = |name: &qiao_core::IfName| Ok(vec![Element::new(key().ifname(name.as_str())?.build())]);
     match member {
-        Member::Downlink(link) | Member::Internal(link) | Member::Closed(link) | Member::Friend(link) => {
-            name(link)
-        }
+        Member::Downlink(link)
+        | Member::Internal(link)
+        | Member::Closed(link)
+        | Member::Friend(link)
+        | Member::Apart(link) => name(link),
         Member::Pair(a, b) => Ok(vec![Element::new(key().ifname(a.as_str())?.ifname(b.as_str())?.build())]),
         Member::Home(ip, link) => Ok(vec![Element::new(address(key(), *ip).ifname(link.as_str())?.build())]),
         Member::Peers(from, to) => {

@@ -92,7 +92,7 @@ enum Kind {
     Published(Family, bool),
 }
 
-const SETS: [(Table, &str, Kind); 37] = {
+const SETS: [(Table, &str, Kind); 38] = {
     use Family::{V4, V6};
     use Table::{Bridge, Inet};
     [
@@ -100,6 +100,7 @@ const SETS: [(Table, &str, Kind); 37] = {
         (Inet, "internal", Kind::Name(Member::Internal)),
         (Inet, "closed", Kind::Name(Member::Closed)),
         (Inet, "friends", Kind::Name(Member::Friend)),
+        (Inet, "apart", Kind::Name(Member::Apart)),
         (Inet, "pairs", Kind::Pair),
         (Inet, "own4", Kind::Own(V4)),
         (Inet, "own6", Kind::Own(V6)),

@@ -132,6 +132,10 @@ impl View {
                 let link = self.links.get(name.as_str())?;
                 link.up.then(|| (foreign_end(link), Value::Present))
             }
+            Key::SandboxMac(_, name) => {
+                let link = self.links.get(name.as_str())?;
+                Some((foreign_end(link), Value::Mac(Mac::new(link.mac?).ok()?)))
+            }
             Key::SandboxAddress(_, name, net) => {
                 let link = self.links.get(name.as_str())?;
                 let found = self.addresses.iter().any(|a| a.index == link.index && a.net == *net);

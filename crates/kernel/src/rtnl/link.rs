@@ -121,6 +121,11 @@ pub fn no_automatic_addresses(name: &IfName) -> Request {
     set(name, vec![Attribute::AfSpecUnspec(vec![none])])
 }
 
+/// Gives a link a hardware address.
+pub fn set_mac(name: &IfName, mac: Mac) -> Request {
+    set(name, vec![Attribute::Address(mac.octets().to_vec())])
+}
+
 /// Brings a link up or down.
 pub fn up(name: &IfName, up: bool) -> Request {
     let mut message = named(name, Vec::new());
@@ -157,11 +162,11 @@ pub const BRIDGE_GROUPS: u16 = 0xfffd;
 
 /// Settles what a bridge port may do: it learns nothing, and gets no frames for addresses that nobody has. Frames
 /// to the groups of bridges take the way of all others: else they would go to the host as the port's own, past
-/// the guard, with whatever source and of whatever protocol.
-pub fn port(name: &IfName, isolated: bool, hairpin: bool) -> Request {
+/// the guard, with whatever source and of whatever protocol. Where it is not known who is behind a port, it learns.
+pub fn port(name: &IfName, fixed: bool, (isolated, hairpin): (bool, bool)) -> Request {
     let port = vec![
-        InfoBridgePort::Learning(false),
-        InfoBridgePort::UnicastFlood(false),
+        InfoBridgePort::Learning(!fixed),
+        InfoBridgePort::UnicastFlood(!fixed),
         InfoBridgePort::HairpinMode(hairpin),
         InfoBridgePort::Isolated(isolated),
         InfoBridgePort::GroupFwdMask(BRIDGE_GROUPS),

@@ -70,6 +70,7 @@ fn everything() -> State {
         masquerade: true,
         guard: true,
         publish_address: None,
+        inline: None,
     };
     let (name, id) = ("blue".parse().unwrap(), NetworkId::from_bytes([7; 32]));
     let network =
@@ -105,6 +106,7 @@ fn everything() -> State {
         ],
         guard: true,
         allow: vec!["172.30.0.99".parse().unwrap()],
+        extras: Default::default(),
     };
     let endpoint = Endpoint { id, netns: None, wire: Some(wire), attached: 0 };
     let activation = Activation::new(&network, &bridge, (1500, false));

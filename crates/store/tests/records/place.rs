@@ -52,6 +52,7 @@ pub fn network() -> Network {
         masquerade: true,
         guard: true,
         publish_address: None,
+        inline: None,
     };
     let id = NetworkId::from_bytes([7; 32]);
     let name = "blue".parse().unwrap();
@@ -72,6 +73,7 @@ pub fn endpoint(sandbox: &str, host: u8, publish: &[&str]) -> Endpoint {
         publish: publish.iter().map(|spec| published(spec, ip)).collect(),
         guard: true,
         allow: vec![],
+        extras: Default::default(),
     };
     let id = EndpointId { sandbox, ifname, network: "blue".parse().unwrap() };
     Endpoint { id, netns: None, wire: Some(wire), attached: 7 }

@@ -209,6 +209,8 @@ fn translations(table: &mut Builder) {
         itself(Family::Ip, Load::Source4, ("homes4", "gateways4")),
         itself(Family::Ip6, Load::Source6, ("homes6", "gateways6")),
         accept(&[oif_in("downlinks")]),
+        accept(&[own(Family::Ip, Load::Source4, "own4")]),
+        accept(&[own(Family::Ip6, Load::Source6, "own6")]),
     ];
     for source in [source4_in("masquerade4"), source6_in("masquerade6")] {
         rules.push(([source.clone(), l4(TCP), masquerade_high()].concat(), ""));
@@ -228,6 +230,8 @@ fn forward(table: &mut Builder) {
         drop_because(&[oif_in("internal")], "into an internal network"),
         accept(&[iif_in("friends"), oif_in("friends")]),
         accept(&[oif_in("downlinks"), was_translated()]),
+        accept(&[oif_in("apart"), was_translated()]),
+        drop_because(&[iif_in("apart"), oif_in("apart")], "from one network to another"),
         drop_because(&[oif_in("downlinks")], "into a network, not published"),
         drop_because(&[iif_in("downlinks"), port(UDP, (TARGET, VXLAN))], "VXLAN from a container"),
         accept(&[iif_in("downlinks")]),

@@ -26,7 +26,7 @@ fn routed(table: &mut Builder) {
 
 /// Networks, and published ports.
 pub fn inet(table: &mut Builder) {
-    for name in ["downlinks", "internal", "closed", "friends"] {
+    for name in ["downlinks", "internal", "closed", "friends", "apart"] {
         table.set(name, Ifname);
     }
     table.set("pairs", [Ifname, Ifname]);

@@ -1,0 +1,112 @@
+//! `bridge`, and `qiao`, which does the work of the plugins behind it too.
+
+use super::door::{Door, failure};
+use super::{Done, chain, check, ipam};
+use qiao_core::request::Detach;
+use qiao_core::{Mac, Network};
+use qiao_doors::cni::{Failure, Verb, bridge, chain as chains};
+use qiao_engine::Engine;
+use qiao_kernel::{Kernel, Linux};
+use qiao_store::Holder;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Runs.
+pub fn run(door: &mut Door) -> Done {
+    match door.call.verb {
+        Verb::Add => add(door).map(Some),
+        Verb::Del => del(door).map(|()| None),
+        Verb::Check => check::check(door).map(|()| None),
+        Verb::Gc => collect(door).map(|()| None),
+        Verb::Status => status(door).map(|()| None),
+        Verb::Version => Ok(None),
+    }
+}
+
+fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
+    let settings = bridge::Settings::parse(&door.config, &door.call.args)?;
+    let mut engine = door.engine()?;
+    let mut lease = {
+        let leases =
+            engine.store().claims().leases(&door.config.network()?).map_err(|e| failure(e.into()))?;
+        // An address is given again when its last device is gone.
+        let busy =
+            |ip: IpAddr| matches!(leases.holder(ip), Ok(Some(Holder::Leaving(_) | Holder::Endpoint(_))));
+        ipam::lease(door, &busy)?
+    };
+    let done = make(door, &settings, (&mut engine, &mut lease));
+    if done.is_err() {
+        ipam::take_back(door, &lease);
+    }
+    done
+}
+
+fn make(
+    door: &Door,
+    settings: &bridge::Settings,
+    (engine, lease): (&mut Engine<Linux>, &mut ipam::Lease),
+) -> Result<serde_json::Value, Failure> {
+    if lease.answer.ips.is_empty() && ipam::kind(door)?.is_some() {
+        return Err(Failure::new(999, "the IPAM plugin gave no address"));
+    }
+    settings.complete(&mut lease.answer);
+    let mut request = settings.request((&door.config, &door.call), &lease.answer)?;
+    let mut sysctls = BTreeMap::new();
+    if door.plugin == "qiao" {
+        chain::whole(door, &mut request)?;
+        sysctls = chains::sysctls(&door.config, door.call.ifname.as_str())?;
+    }
+    let made = engine.attach(&request).map_err(failure)?;
+    if let Err(failure) = chain::set(door, &sysctls) {
+        let _ = engine.detach(&leaving(door)?);
+        return Err(failure);
+    }
+    let mac = bridge_mac(engine, &made.network)?;
+    let answer = std::mem::take(&mut lease.answer);
+    bridge::answer(&door.config, &door.call, (&made.endpoint, &made.network, mac), answer)
+        .to_json(door.config.version)
+}
+
+fn bridge_mac(engine: &Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {
+    let active = engine.store().active().map_err(|error| failure(error.into()))?;
+    Ok(active.get(&network.name).map(|activation| activation.mac))
+}
+
+/// The interface first, then the addresses: nobody else gets one while it is in use. Each as far as it goes.
+fn del(door: &Door) -> Result<(), Failure> {
+    let mut known = Vec::new();
+    let detached = detach(door, &mut known);
+    let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &known));
+    detached.and(released)
+}
+
+fn detach(door: &Door, known: &mut Vec<IpAddr>) -> Result<(), Failure> {
+    let mut engine = door.engine()?;
+    let network = door.config.network()?;
+    let endpoint = door.endpoint(&engine)?.filter(|endpoint| *endpoint.network() == network);
+    let Some(endpoint) = endpoint else { return engine.settle().map_err(failure) };
+    known.extend(endpoint.addresses().iter().map(|net| net.addr()));
+    engine.detach(&leaving(door)?).map(drop).map_err(failure)
+}
+
+fn leaving(door: &Door) -> Result<Detach, Failure> {
+    let (sandbox, ifname) = (door.call.sandbox.clone(), Some(door.call.ifname.clone()));
+    Ok(Detach { sandbox, network: Some(door.config.network()?), ifname })
+}
+
+fn collect(door: &Door) -> Result<(), Failure> {
+    let Some(valid) = door.config.valid()? else { return Ok(()) };
+    let network = door.config.network()?;
+    let collected = door.engine()?.collect_network(&network, &|endpoint| {
+        valid.iter().any(|(c, i)| c == endpoint.sandbox().as_str() && i == endpoint.id.ifname.as_str())
+    });
+    let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &[]));
+    collected.map_err(failure).and(released)
+}
+
+fn status(door: &Door) -> Result<(), Failure> {
+    let not_now = |failure: Failure| Failure::new(50, failure.msg).because(failure.details);
+    bridge::Settings::parse(&door.config, &door.call.args).map_err(not_now)?;
+    door.engine()?.kernel().facts().map_err(|error| not_now(failure(error.into())))?;
+    ipam::other(door, ipam::kind(door)?.as_deref(), &[])
+}

@@ -1,0 +1,45 @@
+//! One attachment, or those of one network, as a door that does not run for long asks about them.
+
+use crate::activate::host_state;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::outcome::Finding;
+use crate::recover::places;
+use crate::session::Session;
+use qiao_core::driver::network_state;
+use qiao_core::{Endpoint, NetworkName};
+use qiao_kernel::Kernel;
+
+impl<K: Kernel> Engine<K> {
+    /// What of an endpoint, of its network and of the host is not as it must be. Nothing is touched.
+    pub fn inspect(&mut self, endpoint: &Endpoint) -> Result<Vec<Finding>, EngineError> {
+        let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
+        session.kernel.trust(None);
+        let active = session.txn.active()?;
+        let mut wanted = host_state(&active, &session.txn.saved()?);
+        let network = session.txn.network(endpoint.network())?;
+        if let (Some(network), Some(activation)) = (network, active.get(endpoint.network())) {
+            wanted.extend(network_state(&network, activation));
+            wanted.extend(session.wanted(&network, activation, endpoint));
+        }
+        let plan = session.missing(&wanted, &places(endpoint))?;
+        Ok(plan.ops().iter().map(|op| Finding { line: qiao_core::render::line(op) }).collect())
+    }
+
+    /// Detaches the endpoints of a network that `lives` does not know, each as far as it goes; which they were.
+    pub fn collect_network(
+        &mut self,
+        network: &NetworkName,
+        lives: &dyn Fn(&Endpoint) -> bool,
+    ) -> Result<Vec<Endpoint>, EngineError> {
+        let mut session = self.begin()?;
+        let (mut gone, mut failed) = (Vec::new(), None);
+        for endpoint in session.txn.endpoints()?.into_iter().filter(|e| e.network() == network && !lives(e)) {
+            match session.detach_one(&endpoint) {
+                Ok(_) => gone.push(endpoint),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(gone), Err)
+    }
+}

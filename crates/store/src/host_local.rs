@@ -1,0 +1,189 @@
+//! The leases of CNI's `host-local`, in the reference's format: a file for each address, named by it, which says
+//! whose it is, and one for the address that each set of ranges gave last. A node that changes from the reference
+//! to us, or back, keeps the addresses of its containers.
+
+use crate::error::StoreError;
+use rustix::fd::OwnedFd;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::fs;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+
+/// Which boot the leases are of. The reference has no such file, and leaves it alone.
+const BOOT: &str = ".qiao-boot";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The name of the note of what a tenant has. The reference ignores files whose names are no addresses.
+fn note_name((container, ifname): (&str, &str)) -> String {
+    format!(".of.{container}@{ifname}")
+}
+
+/// Whose an address is: container and interface. Files of old versions name no interface.
+pub type Tenant = (String, String);
+
+/// The leases of a network, with the lock held that the reference takes too.
+#[derive(Debug)]
+pub struct HostLocal {
+    path: String,
+    _lock: OwnedFd,
+}
+
+impl HostLocal {
+    /// Waits for the lock. What another boot left is discarded: its containers are gone. Where we have not been
+    /// before, nobody knows which boot the leases are of, and they count.
+    pub fn lock(path: &str) -> Result<Self, StoreError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+        made.map_err(StoreError::io(format!("create {path}")))?;
+        Self::lock_there(path)
+    }
+
+    /// The same, of a network that has leases; none where it never had any.
+    pub fn lock_known(path: &str) -> Result<Option<Self>, StoreError> {
+        if fs::exists(path).unwrap_or(false) { Self::lock_there(path).map(Some) } else { Ok(None) }
+    }
+
+    fn lock_there(path: &str) -> Result<Self, StoreError> {
+        let file = format!("{path}/lock");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::open(&*file, flags, Mode::from_raw_mode(0o600))
+            .map_err(StoreError::io(format!("open {file}")))?;
+        while let Err(error) = rustix::fs::flock(&fd, FlockOperation::LockExclusive) {
+            if error != rustix::io::Errno::INTR {
+                return Err(StoreError::io(format!("lock {file}"))(error));
+            }
+        }
+        let leases = Self { path: path.to_owned(), _lock: fd };
+        leases.check_boot()?;
+        Ok(leases)
+    }
+
+    fn check_boot(&self) -> Result<(), StoreError> {
+        let now = fs::read_to_string(BOOT_ID).unwrap_or_default();
+        let then = fs::read_to_string(self.file(BOOT)).ok();
+        if then.as_deref() == Some(&now) {
+            return Ok(());
+        }
+        if then.is_some() {
+            for ip in self.addresses()? {
+                self.tenant(ip).map_or(Ok(false), |(c, i)| self.remove(&note_name((&c, &i))))?;
+                self.remove(&ip.to_string())?;
+            }
+        }
+        self.write(BOOT, &now)
+    }
+
+    /// Takes an address; false where somebody has it.
+    pub fn take(&self, ip: IpAddr, (container, ifname): (&str, &str)) -> Result<bool, StoreError> {
+        let (file, begun) = (self.file(&ip.to_string()), self.file(".begun"));
+        // Whole or not at all: a file that a killed command left empty would keep its address for ever.
+        fs::write(&begun, format!("{container}\r\n{ifname}"))
+            .map_err(StoreError::io(format!("write {begun}")))?;
+        let mut linked = fs::hard_link(&begun, &file);
+        if matches!(&linked, Err(error) if error.kind() == ErrorKind::AlreadyExists) && self.is_empty(&file) {
+            linked = fs::rename(&begun, &file);
+        }
+        let _ = fs::remove_file(&begun);
+        match linked {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(StoreError::io(format!("write {file}"))(error)),
+        }
+    }
+
+    fn is_empty(&self, file: &str) -> bool {
+        fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() == 0)
+    }
+
+    /// Whose an address is.
+    pub fn tenant(&self, ip: IpAddr) -> Option<Tenant> {
+        let text = fs::read_to_string(self.file(&ip.to_string())).ok()?;
+        let (container, ifname) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
+        Some((container.trim().to_owned(), ifname.trim().to_owned()))
+    }
+
+    /// Gives an address back, if it is this tenant's.
+    pub fn give_back(&self, ip: IpAddr, (container, ifname): (&str, &str)) -> Result<bool, StoreError> {
+        let is_its = |(c, i): &Tenant| c == container && (i == ifname || i.is_empty());
+        if self.tenant(ip).as_ref().is_some_and(is_its) { self.remove(&ip.to_string()) } else { Ok(false) }
+    }
+
+    /// Whether a tenant has addresses already, as far as we gave them.
+    pub fn has_some(&self, (container, ifname): (&str, &str)) -> bool {
+        let its = |ip: IpAddr| self.tenant(ip).is_some_and(|(c, i)| c == container && i == ifname);
+        self.noted((container, ifname)).is_some_and(|ips| ips.into_iter().any(its))
+    }
+
+    /// Notes which addresses a tenant has: giving them back takes one look then, not one at every lease.
+    pub fn note(&self, tenant: (&str, &str), ips: &[IpAddr]) -> Result<(), StoreError> {
+        let name = note_name(tenant);
+        self.remove(&name)?;
+        let text: Vec<String> = ips.iter().map(IpAddr::to_string).collect();
+        let file = self.file(&name);
+        std::os::unix::fs::symlink(text.join(","), &file).map_err(StoreError::io(format!("write {file}")))
+    }
+
+    fn noted(&self, tenant: (&str, &str)) -> Option<Vec<IpAddr>> {
+        let target = fs::read_link(self.file(&note_name(tenant))).ok()?;
+        target.to_str()?.split(',').map(|ip| ip.parse().ok()).collect()
+    }
+
+    /// Gives back all that a tenant has: what was noted, or what it is known to have, or else what every lease says.
+    pub fn give_all_back(&self, tenant: (&str, &str), known: &[IpAddr]) -> Result<(), StoreError> {
+        let ips = match self.noted(tenant) {
+            Some(noted) => noted,
+            None if known.is_empty() => self.addresses()?,
+            None => known.to_vec(),
+        };
+        ips.into_iter().try_for_each(|ip| self.give_back(ip, tenant).map(drop))?;
+        self.remove(&note_name(tenant)).map(drop)
+    }
+
+    /// Gives back what is of nobody that `lives` knows; what it was.
+    pub fn collect(&self, lives: &dyn Fn(&str, &str) -> bool) -> Result<Vec<IpAddr>, StoreError> {
+        let mut collected = Vec::new();
+        for ip in self.addresses()? {
+            let Some((container, ifname)) = self.tenant(ip) else { continue };
+            if !lives(&container, &ifname) {
+                self.remove(&ip.to_string())?;
+                self.remove(&note_name((&container, &ifname)))?;
+                collected.push(ip);
+            }
+        }
+        Ok(collected)
+    }
+
+    /// Every address that somebody has.
+    pub fn addresses(&self) -> Result<Vec<IpAddr>, StoreError> {
+        let entries = fs::read_dir(&self.path).map_err(StoreError::io(format!("list {}", self.path)))?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    /// The address that a set gave last.
+    pub fn last(&self, set: usize) -> Option<IpAddr> {
+        fs::read_to_string(self.file(&format!("last_reserved_ip.{set}"))).ok()?.trim().parse().ok()
+    }
+
+    /// Notes the address that a set gave last.
+    pub fn set_last(&self, set: usize, ip: IpAddr) -> Result<(), StoreError> {
+        self.write(&format!("last_reserved_ip.{set}"), &ip.to_string())
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        let file = self.file(name);
+        fs::write(&file, text).map_err(StoreError::io(format!("write {file}")))
+    }
+
+    fn remove(&self, name: &str) -> Result<bool, StoreError> {
+        let file = self.file(name);
+        match fs::remove_file(&file) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::io(format!("remove {file}"))(error)),
+        }
+    }
+
+    fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+}
