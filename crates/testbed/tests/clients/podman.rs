@@ -79,8 +79,10 @@ impl<'h> Podman<'h> {
         self.ok(&format!("inspect --format {{{{.NetworkSettings.SandboxKey}}}} {name}"))
     }
 
-    /// Removes a container at once.
+    /// Removes a container at once. That a plugin failed Podman only tells in passing.
     pub fn remove(&self, name: &str) {
-        self.ok(&format!("rm -f -t 0 {name}"));
+        self.run(&format!("stop -t 0 {name}"));
+        let outcome = self.run(&format!("rm -f -t 0 {name}"));
+        assert!(outcome.code == Some(0) && outcome.stderr.is_empty(), "{outcome}");
     }
 }

@@ -3,8 +3,11 @@
 use crate::frames::{Member, bridge_netfilter};
 use qiao_testbed::frame::{IPV4, UDP, contains, ethernet, ipv4, mac, udp};
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, OUTSIDE4, OUTSIDE6, Place, Protocol, Service, ask, attach_line, run, stdout};
+use qiao_testbed::{
+    Host, OUTSIDE4, OUTSIDE6, Place, Protocol, Service, ask, attach_line, eventually, run, stdout,
+};
 use std::net::Ipv4Addr;
+use std::process::Child;
 use std::time::Duration;
 
 use Protocol::{Tcp, Udp};
@@ -101,8 +104,11 @@ fn sctp_is_published() {
         assert!(rules.contains("sctp . 8080"), "{rules}");
         let mut server =
             web.place.command("socat").args(["SCTP4-LISTEN:80,fork", "SYSTEM:echo web"]).spawn().unwrap();
+        let ended = |server: &mut Child| server.try_wait().unwrap().is_some();
+        let speaks = || stdout("cat /proc/net/protocols").contains("SCTP");
+        eventually(Duration::from_secs(5), || speaks() || ended(&mut server));
         std::thread::sleep(Duration::from_millis(100));
-        if server.try_wait().unwrap().is_some() {
+        if ended(&mut server) {
             eprintln!("this kernel has no SCTP: only the rules were looked at");
             return;
         }
