@@ -36,8 +36,16 @@ impl Desired {
         self.all.part(|key, _| key.is_firewall())
     }
 
+    /// What serves clients of 127.0.0.1 is a part by itself: a socket of the host's may be in its way.
     fn add(&mut self, what: String, state: State, places: Places) {
-        self.parts.push(Part { what, state: state.part(|key, _| !key.is_firewall()), places });
+        let is_loopback = |key: &Key| matches!(key, Key::Loopback(_));
+        let loopback = state.part(|key, _| is_loopback(key));
+        let rest = state.part(|key, _| !key.is_firewall() && !is_loopback(key));
+        if !loopback.is_empty() {
+            let what = format!("{what}, for clients of 127.0.0.1 and ::1");
+            self.parts.push(Part { what, state: loopback, places: Places::new() });
+        }
+        self.parts.push(Part { what, state: rest, places });
         self.all.extend(state);
     }
 }

@@ -221,9 +221,9 @@ impl Key {
     }
 
     /// Whether it is of the host as a whole, and no interface is needed for it: a setting, the rule set, and what
-    /// is in it or beside it for publishing.
+    /// is in it.
     pub fn is_firewall(&self) -> bool {
-        matches!(self, Key::Sysctl(_) | Key::Ruleset | Key::Loopback(_)) || self.set().is_some()
+        matches!(self, Key::Sysctl(_) | Key::Ruleset) || self.set().is_some()
     }
 
     /// The link of the host that an object hangs on: it goes when the link goes.

@@ -56,6 +56,24 @@ fn the_next_command_mends_what_nothing_works_without() {
     }
 }
 
+/// A socket of the host's may be in the way of serving 127.0.0.1: that is told, and hinders nobody.
+#[test]
+fn what_cannot_serve_127_0_0_1_hinders_nobody() {
+    let host = busy();
+    let before = host.snapshot();
+    host.attach("c2", "red");
+    host.kernel.world().flush_ruleset();
+    host.kernel.world().objects.retain(|key, _| !matches!(key, Key::Loopback(_)));
+    host.kernel.world().loopback_taken = true;
+    host.detach("c2", None);
+    assert!(host.kernel.world().objects.contains_key(&Key::Ruleset), "the rules came back");
+    let left = host.engine().repair().unwrap().left;
+    assert!(left.iter().any(|line| line.contains("c1") && line.contains("127.0.0.1")), "{left:?}");
+    host.kernel.world().loopback_taken = false;
+    assert_eq!(host.engine().repair().unwrap().left, Vec::<String>::new());
+    assert_same(&host.snapshot().without_loopback(), &before.without_loopback(), "nothing is in the way");
+}
+
 #[test]
 fn a_check_touches_nothing_and_a_repair_mends_everything() {
     let all: Vec<Key> = busy().kernel.world().objects.keys().cloned().collect();

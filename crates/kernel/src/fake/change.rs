@@ -11,6 +11,9 @@ impl World {
         if matches!(op.owner(), Owner::Endpoint(id) if self.stubborn.contains(&id.sandbox)) {
             return Err(libc::EIO);
         }
+        if self.loopback_taken && matches!(op.key(), Key::Loopback(_)) && op.after().is_some() {
+            return Err(libc::EADDRINUSE);
+        }
         match op {
             Op::Add { key, object } => self.add(key, object, places),
             Op::Set { key, owner, to, .. } => {

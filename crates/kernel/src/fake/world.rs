@@ -38,6 +38,8 @@ pub struct World {
     pub restless: BTreeSet<SandboxName>,
     /// The sandboxes whose endpoints' objects cannot be changed.
     pub stubborn: BTreeSet<SandboxName>,
+    /// Whether somebody else listens on every port of 127.0.0.1 and ::1.
+    pub loopback_taken: bool,
     /// How many ports a bridge may have.
     pub most_ports: usize,
     /// Faults on demand.
@@ -79,6 +81,7 @@ impl Default for World {
             generation: 1,
             restless: BTreeSet::new(),
             stubborn: BTreeSet::new(),
+            loopback_taken: false,
             most_ports: 1023,
             faults: Faults::default(),
             homes: BTreeMap::new(),
