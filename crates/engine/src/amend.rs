@@ -1,16 +1,17 @@
-//! Amending: what a later plugin of a chain asks for an endpoint that is attached already. The record comes first, with
-//! what was and what shall be: leaving takes away all that it says, whenever this is killed.
+//! Amending: what a later plugin of a chain asks for an endpoint that is attached already. As with an attachment the
+//! journal comes first, and what fails or is killed is taken back. It counts with the endpoint's record, which is
+//! written over in one go: leaving takes away all that it says.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::recover::places;
+use crate::recover::{name, places};
 use crate::session::Session;
 use qiao_core::driver::{Activation, network_state};
-use qiao_core::plan::{State, diff};
+use qiao_core::plan::{Key, State, diff};
 use qiao_core::request::Amend;
 use qiao_core::{Driver, Endpoint, Mac, Network, Plan, Publish, Refusal};
 use qiao_kernel::Kernel;
-use qiao_store::Journal;
+use qiao_store::{Amendment, Journal};
 
 /// An endpoint and its network, as they are or as they shall be.
 struct Version {
@@ -18,23 +19,33 @@ struct Version {
     network: Network,
 }
 
+/// What is to be done.
+struct Change {
+    amendment: Amendment,
+    /// The network as it shall be.
+    network: Network,
+    /// What must exist afterwards of what changes.
+    wanted: State,
+}
+
 impl<K: Kernel> Engine<K> {
     /// Amends an endpoint. None where there is no such endpoint.
     pub fn amend(&mut self, request: &Amend) -> Result<Option<(Endpoint, Plan)>, EngineError> {
         let mut session = self.begin()?;
-        let Some(endpoint) = session.txn.endpoint(&request.sandbox, request.ifname.as_str())? else {
+        session.refuse_stuck_sandbox(&request.sandbox)?;
+        let Some(before) = session.txn.record(&request.sandbox, request.ifname.as_str())? else {
             return Ok(None);
         };
-        let network = session.txn.network(endpoint.network())?;
-        let Some((network, activation)) = network.zip(session.txn.active()?.remove(endpoint.network()))
-        else {
-            return Ok(None);
-        };
-        let old = Version { endpoint, network };
+        let network = session.txn.network(before.endpoint.network())?;
+        let activation = session.txn.active()?.remove(before.endpoint.network());
+        let Some((network, activation)) = network.zip(activation) else { return Ok(None) };
+        let old = Version { endpoint: before.endpoint.clone(), network };
         let new = session.amended(&old, request)?;
-        let plan = session.plan_change((&old, &new), &activation)?;
-        session.change((&old, &new), &plan)?;
-        Ok(Some((new.endpoint, plan)))
+        let change = session.twice(|session| {
+            let change = session.plan_change(&before, (&old, &new), &activation)?;
+            session.change(&change).map(|()| change)
+        })?;
+        Ok(Some((new.endpoint, change.amendment.plan)))
     }
 }
 
@@ -71,78 +82,99 @@ impl<K: Kernel> Session<'_, K> {
 
     fn plan_change(
         &mut self,
+        before: &Journal,
         (old, new): (&Version, &Version),
         activation: &Activation,
-    ) -> Result<Plan, EngineError> {
-        let state = |session: &Self, version: &Version| {
+    ) -> Result<Change, EngineError> {
+        let state = |version: &Version| {
             let mut state = network_state(&version.network, activation);
-            state.extend(session.wanted(&version.network, activation, &version.endpoint));
+            state.extend(self.wanted(&version.network, activation, &version.endpoint));
             state
         };
-        let (before, after) = (state(self, old), state(self, new));
-        // What stays as it is, and is as it is, is not this command's.
-        let differs =
-            |key: &_, in_other: &State| before.get(key) != after.get(key) && in_other.get(key).is_some();
-        let mut touched = before.part(|key, _| differs(key, &before));
-        let wanted = after.part(|key, _| differs(key, &after));
-        touched.extend(wanted.clone());
-        let observed = self.kernel.observe(&touched, &places(&old.endpoint))?;
-        Ok(diff(&observed, &wanted)?)
+        let (had, has) = (state(old), state(new));
+        // What stays as it is is not this command's, but for the rules: without them there are no elements.
+        let wanted = has.part(|key, object| had.get(key) != Some(object) || *key == Key::Ruleset);
+        let gone = had.part(|key, _| has.get(key).is_none());
+        let plan = self.plan_between(&gone, &wanted, &old.endpoint)?;
+        let plan = match self.mend_lost_rules(&plan)? {
+            true => self.plan_between(&gone, &wanted, &old.endpoint)?,
+            false => plan,
+        };
+        let network = Some(old.network.clone()).filter(|network| *network != new.network);
+        let amendment = Amendment { before: before.clone(), after: new.endpoint.clone(), network, plan };
+        Ok(Change { amendment, network: new.network.clone(), wanted })
     }
 
-    fn change(&mut self, (old, new): (&Version, &Version), plan: &Plan) -> Result<(), EngineError> {
-        if old.network != new.network {
-            self.txn.save_network(&new.network)?;
-        }
-        self.record(&both(&old.endpoint, &new.endpoint))?;
-        let places = places(&old.endpoint);
-        self.txn.claims().change_mac((&old.endpoint, &new.endpoint))?;
-        let done = self.take_new_ports((&old.endpoint, &new.endpoint));
-        let Err(error) = done.and_then(|()| self.apply(plan, &places)) else {
-            self.give_ports(&new.endpoint, (old.endpoint.publish(), new.endpoint.publish()))?;
-            return self.record(&new.endpoint);
-        };
-        let active = self.txn.active()?;
-        let back = self.undo(plan, &places, &active);
-        self.give_ports(&new.endpoint, (new.endpoint.publish(), old.endpoint.publish()))?;
-        self.txn.claims().change_mac((&new.endpoint, &old.endpoint))?;
-        self.record(&old.endpoint)?;
-        let act = format!("change the endpoint of `{}`", old.endpoint.sandbox());
-        Err(match back {
-            Ok(()) => crate::recover::name(&act, error),
-            Err(_) => self.residue(plan, &places, (&act, error)),
+    fn plan_between(
+        &mut self,
+        gone: &State,
+        wanted: &State,
+        endpoint: &Endpoint,
+    ) -> Result<Plan, EngineError> {
+        let mut touched = gone.clone();
+        touched.extend(wanted.clone());
+        Ok(diff(&self.kernel.observe(&touched, &places(endpoint))?, wanted)?)
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(), EngineError> {
+        let Amendment { before, after, plan, .. } = &change.amendment;
+        self.txn.changes()?.amend(&change.amendment)?; // on disk before the kernel is touched
+        let done = self.try_change(change).and_then(|()| {
+            let endpoint = after.clone();
+            Ok(self.txn.update(&Journal { endpoint, ..before.clone() })?) // one rename: it counts
+        });
+        let Err(error) = done else { return self.end_amend(&change.amendment) };
+        let act = format!("change the endpoint of `{}`", after.sandbox());
+        Err(match self.end_amend(&change.amendment) {
+            Ok(()) => name(&act, error),
+            Err(_) => self.residue(plan, &places(after), (&act, error)),
         })
     }
 
-    fn record(&self, endpoint: &Endpoint) -> Result<(), EngineError> {
-        let (endpoint, plan) = (endpoint.clone(), Plan::default());
-        Ok(self.txn.update(&Journal { endpoint, plan, activates: false, creates: false })?)
-    }
-
-    fn take_new_ports(&self, (old, new): (&Endpoint, &Endpoint)) -> Result<(), EngineError> {
-        let more = without(new.publish(), old.publish());
-        match self.txn.claims().take_ports(new, &more)? {
-            Some(taken) => Err(Refusal::conflict(format!("the {taken} is taken")).into()),
-            None => Ok(()),
+    fn try_change(&mut self, change: &Change) -> Result<(), EngineError> {
+        let Amendment { before, after, network, plan } = &change.amendment;
+        if network.is_some() {
+            self.txn.save_network(&change.network)?;
         }
+        let claims = self.txn.claims();
+        let taken = |what: String| Err(Refusal::conflict(format!("the {what} is taken")).into());
+        if mac(&before.endpoint) != mac(after) && !claims.take_mac(after)? {
+            return taken("hardware address".into());
+        }
+        if let Some(port) = claims.take_ports(after, &without(after.publish(), before.endpoint.publish()))? {
+            return taken(port);
+        }
+        self.apply(plan, &places(after))?;
+        self.verify(plan, &change.wanted, &places(after))
     }
 
-    /// Gives back the ports of `had` that are not in `kept`.
-    fn give_ports(
-        &self,
-        endpoint: &Endpoint,
-        (had, kept): (&[Publish], &[Publish]),
-    ) -> Result<(), EngineError> {
-        Ok(self.txn.claims().give_ports(endpoint, &without(had, kept))?)
+    /// Ends a change: whether it counts is what the record says. What the other version had is given back.
+    pub fn end_amend(&mut self, amendment: &Amendment) -> Result<(), EngineError> {
+        let Amendment { before, after, network, plan } = amendment;
+        let record = self.txn.endpoint(after.sandbox(), after.id.ifname.as_str())?;
+        let (kept, left) = match record.as_ref() == Some(after) {
+            true => (after, &before.endpoint),
+            false => (&before.endpoint, after),
+        };
+        if kept != after {
+            let active = self.txn.active()?;
+            if self.undo(plan, &places(after), &active).is_err() {
+                self.heal()?; // elements come back only where there are rules
+                self.undo(plan, &places(after), &active)?;
+            }
+            network.iter().try_for_each(|network| self.txn.save_network(network))?;
+        }
+        let claims = self.txn.claims();
+        if mac(kept) != mac(left) {
+            claims.give_mac(left)?;
+        }
+        claims.give_ports(left, &without(left.publish(), kept.publish()))?;
+        Ok(self.txn.changes()?.amended(after)?)
     }
 }
 
-/// The endpoint with the ports of before and after: what may exist of them until the change is done.
-fn both(old: &Endpoint, new: &Endpoint) -> Endpoint {
-    let mut both = new.clone();
-    let before = without(old.publish(), new.publish());
-    both.wire.iter_mut().for_each(|wire| wire.publish.extend(&before));
-    both
+fn mac(endpoint: &Endpoint) -> Option<Mac> {
+    endpoint.wire.as_ref().map(|wire| wire.mac)
 }
 
 fn without(all: &[Publish], others: &[Publish]) -> Vec<Publish> {

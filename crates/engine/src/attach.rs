@@ -5,12 +5,10 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::outcome::Attached;
 use crate::session::Session;
-use qiao_core::plan::Key;
 use qiao_core::request::Attach;
-use qiao_core::{Driver, Op, Plan, Refusal};
+use qiao_core::{Driver, Plan};
 use qiao_kernel::{Kernel, Via};
 use qiao_store::Journal;
-use std::collections::BTreeSet;
 
 impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
@@ -51,15 +49,7 @@ impl<K: Kernel> Session<'_, K> {
     fn try_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
         draft.remember(&self.txn)?; // leases, ports, settings of the host as they were
         self.apply(plan, &draft.places)?;
-        let made: BTreeSet<&Key> = plan.ops().iter().map(Op::key).collect();
-        let made = draft.desired.part(|key, _| made.contains(key));
-        let missing = self.missing(&made, &draft.places)?; // look again: nothing of it must be missing
-        if let Some(op) = missing.ops().first() {
-            let what = qiao_core::render::line(op);
-            return Err(Refusal::conflict("the kernel is not as it was made")
-                .why(format!("missing afterwards: {what}"))
-                .into());
-        }
+        self.verify(plan, &draft.desired, &draft.places)?; // look again: nothing of it must be missing
         match &draft.network.driver {
             Driver::Bridge(bridge) if draft.announces => {
                 Ok(self.kernel.announce(&draft.endpoint, Via::Bridge(&bridge.device))?)

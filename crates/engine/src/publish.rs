@@ -17,6 +17,9 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Where one `-p` leads: the addresses of the host, and the container's address behind each.
 type Ways = Vec<(HostAddr, IpAddr)>;
 
+/// What the same request publishes, and what the endpoint publishes already.
+type Own<'a> = (&'a [Publish], &'a [Publish]);
+
 impl<K: Kernel> Session<'_, K> {
     /// What is published for the ports asked for.
     pub fn publish(
@@ -45,7 +48,7 @@ impl<K: Kernel> Session<'_, K> {
                     !host.ip().is_loopback() || has()
                 });
             }
-            let ports = self.host_ports(spec, &ways, &found)?;
+            let ports = self.host_ports(spec, &ways, (&found, &wire.publish))?;
             found.extend(ways.iter().map(|(host, ip)| publish(spec, (*host, ports), *ip)));
         }
         Ok(found)
@@ -73,16 +76,16 @@ impl<K: Kernel> Session<'_, K> {
         &mut self,
         spec: &PublishSpec,
         ways: &Ways,
-        found: &[Publish],
+        own: Own<'_>,
     ) -> Result<PortRange, EngineError> {
         if let Some(host) = spec.host.filter(|_| !spec.is_choice()) {
-            self.check(spec, (ways, host), found)??;
+            self.check(spec, (ways, host), own)??;
             return Ok(host);
         }
         for first in self.candidates(spec) {
             let Some(last) = first.checked_add(spec.container.count() - 1) else { continue };
             let ports = PortRange::new(first, last)?;
-            if self.check(spec, (ways, ports), found)?.is_ok() {
+            if self.check(spec, (ways, ports), own)?.is_ok() {
                 return Ok(ports);
             }
         }
@@ -106,22 +109,25 @@ impl<K: Kernel> Session<'_, K> {
         &mut self,
         spec: &PublishSpec,
         (ways, ports): (&Ways, PortRange),
-        found: &[Publish],
+        own: Own<'_>,
     ) -> Result<Result<(), Refusal>, EngineError> {
         let bindings = self.txn.claims().bindings(spec.protocol, ports)?;
         let listens = ways.iter().map(|(host, _)| Listen { protocol: spec.protocol, host: *host, ports });
-        Ok(listens.into_iter().try_for_each(|listen| self.check_listen(listen, found, &bindings)))
+        Ok(listens.into_iter().try_for_each(|listen| self.check_listen(listen, own, &bindings)))
     }
 
     fn check_listen(
         &mut self,
         listen: Listen,
-        found: &[Publish],
+        (found, had): Own<'_>,
         bindings: &[Binding],
     ) -> Result<(), Refusal> {
         let taken = |why: String| Refusal::conflict(format!("the port {listen} is taken")).why(why);
         if let Some(other) = found.iter().find(|other| other.listen.conflicts(listen)) {
             return Err(taken(format!("the same request publishes {other}")));
+        }
+        if had.iter().any(|own| own.listen == listen) {
+            return Ok(());
         }
         if let Some(binding) = bindings.iter().find(|binding| binding.listen.conflicts(listen)) {
             return Err(taken(format!("{} publishes {}", owner_words(&binding.owner), binding.listen)));

@@ -32,6 +32,7 @@ impl<K: Kernel> Session<'_, K> {
         match change {
             Pending::Attach(journal) => self.end_attach(journal),
             Pending::Detach(journal) => self.finish_detach(&journal.endpoint).map(drop),
+            Pending::Amend(amendment) => self.end_amend(amendment),
             Pending::Create(creation) => self.end_create(creation),
             Pending::Remove(network) => self.finish_remove(network).map(drop),
         }

@@ -6,9 +6,10 @@ use crate::stuck::{Stuck, words};
 use qiao_core::driver::{Activation, Active, endpoint_state};
 use qiao_core::plan::{Key, Observed, State, diff, diff_all};
 use qiao_core::settings::{LoopbackMethod, Settings};
-use qiao_core::{Endpoint, Network, Op, Plan};
+use qiao_core::{Endpoint, Network, Op, Plan, Refusal};
 use qiao_kernel::{ApplyError, FREED, Kernel, KernelError, Places};
 use qiao_store::{Store, Txn};
+use std::collections::BTreeSet;
 
 /// A session.
 pub(crate) struct Session<'e, K> {
@@ -104,6 +105,17 @@ impl<'e, K: Kernel> Session<'e, K> {
             self.txn.set_generation(generation);
         }
         Ok(())
+    }
+
+    /// Looks again at what a plan made: nothing of it must be missing.
+    pub fn verify(&mut self, plan: &Plan, desired: &State, places: &Places) -> Result<(), EngineError> {
+        let made: BTreeSet<&Key> = plan.ops().iter().map(Op::key).collect();
+        let missing = self.missing(&desired.part(|key, _| made.contains(key)), places)?;
+        let Some(op) = missing.ops().first() else { return Ok(()) };
+        let what = qiao_core::render::line(op);
+        Err(Refusal::conflict("the kernel is not as it was made")
+            .why(format!("missing afterwards: {what}"))
+            .into())
     }
 
     /// Does something, and once more if somebody else changed meanwhile what it was about: it looks again.

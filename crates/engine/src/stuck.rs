@@ -43,6 +43,7 @@ impl Stuck {
     fn needs(&self, network: &NetworkName) -> bool {
         let of = match &self.change {
             Some(Pending::Attach(journal) | Pending::Detach(journal)) => Some(journal.endpoint.network()),
+            Some(Pending::Amend(amendment)) => Some(amendment.after.network()),
             Some(Pending::Create(_) | Pending::Remove(_)) => None,
             None => return true,
         };
@@ -68,6 +69,9 @@ pub(crate) fn words(change: &Pending) -> String {
                 journal.endpoint.sandbox(),
                 journal.endpoint.network()
             )
+        }
+        Pending::Amend(amendment) => {
+            format!("changing the endpoint of `{}`", amendment.after.sandbox())
         }
         Pending::Create(creation) => format!("creating network `{}`", creation.network.name),
         Pending::Remove(network) => format!("removing network `{}`", network.name),
@@ -108,6 +112,7 @@ impl<K: Kernel> Session<'_, K> {
         for change in self.stuck.iter().filter_map(|stuck| stuck.change.as_ref()) {
             match change {
                 Pending::Attach(journal) | Pending::Detach(journal) => spared.endpoint(&journal.endpoint),
+                Pending::Amend(amendment) => spared.endpoint(&amendment.after),
                 Pending::Create(creation) => spared.owner(Owner::Network(creation.network.name.clone())),
                 Pending::Remove(network) => spared.owner(Owner::Network(network.name.clone())),
             }

@@ -66,7 +66,7 @@ impl Claims<'_> {
                 return Ok(Some(format!("address {}", net.addr())));
             }
         }
-        if !self.ensure("macs", network.as_str())?.claim(&wire.mac.to_string(), &key)? {
+        if !self.take_mac(endpoint)? {
             return Ok(Some(format!("hardware address {}", wire.mac)));
         }
         self.take_ports(endpoint, &wire.publish)
@@ -82,9 +82,7 @@ impl Claims<'_> {
                 give_address(&leases, net.addr(), (&key, leaving))?;
             }
         }
-        if let Some(macs) = self.of("macs", network.as_str())? {
-            give(&macs, &wire.mac.to_string(), &key)?;
-        }
+        self.give_mac(endpoint)?;
         self.give_ports(endpoint, &wire.publish)
     }
 
@@ -104,15 +102,20 @@ impl Claims<'_> {
         self.of("macs", network.as_str())?.map_or(Ok(None), |macs| macs.claimant(&mac.to_string()))
     }
 
-    /// Claims another hardware address for an endpoint, and gives back the one it had.
-    pub fn change_mac(&self, (old, new): (&Endpoint, &Endpoint)) -> Result<(), StoreError> {
-        let (Some(had), Some(has)) = (&old.wire, &new.wire) else { return Ok(()) };
-        if had.mac == has.mac {
-            return Ok(());
+    /// Claims the hardware address of an endpoint; false if somebody else has it.
+    pub fn take_mac(&self, endpoint: &Endpoint) -> Result<bool, StoreError> {
+        let Some(wire) = &endpoint.wire else { return Ok(true) };
+        let macs = self.ensure("macs", endpoint.network().as_str())?;
+        macs.claim(&wire.mac.to_string(), &endpoint.id.key())
+    }
+
+    /// Gives back the hardware address of an endpoint.
+    pub fn give_mac(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        let Some(wire) = &endpoint.wire else { return Ok(()) };
+        match self.of("macs", endpoint.network().as_str())? {
+            Some(macs) => give(&macs, &wire.mac.to_string(), &endpoint.id.key()),
+            None => Ok(()),
         }
-        let macs = self.ensure("macs", old.network().as_str())?;
-        macs.claim(&has.mac.to_string(), &old.id.key())?;
-        give(&macs, &had.mac.to_string(), &old.id.key())
     }
 
     /// Claims ports for an endpoint; the one that somebody else has, if there is one.

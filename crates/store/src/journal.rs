@@ -31,6 +31,20 @@ pub struct Creation {
     pub plan: Plan,
 }
 
+/// A change of what is attached, while it is carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Amendment {
+    /// The record as it was.
+    pub before: Journal,
+    /// The endpoint as it shall be.
+    pub after: Endpoint,
+    /// The network as it was, where it changes too.
+    pub network: Option<Network>,
+    /// The plan.
+    pub plan: Plan,
+}
+
 /// A change that has begun and not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pending {
@@ -38,6 +52,8 @@ pub enum Pending {
     Attach(Box<Journal>),
     /// A detachment: to be finished.
     Detach(Box<Journal>),
+    /// A change of an endpoint: to be taken back unless its record has it.
+    Amend(Box<Amendment>),
     /// The creation of a network: to be taken back unless the network is on the disk.
     Create(Box<Creation>),
     /// The removal of a network: to be finished.
@@ -76,7 +92,7 @@ impl About {
     pub fn parse(file: &str) -> Option<Self> {
         let (kind, key) = file.strip_suffix(".json")?.split_once(':')?;
         match kind {
-            ATTACH | DETACH => Some(About::Endpoint(key.to_owned())),
+            ATTACH | DETACH | AMEND => Some(About::Endpoint(key.to_owned())),
             CREATE | REMOVE => Some(About::Network(key.to_owned())),
             _ => None,
         }
@@ -89,6 +105,7 @@ impl Pending {
         match self {
             Pending::Attach(journal) => file(ATTACH, &journal.endpoint.id.key()),
             Pending::Detach(journal) => file(DETACH, &journal.endpoint.id.key()),
+            Pending::Amend(amendment) => file(AMEND, &amendment.after.id.key()),
             Pending::Create(creation) => file(CREATE, creation.network.name.as_str()),
             Pending::Remove(network) => file(REMOVE, network.name.as_str()),
         }
@@ -101,6 +118,7 @@ pub struct Changes(pub(crate) Rc<Dir>);
 
 const ATTACH: &str = "attach";
 const DETACH: &str = "detach";
+const AMEND: &str = "amend";
 const CREATE: &str = "create";
 const REMOVE: &str = "remove";
 
@@ -122,6 +140,7 @@ impl Changes {
         let change = match name.split_once(':').map(|(kind, _)| kind) {
             Some(ATTACH) => self.body(name)?.map(|j| Pending::Attach(Box::new(j))),
             Some(DETACH) => self.body(name)?.map(|j| Pending::Detach(Box::new(j))),
+            Some(AMEND) => self.body(name)?.map(|a| Pending::Amend(Box::new(a))),
             Some(CREATE) => self.body(name)?.map(|c| Pending::Create(Box::new(c))),
             Some(REMOVE) => self.body(name)?.map(|n| Pending::Remove(Box::new(n))),
             _ => None,
@@ -162,6 +181,16 @@ impl Changes {
     /// A detachment has been carried out.
     pub fn detached(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
         self.0.remove(&file(DETACH, &endpoint.id.key())).map(|_| ())
+    }
+
+    /// A change of an endpoint begins.
+    pub fn amend(&self, amendment: &Amendment) -> Result<(), StoreError> {
+        record::write(&self.0, &file(AMEND, &amendment.after.id.key()), amendment, Durability::Boot)
+    }
+
+    /// An endpoint has been changed, or its change taken back.
+    pub fn amended(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        self.0.remove(&file(AMEND, &endpoint.id.key())).map(|_| ())
     }
 
     /// The creation of a network begins.

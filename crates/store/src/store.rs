@@ -102,15 +102,15 @@ impl Store {
         self.good(dir, file, |network: &Network| format!("{}.json", network.name) == file)
     }
 
-    fn good_endpoint(
+    fn good_record(
         &self,
         dir: &Dir,
         (sandbox, file): (&SandboxName, &str),
-    ) -> Result<Option<Endpoint>, StoreError> {
+    ) -> Result<Option<Journal>, StoreError> {
         let is_its = |journal: &Journal| {
             journal.endpoint.sandbox() == sandbox && endpoint_file(&journal.endpoint) == file
         };
-        Ok(self.good(dir, file, is_its)?.map(|journal| journal.endpoint))
+        self.good(dir, file, is_its)
     }
 
     /// Reads a record, setting one aside that makes no sense or is not what its name says.
@@ -157,8 +157,13 @@ impl Store {
 
     /// One endpoint's record.
     pub fn endpoint(&self, sandbox: &SandboxName, ifname: &str) -> Result<Option<Endpoint>, StoreError> {
+        Ok(self.record(sandbox, ifname)?.map(|journal| journal.endpoint))
+    }
+
+    /// An endpoint's record.
+    pub fn record(&self, sandbox: &SandboxName, ifname: &str) -> Result<Option<Journal>, StoreError> {
         let Some(dir) = runtime::sandbox_dir(&self.run, sandbox)? else { return Ok(None) };
-        self.good_endpoint(&dir, (sandbox, &format!("{ifname}.json")))
+        self.good_record(&dir, (sandbox, &format!("{ifname}.json")))
     }
 
     /// The endpoints of a sandbox, by interface.
@@ -166,7 +171,7 @@ impl Store {
         let Some(dir) = runtime::sandbox_dir(&self.run, sandbox)? else { return Ok(Vec::new()) };
         let mut endpoints = Vec::new();
         for file in dir.names()? {
-            endpoints.extend(self.good_endpoint(&dir, (sandbox, &file))?);
+            endpoints.extend(self.good_record(&dir, (sandbox, &file))?.map(|journal| journal.endpoint));
         }
         endpoints.sort_by(|a, b| a.id.ifname.cmp(&b.id.ifname));
         Ok(endpoints)

@@ -2,6 +2,8 @@
 
 use crate::host::{Host, Snapshot, attach, attach_publishing, child, create, detach};
 use qiao_core::plan::Key;
+use qiao_core::port::PublishSpec;
+use qiao_core::request::Amend;
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 
@@ -17,7 +19,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 8] = [
+pub const BACK: [Scenario; 9] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -66,6 +68,17 @@ pub const BACK: [Scenario; 8] = [
         then: |host| host.remove("lan"),
     },
     Scenario {
+        name: "publishing what is attached",
+        setup: |host| {
+            blue_with_c0(host);
+            host.attach("c1", "blue");
+        },
+        act: |engine| engine.amend(&Amend { publish: ports(), ..amend() }).map(drop),
+        then: |host| {
+            host.engine().amend(&Amend { publish: Some(Vec::new()), ..amend() }).unwrap();
+        },
+    },
+    Scenario {
         name: "attachment to nothing",
         setup: |_| {},
         act: |engine| engine.attach(&attach("c1", "none")).map(drop),
@@ -80,7 +93,7 @@ pub const BACK: [Scenario; 8] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 10] = [
+pub const FORWARD: [Scenario; 11] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -89,6 +102,18 @@ pub const FORWARD: [Scenario; 10] = [
         },
         act: |engine| engine.detach(&detach("c1", None)).map(drop),
         then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "another hardware address and other ports",
+        setup: |host| {
+            blue_with_c0(host);
+            host.attach("c1", "blue");
+            host.engine()
+                .amend(&Amend { publish: Some(vec!["8081:81".parse().unwrap()]), ..amend() })
+                .unwrap();
+        },
+        act: |engine| engine.amend(&other_mac_and_ports()).map(drop),
+        then: |host| drop(host.engine().amend(&other_mac_and_ports()).unwrap()),
     },
     Scenario {
         name: "detachment from the network with the default route",
@@ -180,6 +205,19 @@ pub const FORWARD: [Scenario; 10] = [
         then: |host| drop(host.engine().repair().unwrap()),
     },
 ];
+
+fn amend() -> Amend {
+    let (sandbox, ifname) = ("c1".parse().unwrap(), "eth0".parse().unwrap());
+    Amend { sandbox, ifname, publish: None, apart: None, mac: None }
+}
+
+fn ports() -> Option<Vec<PublishSpec>> {
+    Some(["8080:80", "5353:53/udp", "7000-7002:70-72"].iter().map(|port| port.parse().unwrap()).collect())
+}
+
+fn other_mac_and_ports() -> Amend {
+    Amend { publish: ports(), mac: Some("02:00:00:00:00:77".parse().unwrap()), ..amend() }
+}
 
 /// A repair that leaves anything has failed.
 fn repairs(engine: &mut Engine<Fake>) -> Result<(), EngineError> {
