@@ -54,8 +54,8 @@ impl Place {
         if cookie >> 36 != 0 {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "the namespace's cookie is too long"));
         }
-        let path = cgroup::path()?;
-        Ok(Self { cgroup: cgroup::open(&path)?, path, cookie })
+        let (cgroup, path) = cgroup::root()?;
+        Ok(Self { cgroup, path, cookie })
     }
 
     fn label(&self, kind: char) -> String {

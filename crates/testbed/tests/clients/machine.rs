@@ -52,6 +52,11 @@ impl<'h> Machine<'h> {
         path
     }
 
+    /// What plugins need in their environment here.
+    pub fn environment(&self) -> String {
+        format!("QIAO_CGROUP={}", self.cgroup)
+    }
+
     /// A program with the environment that plugins need here.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);

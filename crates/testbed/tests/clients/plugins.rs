@@ -6,7 +6,6 @@ use qiao_testbed::{Host, has_plugin, link_plugins};
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
 /// Names a directory of plugins to test instead of ours.
@@ -51,15 +50,11 @@ pub fn directory() -> PathBuf {
     })
 }
 
-/// One runtime at a time: on a busy machine Podman ends a container now and then (1 of 9) without its plugins' DEL.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// Runs a test on a host of its own; where the plugins are known to fail it, they must.
 pub fn on_a_host_with_plugins<F: FnOnce(&Host)>(test: F) {
     if is_inside() {
         return on_a_host(test);
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let path = type_name::<F>();
     let known = match given() {
         Some(dir) if dir == Path::new(REFERENCE) => REFERENCE_FAILS,

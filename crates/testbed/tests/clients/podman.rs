@@ -16,15 +16,7 @@ impl<'h> Podman<'h> {
     /// Configures it, and makes an image of the root file system.
     pub fn new(host: &'h Host) -> Self {
         let machine = Machine::new(host);
-        machine.file(
-            "containers.conf",
-            &format!(
-                "[containers]\ncgroups = \"disabled\"\n[network]\nnetwork_backend = \"cni\"\n\
-                 cni_plugin_dirs = [\"{}\"]\nnetwork_config_dir = \"/etc/cni/net.d\"\n\
-                 [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nruntime = \"crun\"\n",
-                machine.plugins.display()
-            ),
-        );
+        configure(&machine);
         machine.file(
             "storage.conf",
             "[storage]\ndriver = \"overlay\"\nrunroot = \"/run/containers/storage\"\n\
@@ -43,6 +35,12 @@ impl<'h> Podman<'h> {
         podman.start("rehearsal", "-p 8078:80");
         podman.remove("rehearsal");
         podman
+    }
+
+    /// The machine reboots, and Podman is configured again: its cgroup is another.
+    pub fn reboot(&mut self) {
+        self.machine.reboot();
+        configure(&self.machine);
     }
 
     fn command(&self) -> Command {
@@ -85,4 +83,19 @@ impl<'h> Podman<'h> {
         let outcome = self.run(&format!("rm -f -t 0 {name}"));
         assert!(outcome.code == Some(0) && outcome.stderr.is_empty(), "{outcome}");
     }
+}
+
+/// Also what plugins need in their environment: when a container ends by itself, its monitor has them called, which
+/// passes nothing on.
+fn configure(machine: &Machine<'_>) {
+    let (plugins, environment) = (machine.plugins.display(), machine.environment());
+    machine.file(
+        "containers.conf",
+        &format!(
+            "[containers]\ncgroups = \"disabled\"\n[network]\nnetwork_backend = \"cni\"\n\
+             cni_plugin_dirs = [\"{plugins}\"]\nnetwork_config_dir = \"/etc/cni/net.d\"\n\
+             [engine]\nenv = [\"{environment}\"]\ncgroup_manager = \"cgroupfs\"\n\
+             events_logger = \"none\"\nruntime = \"crun\"\n",
+        ),
+    );
 }

@@ -49,7 +49,7 @@ fn a_reboot_keeps_no_address_and_no_port() {
         let mut podman = Podman::new(host);
         podman.start("web", "--ip 10.88.0.77 -p 8080:80");
         podman.start("gone", "--ip 10.88.0.78 -p 8081:80");
-        podman.machine.reboot();
+        podman.reboot();
         podman.ok("start web");
         is_published(host, &podman.place("web"), 8080);
         podman.remove("gone");
