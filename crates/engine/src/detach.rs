@@ -13,7 +13,7 @@ use qiao_core::plan::{Key, Observed, Ownership, State, Value, diff, diff_all};
 use qiao_core::request::Detach;
 use qiao_core::{Endpoint, Network, Plan};
 use qiao_kernel::{Kernel, Places};
-use qiao_store::{Journal, Txn};
+use qiao_store::{Journal, Made, Txn};
 use std::collections::BTreeSet;
 
 impl<K: Kernel> Engine<K> {
@@ -155,7 +155,8 @@ impl<K: Kernel> Session<'_, K> {
             format!("hand the default route of `{}` over to network `{}`", heir.sandbox(), network.name);
         // The heir's record says that it has them, whatever became of it: else `repair` makes them.
         let plan = done.as_ref().map(Plan::clone).unwrap_or_default();
-        self.txn.update(&Journal { endpoint: heir, plan, activates: false, creates: false })?;
+        let made = Made::Plan(plan);
+        self.txn.update(&Journal { endpoint: heir, made, activates: false, creates: false })?;
         done.map(drop).map_err(|error| match error {
             EngineError::Failed { source, .. } => {
                 let left = diff_all(&Observed::default(), &routes).0;
@@ -185,7 +186,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// What takes away everything that bears an endpoint's mark.
-    fn plan_lost(&mut self, which: &dyn Fn(&EndpointId) -> bool) -> Result<Plan, EngineError> {
+    pub fn plan_lost(&mut self, which: &dyn Fn(&EndpointId) -> bool) -> Result<Plan, EngineError> {
         let mut observed = self.kernel.survey()?;
         observed.keep_endpoints(which);
         Ok(diff(&observed, &State::default())?)
@@ -202,7 +203,7 @@ fn keep_own_routes(observed: &mut Observed, endpoint: &Endpoint) {
 }
 
 /// Everything that exists for an endpoint; none where its network is not known any more.
-fn endpoint_objects(txn: &Txn<'_>, endpoint: &Endpoint) -> Result<Option<State>, EngineError> {
+pub(crate) fn endpoint_objects(txn: &Txn<'_>, endpoint: &Endpoint) -> Result<Option<State>, EngineError> {
     let activation = txn.active()?.remove(endpoint.network());
     if endpoint.wire.is_none() {
         return Ok(Some(State::default()));
