@@ -70,6 +70,7 @@ impl Settings {
             isolated: self.isolated,
             learns: addresses.is_empty(),
             mac: None,
+            leased: None,
         };
         let network = self.network(config, ipam)?;
         Ok(Attach {
