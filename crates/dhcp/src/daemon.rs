@@ -222,10 +222,10 @@ impl Daemon {
     }
 
     fn forget(&mut self, key: &Key) {
-        if let Some(tenancy) = self.tenancies.remove(key).filter(|_| !key.1) {
-            if let Err(error) = self.records.forget(&tenancy.ask().tenant) {
-                tell(&format!("{}: {error}", key.0));
-            }
+        let known = self.tenancies.remove(key).filter(|_| !key.1);
+        let forgotten = known.map(|tenancy| self.records.forget(&tenancy.ask().tenant));
+        if let Some(Err(error)) = forgotten {
+            tell(&format!("{}: {error}", key.0));
         }
     }
 }

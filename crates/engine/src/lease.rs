@@ -6,7 +6,7 @@ use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::dhcp::{Ask, Keeper, Leased, Over, Tenant};
 use qiao_core::endpoint::Wire;
-use qiao_core::request::Attach;
+use qiao_core::request::{Attach, Detach};
 use qiao_core::{Endpoint, Network, NetworkName, Refusal, SandboxName};
 use qiao_kernel::Kernel;
 use std::collections::BTreeSet;
@@ -162,6 +162,15 @@ impl<K: Kernel> Session<'_, K> {
     pub fn revive_leases(&mut self) {
         let Some(Err(trouble)) = self.keeper.as_mut().map(|keeper| keeper.revive()) else { return };
         self.txn.note(format!("DHCP leases are not renewed: {trouble}"));
+    }
+
+    /// Gives back the leases of a sandbox that has no endpoint: whoever attached it was killed before there was one.
+    pub fn release_lost(&mut self, request: &Detach) {
+        let Some(Ok(tenants)) = self.keeper.as_mut().map(|keeper| keeper.tenants()) else { return };
+        let is_on = |network: &str| request.network.as_ref().is_none_or(|wanted| wanted.as_str() == network);
+        let lost = tenants.into_iter().map(|(tenant, _)| tenant);
+        lost.filter(|tenant| tenant.sandbox == request.sandbox.as_str() && is_on(&tenant.network))
+            .for_each(|tenant| self.release_lease(&tenant));
     }
 
     /// Gives back the leases of attachments that were never completed.

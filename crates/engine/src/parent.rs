@@ -28,6 +28,9 @@ impl<K: Kernel> Session<'_, K> {
     /// Decides what a macvlan or ipvlan network will be.
     pub fn design_child(&mut self, request: &CreateNetwork, facts: &Facts) -> Result<Child, EngineError> {
         refuse_options(request)?;
+        if request.dhcp {
+            refuse_of_dhcp(request)?;
+        }
         let mut child = Child {
             parent: parent_of(request, facts)?,
             mode: request.mode.map_or_else(|| default_mode(request.kind), Ok)?,
@@ -43,7 +46,6 @@ impl<K: Kernel> Session<'_, K> {
                 .into());
         }
         if child.dhcp {
-            refuse_of_dhcp(request)?;
             child.check()?;
             return Ok(child);
         }
