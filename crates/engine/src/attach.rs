@@ -13,20 +13,21 @@ use qiao_store::{Journal, Made};
 impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
+        let leased = self.take_lease(request, false)?; // where a DHCP server gives the address
         let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
-        let draft = session.draft(request)?; // network, namespace, addresses, ports: the last place to refuse
-        let presumed = draft.presumed(&session.txn)?;
-        let plan = session.twice(|session| {
-            let plan = session.plan_new(&presumed, &draft.desired, &draft.places)?; // what must exist, less what does
-            session.carry_out(&draft, &plan).map(|()| plan)
-        })?;
-        let Draft { endpoint, network, places, .. } = draft;
-        Ok(Attached { endpoint, network, plan, places })
+        session.leased = leased;
+        let attached = session.attach(request);
+        if attached.is_err() {
+            session.give_lease_back(request);
+        }
+        attached
     }
 
     /// What attaching would do. Nothing is touched.
     pub fn plan_attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
+        let leased = self.take_lease(request, true)?;
         let mut session = self.look_only()?;
+        session.leased = leased;
         let draft = session.draft(request)?;
         let plan = session.plan(&draft.desired, &draft.places)?;
         let Draft { endpoint, network, places, .. } = draft;
@@ -35,6 +36,17 @@ impl<K: Kernel> Engine<K> {
 }
 
 impl<K: Kernel> Session<'_, K> {
+    fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
+        let draft = self.draft(request)?; // network, namespace, addresses, ports: the last place to refuse
+        let presumed = draft.presumed(&self.txn)?;
+        let plan = self.twice(|session| {
+            let plan = session.plan_new(&presumed, &draft.desired, &draft.places)?; // what must exist, less what does
+            session.carry_out(&draft, &plan).map(|()| plan)
+        })?;
+        let Draft { endpoint, network, places, .. } = draft;
+        Ok(Attached { endpoint, network, plan, places })
+    }
+
     fn carry_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
         let (activates, creates) = (draft.activates(), draft.new);
         let made = Made::of(plan, &draft.endpoint, &draft.desired);

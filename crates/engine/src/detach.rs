@@ -3,6 +3,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::lease::gateways_of;
 use crate::outcome::Detached;
 use crate::recover::places;
 use crate::session::Session;
@@ -30,6 +31,7 @@ impl<K: Kernel> Engine<K> {
         }
         if done.endpoints.is_empty() {
             done.plans.extend(session.detach_lost(request)?);
+            session.release_lost(request);
         }
         Ok(done)
     }
@@ -140,7 +142,7 @@ impl<K: Kernel> Session<'_, K> {
                 continue;
             }
             let Some(wire) = heir.wire.as_mut().filter(|wire| wire.gateways.is_empty()) else { continue };
-            wire.gateways = network.pools().iter().map(|pool| pool.gateway).collect();
+            wire.gateways = gateways_of(&network, wire);
             return self.inherit(&network, heir);
         }
         Ok(())

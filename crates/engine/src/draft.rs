@@ -4,6 +4,7 @@ use crate::activate::{Activating, host_state};
 use crate::address::Given;
 use crate::engine::now;
 use crate::error::EngineError;
+use crate::lease::is_dhcp;
 use crate::recover::places;
 use crate::session::{Presumed, Session};
 use qiao_core::driver::{Activation, network_state};
@@ -234,6 +235,10 @@ impl<K: Kernel> Session<'_, K> {
         let host = self.hosts_addresses(&network, activation)?;
         let given = match &request.given {
             Some(known) => self.given_addresses(&network, &known.addresses)?,
+            None if is_dhcp(&network) => {
+                let address = self.need_lease(&host)?.terms.net();
+                self.given_addresses(&network, &[address])?
+            }
             None => self.addresses(&network, &request.wish, &host)?,
         };
         let (mut wire, announced) = self.wire((&network, activation), request, (&id, &given, others))?;

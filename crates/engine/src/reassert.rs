@@ -46,14 +46,19 @@ impl Mended {
 impl<K: Kernel> Engine<K> {
     /// Whether everything is as it must be. Nothing is touched.
     pub fn check(&mut self) -> Result<Health, EngineError> {
-        let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
+        let mut session = Session::lock(self)?;
         session.kernel.trust(None); // look at the whole rule set, not at its generation
         let begun = session.txn.changes()?.read()?;
         let mut health = session.look()?;
         let trouble = session.kernel.loopback_trouble()?;
+        let unkept = session.keeper.as_mut().is_some_and(|keeper| keeper.is_dead());
+        let unkept = unkept.then(|| "DHCP leases are kept by nobody".to_owned());
         let begun =
             begun.changes.iter().map(words).chain(begun.bad).chain(begun.unreadable.into_iter().map(|x| x.0));
-        let lines = trouble.into_iter().chain(begun.map(|what| format!("{what} was begun and not ended")));
+        let lines = trouble
+            .into_iter()
+            .chain(unkept)
+            .chain(begun.map(|what| format!("{what} was begun and not ended")));
         health.findings.extend(lines.map(|what| Finding { line: format!("! {what}") }));
         Ok(health)
     }
@@ -61,10 +66,11 @@ impl<K: Kernel> Engine<K> {
     /// Mends what is not as it must be, and touches nothing else. What cannot be mended hinders nothing else from
     /// being mended.
     pub fn repair(&mut self) -> Result<Repaired, EngineError> {
-        let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
+        let mut session = Session::lock(self)?;
         session.kernel.trust(None);
         session.recover()?;
         session.txn.sweep()?;
+        session.revive_leases();
         let mut repaired = session.collect()?;
         session.remove_lost_networks()?;
         let mended = session.reassert(Reach::Sandboxes)?;

@@ -113,6 +113,7 @@ impl<K: Kernel> Session<'_, K> {
             true => crate::leaving::of(self.kernel, &wire.host_if)?,
             false => None, // a child is deleted before this, or goes with its namespace
         };
+        self.end_lease(endpoint);
         Ok(self.txn.claims().give_back(endpoint, leaving.as_deref())?)
     }
 

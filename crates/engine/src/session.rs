@@ -1,14 +1,16 @@
 //! A session: the lock is held, what was begun is ended, and what was broken is mended.
 
+use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::reassert::Reach;
 use crate::stuck::{Stuck, words};
+use qiao_core::dhcp::{Keeper, Leased};
 use qiao_core::driver::{Activation, Active, endpoint_state};
 use qiao_core::plan::{Key, Object, Observed, State, diff, diff_all};
 use qiao_core::settings::{LoopbackMethod, Settings};
 use qiao_core::{Endpoint, IfName, Network, Op, Owner, Plan, Refusal};
 use qiao_kernel::{ApplyError, FREED, Kernel, KernelError, Places};
-use qiao_store::{Store, Txn};
+use qiao_store::Txn;
 use std::collections::BTreeSet;
 
 /// A session.
@@ -16,6 +18,10 @@ pub(crate) struct Session<'e, K> {
     pub kernel: &'e mut K,
     pub txn: Txn<'e>,
     pub settings: &'e Settings,
+    /// Who keeps leases of DHCP servers.
+    pub keeper: Option<&'e mut (dyn Keeper + 'static)>,
+    /// The lease of what is being attached.
+    pub leased: Option<Leased>,
     /// What was begun before and cannot be ended.
     pub stuck: Vec<Stuck>,
     /// Whether nothing must be touched: what would be done first is noted for the user.
@@ -30,20 +36,17 @@ pub(crate) struct Session<'e, K> {
 
 impl<'e, K: Kernel> Session<'e, K> {
     /// Takes the lock and puts everything in order.
-    pub fn begin(kernel: &'e mut K, store: &'e Store, settings: &'e Settings) -> Result<Self, EngineError> {
-        let mut session = Self::lock(kernel, store, settings)?;
+    pub fn begin(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
+        let mut session = Self::lock(engine)?;
         session.recover()?;
         session.heal()?;
+        session.revive_leases();
         Ok(session)
     }
 
     /// Takes the lock and touches nothing. What a request would do before anything else is noted.
-    pub fn look_only(
-        kernel: &'e mut K,
-        store: &'e Store,
-        settings: &'e Settings,
-    ) -> Result<Self, EngineError> {
-        let mut session = Self::lock(kernel, store, settings)?;
+    pub fn look_only(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
+        let mut session = Self::lock(engine)?;
         session.looks_only = true;
         let begun = session.txn.changes()?.read()?;
         for change in &begun.changes {
@@ -58,7 +61,8 @@ impl<'e, K: Kernel> Session<'e, K> {
     }
 
     /// Takes the lock.
-    pub fn lock(kernel: &'e mut K, store: &'e Store, settings: &'e Settings) -> Result<Self, EngineError> {
+    pub fn lock(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
+        let Engine { kernel, store, settings, keeper } = engine;
         let txn = store.begin()?;
         kernel.trust(txn.generation()?);
         kernel.expect_freeing(txn.deleted_within(FREED));
@@ -66,6 +70,8 @@ impl<'e, K: Kernel> Session<'e, K> {
             kernel,
             txn,
             settings,
+            keeper: keeper.as_deref_mut(),
+            leased: None,
             stuck: Vec::new(),
             looks_only: false,
             seen: State::default(),

@@ -127,6 +127,8 @@ pub enum Command {
     Info(Info),
     /// The version
     Version,
+    /// Keep the leases of the CNI plugin `dhcp`
+    DhcpDaemon(DhcpDaemon),
     /// Completions for a shell
     Completions(Completions),
     /// The manual pages
