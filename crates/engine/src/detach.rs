@@ -7,6 +7,7 @@ use crate::outcome::Detached;
 use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::endpoint_state;
+use qiao_core::endpoint::Wire;
 use qiao_core::flows::{Flows, flows};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, State, Value, diff, diff_all};
@@ -139,7 +140,8 @@ impl<K: Kernel> Session<'_, K> {
             if network.is_internal() {
                 continue;
             }
-            let Some(wire) = heir.wire.as_mut().filter(|wire| wire.gateways.is_empty()) else { continue };
+            let may = |wire: &&mut Wire| wire.gateways.is_empty() && !wire.extras.no_default;
+            let Some(wire) = heir.wire.as_mut().filter(may) else { continue };
             wire.gateways = network.pools().iter().map(|pool| pool.gateway).collect();
             return self.inherit(&network, heir);
         }

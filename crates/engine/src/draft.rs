@@ -254,22 +254,31 @@ impl<K: Kernel> Session<'_, K> {
         };
         let mut wire = Wire {
             join: Join::Pair,
-            host_if: self.host_if(id)?,
+            host_if: self.host_if(request, id)?,
             mac: self.mac(network, given, &request.wish)?,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: activation.mtu,
-            gateways: if request.given.is_some() { Vec::new() } else { gateways(network, others) },
+            gateways: if defaults(request) { gateways(network, others) } else { Vec::new() },
             publish: Vec::new(),
             guard: request.guard.unwrap_or(bridge.guard),
             allow: request.allow.clone(),
             extras: Extras::default(),
         };
-        wire.publish = self.publish(bridge, &wire, &request.publish)?;
+        let held = request.given.as_ref().is_some_and(|given| given.held).then_some(&request.sandbox);
+        wire.publish = self.publish((bridge, &wire), &request.publish, held)?;
         Ok((wire, None))
     }
 
-    /// The name of the host's end: the first that no interface has.
-    fn host_if(&mut self, id: &EndpointId) -> Result<IfName, EngineError> {
+    /// The name of the host's end: the one asked for, or the first that no interface has.
+    fn host_if(&mut self, request: &Attach, id: &EndpointId) -> Result<IfName, EngineError> {
+        if let Some(name) = request.given.as_ref().and_then(|given| given.host_if.clone()) {
+            return match self.kernel.link_index(&name)? {
+                None => Ok(name),
+                Some(_) => {
+                    Err(Refusal::conflict(format!("the host has an interface `{name}` already")).into())
+                }
+            };
+        }
         for attempt in 0..16 {
             let name = host_if(&id.sandbox, &id.ifname, attempt);
             if self.kernel.link_index(&name)?.is_none() {
@@ -301,6 +310,11 @@ impl<K: Kernel> Session<'_, K> {
         let free = (0..).map(|n| format!("eth{n}")).find(|name| !taken.contains(name));
         Ok(IfName::new(&free.unwrap_or_default())?)
     }
+}
+
+/// Whether an endpoint gets default routes at all.
+pub(crate) fn defaults(request: &Attach) -> bool {
+    request.given.as_ref().is_none_or(|given| given.default_routes)
 }
 
 /// The default routes that the endpoint gets: those of families in which no other endpoint has one. An

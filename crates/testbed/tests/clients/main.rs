@@ -6,6 +6,7 @@ mod cri;
 mod cri_pods;
 mod ctr_run;
 mod machine;
+mod netavark_ports;
 mod plugins;
 mod podman;
 mod podman_life;
