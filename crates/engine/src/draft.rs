@@ -325,6 +325,12 @@ pub(crate) fn gateways(network: &Network, others: &[Endpoint]) -> Vec<IpAddr> {
             others.iter().filter_map(|other| other.wire.as_ref()).flat_map(|wire| &wire.gateways);
         gateways.any(|gateway| Family::of(*gateway) == family)
     };
-    let pools = network.pools().iter().filter(|_| !network.is_internal());
-    pools.filter(|pool| !has(pool.subnet.family())).map(|pool| pool.gateway).collect()
+    let mut gateways: Vec<IpAddr> = Vec::new();
+    for pool in network.pools().iter().filter(|_| !network.is_internal()) {
+        let family = pool.subnet.family();
+        if !has(family) && gateways.iter().all(|gateway| Family::of(*gateway) != family) {
+            gateways.push(pool.gateway);
+        }
+    }
+    gateways
 }

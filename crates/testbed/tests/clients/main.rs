@@ -6,6 +6,8 @@ mod cri;
 mod cri_pods;
 mod ctr_run;
 mod machine;
+mod netavark_life;
+mod netavark_networks;
 mod netavark_ports;
 mod plugins;
 mod podman;
