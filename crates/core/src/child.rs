@@ -21,6 +21,9 @@ pub struct Child {
     pub mtu: Option<u32>,
     /// No default route.
     pub internal: bool,
+    /// Its door describes it anew with every request, and it is kept for as long as it has members.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inline: bool,
 }
 
 impl Child {

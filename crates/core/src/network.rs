@@ -131,6 +131,12 @@ impl Network {
         }
     }
 
+    /// Whether its door describes it anew with every request: it goes with its last member.
+    pub fn is_inline(&self) -> bool {
+        self.bridge().is_some_and(|bridge| bridge.inline.is_some())
+            || self.child().is_some_and(|child| child.inline)
+    }
+
     /// The pools, at most one of each family; none where no addresses are given out.
     pub fn pools(&self) -> &[Pool] {
         match &self.driver {

@@ -104,8 +104,7 @@ impl<K: Kernel> Session<'_, K> {
     /// Ends a network of which nobody is a member any more.
     pub fn retire(&mut self, name: &NetworkName) -> Result<(), EngineError> {
         let network = self.txn.network(name)?;
-        let inline = network.filter(|n| n.bridge().is_some_and(|bridge| bridge.inline.is_some()));
-        match inline {
+        match network.filter(Network::is_inline) {
             Some(network) if self.txn.is_unused(name)? => self.finish_remove(&network).map(drop),
             _ => Ok(()),
         }

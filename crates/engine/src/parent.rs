@@ -34,6 +34,7 @@ impl<K: Kernel> Session<'_, K> {
             pools: Vec::new(),
             mtu: request.options.mtu,
             internal: request.options.internal,
+            inline: false,
         };
         let found = self.parent(&child)?;
         if let Some(mtu) = child.mtu.filter(|mtu| *mtu > found.mtu) {

@@ -2,8 +2,10 @@
 //! only where a name server or a plugin is to run.
 
 mod call;
+mod create;
 mod dns;
 mod log;
+mod plugin;
 mod process;
 mod setup;
 mod sysctl;
@@ -58,7 +60,7 @@ fn run(line: door::Line) -> Done {
         Command::Setup(netns) => setup::setup(&call, netns).map(Some),
         Command::Teardown(netns) => teardown::teardown(&call, netns).map(|()| None),
         Command::Update { network, servers } => dns::update(&call, network, servers).map(|()| None),
-        Command::Create => Err(Failure("create is not there yet".into())),
+        Command::Create => create::create(&call).map(Some),
         Command::Version => Ok(Some(version())),
         Command::FirewallReload => reload(&call).map(|()| None),
         Command::FirewalldReload => Err(Failure("firewalld-reload is not there yet".into())),

@@ -1,7 +1,9 @@
 //! `setup`: a container joins its networks, all of them or none.
 
 use super::call::{Call, failure};
+use super::plugin::{self, Plugin};
 use super::{dns, sysctl};
+use qiao_core::IfName;
 use qiao_core::request::{Attach, Detach};
 use qiao_doors::netavark::answer::{self, Joined};
 use qiao_doors::netavark::dns::Entry;
@@ -17,8 +19,21 @@ use std::path::Path;
 struct Job<'a> {
     own: &'a PerNetwork,
     network: &'a Network,
-    attach: Attach,
-    leave: Detach,
+    act: Act,
+}
+
+/// Who makes a network's interfaces.
+enum Act {
+    /// We do: what is asked for, and how it is taken back.
+    Ours(Box<Attach>, Detach),
+    /// A plugin does.
+    Theirs(Plugin),
+}
+
+/// What was begun.
+enum Begun<'a> {
+    Ours(Detach),
+    Theirs(&'a Job<'a>),
 }
 
 /// What there is of a container while it is being set up.
@@ -26,7 +41,7 @@ struct Setup<'a> {
     options: &'a Options,
     netns: &'a str,
     engine: Engine<Linux>,
-    begun: Vec<Detach>,
+    begun: Vec<Begun<'a>>,
     lines: Vec<dns::Line>,
     answer: Map<String, Value>,
 }
@@ -42,7 +57,10 @@ pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
     let dns_port = Some(call.dns_port()?);
     call.config()?;
     let context = Context { options: &options, netns, firewall, rootless: call.line.rootless, dns_port };
-    let jobs = networks.into_iter().map(|network| job(context, network)).collect::<Result<Vec<_>, _>>()?;
+    let mut jobs =
+        networks.into_iter().map(|network| job(call, context, network)).collect::<Result<Vec<_>, _>>()?;
+    // The default routes are those of the first; of several the lowest metric counts.
+    jobs.sort_by_key(|job| setting::metric(job.network).unwrap_or_default());
     let mut setup = Setup {
         options: &options,
         netns,
@@ -59,41 +77,85 @@ pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
 }
 
 /// What a network asks for: the last place to refuse.
-fn job<'a>(context: Context<'_>, (own, network): (&'a PerNetwork, &'a Network)) -> Result<Job<'a>, Failure> {
-    match network.driver.as_str() {
-        "bridge" => {}
-        other => return Err(Failure(format!("the network driver {other} is not there yet"))),
-    }
-    let attach = setting::attach(context, (own, network))?;
-    if network.dns_enabled {
+fn job<'a>(
+    call: &Call,
+    context: Context<'_>,
+    (own, network): (&'a PerNetwork, &'a Network),
+) -> Result<Job<'a>, Failure> {
+    let leave = setting::detach(context.options, (own, network))?;
+    let act = match network.driver.as_str() {
+        "bridge" => Act::Ours(Box::new(setting::attach(context, (own, network))?), leave),
+        "macvlan" | "ipvlan" => {
+            let attach = setting::attach_child(context, (own, network), parent(network)?)?;
+            Act::Ours(Box::new(attach), leave)
+        }
+        driver => Act::Theirs(Plugin::find(driver, &call.line.plugins)?),
+    };
+    if has_names(network) {
         Entry::new(context.options, (own, network), &[])?;
     }
-    Ok(Job { own, network, attach, leave: setting::detach(context.options, (own, network))? })
+    Ok(Job { own, network, act })
 }
 
-impl Setup<'_> {
-    fn join(&mut self, job: &Job<'_>) -> Result<(), Failure> {
-        let made = self.engine.attach(&job.attach).map_err(failure)?;
-        self.begun.push(job.leave.clone());
-        let wire = made.endpoint.wire.as_ref();
-        let mac = wire.map(|wire| wire.mac.to_string()).unwrap_or_default();
+/// Whether names are resolved on a network.
+fn has_names(network: &Network) -> bool {
+    network.dns_enabled && network.driver == "bridge"
+}
+
+/// The interface of the host that a network is on: that of the default route where nothing is said.
+fn parent(network: &Network) -> Result<IfName, Failure> {
+    if let Some(name) = network.network_interface.as_deref().filter(|name| !name.is_empty()) {
+        return Ok(IfName::new(name)?);
+    }
+    let wrong = |error: qiao_kernel::KernelError| Failure(error.to_string());
+    let facts = Linux::open().map_err(wrong)?.facts().map_err(wrong)?;
+    let way = facts.ways.first().map(|(name, _)| name.clone());
+    way.ok_or_else(|| Failure("failed to find default route interface".into()))
+}
+
+impl<'a> Setup<'a> {
+    fn join(&mut self, job: &'a Job<'a>) -> Result<(), Failure> {
+        let reply = match &job.act {
+            Act::Ours(attach, leave) => self.attach(job, (attach, leave))?,
+            Act::Theirs(plugin) => {
+                self.begun.push(Begun::Theirs(job));
+                plugin.setup(self.netns, &plugin::Input::new(self.options, (job.own, job.network)))?
+            }
+        };
+        self.answer.insert(job.network.name.clone(), reply);
+        Ok(())
+    }
+
+    fn attach(&mut self, job: &Job<'_>, (attach, leave): (&Attach, &Detach)) -> Result<Value, Failure> {
+        let made = self.engine.attach(attach).map_err(failure)?;
+        self.begun.push(Begun::Ours(leave.clone()));
         if job.network.option("mode") != Some("unmanaged") {
             sysctl::bridge(&made, job.network)?;
         }
         sysctl::inside(self.netns, &job.own.interface_name, job.network)?;
         let addresses = made.endpoint.addresses().to_vec();
         let resolvers = self.resolvers(job.network, &made)?;
-        if job.network.dns_enabled && !resolvers.is_empty() {
+        if has_names(job.network) && !resolvers.is_empty() {
             self.lines.push(dns::Line {
                 file: qiao_doors::netavark::dns::file(&job.network.name, job.network.internal),
                 header: header(job.network, &resolvers),
                 entry: Entry::new(self.options, (job.own, job.network), &addresses)?,
             });
         }
+        let mac = self.mac(&made)?;
         let joined = Joined { mac, addresses, resolvers };
-        let reply = answer::network(self.options, (job.own, job.network), &joined);
-        self.answer.insert(job.network.name.clone(), reply);
-        Ok(())
+        Ok(answer::network(self.options, (job.own, job.network), &joined))
+    }
+
+    /// The interface's hardware address: that of its parent where it has none of its own.
+    fn mac(&mut self, made: &Attached) -> Result<String, Failure> {
+        let Some(wire) = &made.endpoint.wire else { return Ok(String::new()) };
+        if let Some(mac) = wire.own_mac() {
+            return Ok(mac.to_string());
+        }
+        let link = self.engine.kernel().link(&wire.host_if);
+        let link = link.map_err(|error| Failure(error.to_string()))?;
+        Ok(link.and_then(|link| link.mac).map(|mac| mac.to_string()).unwrap_or_default())
     }
 
     /// Where names are resolved: at the gateways, or at the addresses that somebody else's bridge has.
@@ -108,8 +170,15 @@ impl Setup<'_> {
     /// Leaves what was joined, the last one first.
     fn take_back(&mut self, failure: Failure) -> Failure {
         let mut left = Vec::new();
-        for leave in self.begun.drain(..).rev() {
-            left.extend(self.engine.detach(&leave).err().map(super::call::failure));
+        for begun in self.begun.drain(..).rev() {
+            let done = match begun {
+                Begun::Ours(leave) => self.engine.detach(&leave).map(drop).map_err(super::call::failure),
+                Begun::Theirs(Job { own, network, act: Act::Theirs(plugin) }) => {
+                    plugin.teardown(self.netns, &plugin::Input::new(self.options, (own, network)))
+                }
+                Begun::Theirs(_) => Ok(()),
+            };
+            left.extend(done.err());
         }
         left.iter().fold(failure, |all, more| Failure(format!("{all}; taking it back: {more}")))
     }

@@ -1,10 +1,12 @@
 //! `teardown`: a container leaves networks. What is not there is gone already, so that it can be done twice.
 
 use super::call::{Call, failure};
+use super::plugin::{self, Plugin};
 use super::{dns, log, sysctl};
 use qiao_core::request::Amend;
+use qiao_doors::netavark::create::BUILT_IN;
 use qiao_doors::netavark::setting::{self, Context};
-use qiao_doors::netavark::{Failure, Network, Options, joined};
+use qiao_doors::netavark::{Failure, Network, Options, PerNetwork, joined};
 use qiao_engine::Engine;
 use qiao_kernel::Linux;
 use std::path::Path;
@@ -26,15 +28,26 @@ pub fn teardown(call: &Call, netns: &Path) -> Result<(), Failure> {
     failures.extend(dns::remove(call, &served, &options.container_id).err());
     let mut engine = call.engine()?;
     for (own, network) in &networks {
-        let left = setting::detach(&options, (own, network))
-            .and_then(|leave| engine.detach(&leave).map_err(failure));
-        failures.extend(left.err());
+        failures.extend(leave((call, &mut engine), (&options, own, network), netns).err());
         network.network_interface.iter().for_each(|device| sysctl::forget(device));
     }
     let context =
         Context { options: &options, netns: "", firewall, rootless: call.line.rootless, dns_port: None };
     failures.extend(publish_again(&mut engine, context).err());
     joined(failures)
+}
+
+fn leave(
+    (call, engine): (&Call, &mut Engine<Linux>),
+    (options, own, network): (&Options, &PerNetwork, &Network),
+    netns: &Path,
+) -> Result<(), Failure> {
+    if BUILT_IN.contains(&network.driver.as_str()) {
+        let leave = setting::detach(options, (own, network))?;
+        return engine.detach(&leave).map(drop).map_err(failure);
+    }
+    let input = plugin::Input::new(options, (own, network));
+    Plugin::find(&network.driver, &call.line.plugins)?.teardown(&netns.to_string_lossy(), &input)
 }
 
 /// What a network that was left published is published by another one that the container is still on.

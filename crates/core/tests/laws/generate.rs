@@ -68,7 +68,14 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                 Kind::Routed => Driver::Routed(bridge),
                 Kind::Child(mode, parent) => {
                     let Bridge { pools, mtu, internal, .. } = bridge;
-                    Driver::Child(Child { parent: parent.parse().unwrap(), mode, pools, mtu, internal })
+                    Driver::Child(Child {
+                        parent: parent.parse().unwrap(),
+                        mode,
+                        pools,
+                        mtu,
+                        internal,
+                        inline: false,
+                    })
                 }
             };
             Network { id, name, driver, labels: Default::default(), created: 7 }

@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::options::{Network, Options, PerNetwork, PortMapping, Route};
 use ipnet::IpNet;
+use qiao_core::child::{Child, Mode};
 use qiao_core::endpoint::Extras;
 use qiao_core::network::{Bridge, Driver, Inline, Network as Ours, Pool};
 use qiao_core::owner::fnv;
@@ -62,6 +63,9 @@ pub enum Isolate {
     /// Those that are strict.
     Off,
 }
+
+/// The metric of the default routes of macvlan and ipvlan networks: they come first.
+const METRIC_OF_CHILD: u32 = 99;
 
 /// The options of a bridge network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +144,64 @@ pub fn attach(context: Context<'_>, (own, network): (&PerNetwork, &Network)) -> 
     })
 }
 
+/// What to ask of the engine for a container to join a macvlan or ipvlan network on this parent.
+pub fn attach_child(
+    context: Context<'_>,
+    (own, network): (&PerNetwork, &Network),
+    parent: IfName,
+) -> Result<Attach, Failure> {
+    refuse_rest(network)?;
+    let mode = child_mode(network)?;
+    let metric = metric(network)?;
+    let child = Child {
+        parent,
+        mode,
+        pools: pools(network)?,
+        mtu: option::<u32>(network, "mtu")?.filter(|mtu| *mtu != 0),
+        internal: network.internal,
+        inline: true,
+    };
+    let no_default = option(network, "no_default_route")?.unwrap_or(false) || network.gateways().is_empty();
+    let extras = Extras {
+        statics: routes(network, metric)?,
+        no_default,
+        defaults: administered(metric),
+        ..Extras::default()
+    };
+    let given = Given {
+        network: ours(network, Driver::Child(child))?,
+        addresses: addresses(own, network)?,
+        default_routes: !no_default,
+        extras,
+        host_if: None,
+        held: true,
+    };
+    // One that has its parent's hardware address is told it again when it is reloaded.
+    let own_mac = matches!(mode, Mode::Macvlan(_)) && !mode.is_passthru();
+    Ok(Attach {
+        netns: Some(context.netns.to_owned()),
+        network: Some(given.network.name.clone()),
+        ifname: Some(IfName::new(&own.interface_name)?),
+        wish: Wish { mac: mac(own)?.filter(|_| own_mac), ..Wish::default() },
+        given: Some(Box::new(given)),
+        ..Attach::new(sandbox(context.options)?)
+    })
+}
+
+fn child_mode(network: &Network) -> Result<Mode, Failure> {
+    let mode = network.option("mode").filter(|mode| !mode.is_empty());
+    Ok(match network.driver.as_str() {
+        "macvlan" => Mode::macvlan(mode.unwrap_or("bridge"))?,
+        _ => Mode::ipvlan(mode.unwrap_or("l2"), None)?,
+    })
+}
+
+/// The metric of a network's routes, unless they say another: of several default routes the lowest counts.
+pub fn metric(network: &Network) -> Result<u32, Failure> {
+    let own = if network.driver == "bridge" { METRIC } else { METRIC_OF_CHILD };
+    Ok(option(network, "metric")?.unwrap_or(own))
+}
+
 fn host_if(own: &PerNetwork) -> Result<Option<IfName>, Failure> {
     let name = own.options.as_ref().and_then(|options| options.get("host_interface_name"));
     Ok(name.filter(|name| !name.is_empty()).map(|name| IfName::new(name)).transpose()?)
@@ -162,7 +224,7 @@ impl Settings {
         Ok(Self {
             device: IfName::new(device)?,
             mtu: option::<u32>(network, "mtu")?.filter(|mtu| *mtu != 0),
-            metric: option(network, "metric")?.unwrap_or(METRIC),
+            metric: metric(network)?,
             isolate: isolate(network)?,
             no_default: option(network, "no_default_route")?.unwrap_or(false),
             managed,
@@ -234,7 +296,7 @@ fn isolate(network: &Network) -> Result<Isolate, Failure> {
 
 /// What is not there yet is said, rather than left out.
 fn refuse_rest(network: &Network) -> Result<(), Failure> {
-    for name in ["vlan", "vrf", "outbound_addr4", "outbound_addr6"] {
+    for name in ["vlan", "vrf", "bclim", "outbound_addr4", "outbound_addr6"] {
         if let Some(value) = network.option(name).filter(|value| !matches!(*value, "" | "0")) {
             return Err(Failure(format!("network option {name}={value} is not supported yet")));
         }
