@@ -11,6 +11,7 @@ use crate::rtnl::link::{BRIDGE_GROUPS, Link};
 use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route};
 use crate::sysctl;
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
+use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, Owner, SandboxName};
 use qiao_nft::{ElementValue, Query, Reply};
@@ -260,7 +261,8 @@ impl Host<'_> {
     /// Where a route of the host leads. Through another link than the wanted one, it is not the wanted one.
     fn hop(&self, route: &route::Route) -> Value {
         let dev = route.index.and_then(|index| self.links.name(index)).cloned().unwrap_or_else(elsewhere);
-        Value::Route { dev, via: route.via, onlink: route.onlink, src: route.src }
+        let attributes = Attributes::default();
+        Value::Route { dev, via: route.via, onlink: route.onlink, src: route.src, attributes }
     }
 
     fn neighbour_owner(&self, key: &Key, owner: &Owner) -> Ownership {
@@ -417,8 +419,9 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
             ask_one(&mut linux.rtnl, &route::get_ours(family)).map(|m| route::read(&m)).unwrap_or_default()
         {
             if let Some((name, ..)) = route.index.and_then(|index| ours.get(&index)).filter(|_| route.ours) {
-                let value =
-                    Value::Route { dev: name.clone(), via: route.via, onlink: route.onlink, src: route.src };
+                let (via, onlink, src) = (route.via, route.onlink, route.src);
+                let attributes = Attributes::default();
+                let value = Value::Route { dev: name.clone(), via, onlink, src, attributes };
                 observed.insert(Key::HostRoute(route.destination), Ownership::Ours, value);
             }
         }

@@ -48,7 +48,7 @@ fn prepare(end: &End) -> Result<(), KernelError> {
         };
         requests.push(route::set(
             everywhere,
-            Hop { index, via: Some(*gateway), onlink: false, src: None },
+            Hop { index, via: Some(*gateway), onlink: false, src: None, attributes: Default::default() },
             Mode::Create,
         ));
     }

@@ -12,6 +12,7 @@ use crate::rtnl::{Mode, Request, address, ask, child, link, neighbour, route};
 use crate::sysctl::has_ipv6;
 use qiao_core::endpoint::Netns;
 use qiao_core::plan::{Key, Object, Op, Value};
+use qiao_core::route::Attributes;
 use qiao_core::{IfName, Owner};
 use rustix::fd::AsRawFd;
 
@@ -194,9 +195,10 @@ impl<'a> Batch<'a> {
                 self.push(op, [link::set_mtu(name, *mtu)]);
                 return Ok(Ok(()));
             }
-            (Key::HostRoute(net), Value::Route { dev, via, onlink, src }) => {
+            (Key::HostRoute(net), Value::Route { dev, via, onlink, src, attributes }) => {
                 let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
-                let hop = move |index| Hop { index, via: *via, onlink: *onlink, src: *src };
+                let attributes = *attributes;
+                let hop = move |index| Hop { index, via: *via, onlink: *onlink, src: *src, attributes };
                 (dev, Box::new(move |index| route::set(*net, hop(index), mode)))
             }
             (Key::Veth(name), Value::Veth { bridge: Some(bridge), mtu, .. }) => {
@@ -223,7 +225,7 @@ impl<'a> Batch<'a> {
                 return Ok(Ok(()));
             }
             Key::HostRoute(net) => {
-                self.push(op, [route::delete(*net)]);
+                self.push(op, [route::delete(*net, Attributes::default())]);
                 return Ok(Ok(()));
             }
             Key::Port(_) => return Ok(Ok(())),
