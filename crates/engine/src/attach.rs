@@ -13,9 +13,13 @@ use qiao_store::{Journal, Made};
 impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
-        let leased = self.take_lease(request, false)?; // where a DHCP server gives the address
         let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
-        session.leased = leased;
+        if session.needs_lease(request)? {
+            drop(session); // a DHCP server takes its time, and nobody else has to wait
+            let leased = self.take_lease(request, false)?;
+            session = self.begin()?;
+            session.leased = leased;
+        }
         let attached = session.attach(request);
         if attached.is_err() {
             session.give_lease_back(request);
