@@ -126,6 +126,9 @@ pub enum Command {
     Info(Info),
     /// The version
     Version,
+    /// The CNI plugins of this node: install, uninstall, check
+    #[command(subcommand)]
+    Cni(Cni),
     /// Keep the leases of the CNI plugin `dhcp`
     DhcpDaemon(DhcpDaemon),
     /// Completions for a shell
