@@ -24,6 +24,9 @@ pub struct Child {
     /// The addresses are those that a DHCP server of the neighbourhood gives; there are no pools.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dhcp: bool,
+    /// Its door describes it anew with every request, and it is kept for as long as it has members.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inline: bool,
 }
 
 impl Child {

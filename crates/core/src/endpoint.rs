@@ -5,6 +5,7 @@ use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
 use crate::port::Publish;
+use crate::route::{Attributes, Static};
 use crate::subnet::Family;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -115,12 +116,27 @@ pub struct Extras {
     /// The terms on which a DHCP server gave the address, as they were at first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leased: Option<Box<Terms>>,
+    /// Routes with attributes of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statics: Vec<Static>,
+    /// No default route by this endpoint, whatever its network has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_default: bool,
+    /// What its default routes have besides.
+    #[serde(skip_serializing_if = "Attributes::is_none")]
+    pub defaults: Attributes,
 }
 
 impl Extras {
     /// Whether there is nothing.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The routes asked for, those without attributes first.
+    pub fn all_routes(&self) -> impl Iterator<Item = Static> {
+        let plain = |(to, via): &(IpNet, _)| Static { to: *to, via: *via, attributes: Attributes::default() };
+        self.routes.iter().map(plain).chain(self.statics.iter().cloned())
     }
 }
 

@@ -22,6 +22,7 @@ pub mod port;
 pub mod refusal;
 pub mod render;
 pub mod request;
+pub mod route;
 pub mod settings;
 pub mod subnet;
 

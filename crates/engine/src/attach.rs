@@ -8,7 +8,7 @@ use crate::session::Session;
 use qiao_core::request::Attach;
 use qiao_core::{Driver, Plan};
 use qiao_kernel::{Kernel, Via};
-use qiao_store::Journal;
+use qiao_store::{Journal, Made};
 
 impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
@@ -38,8 +38,9 @@ impl<K: Kernel> Engine<K> {
 impl<K: Kernel> Session<'_, K> {
     fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let draft = self.draft(request)?; // network, namespace, addresses, ports: the last place to refuse
+        let presumed = draft.presumed(&self.txn)?;
         let plan = self.twice(|session| {
-            let plan = session.plan(&draft.desired, &draft.places)?; // what must exist, less what does
+            let plan = session.plan_new(&presumed, &draft.desired, &draft.places)?; // what must exist, less what does
             session.carry_out(&draft, &plan).map(|()| plan)
         })?;
         let Draft { endpoint, network, places, .. } = draft;
@@ -47,15 +48,16 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     fn carry_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
-        let (endpoint, plan_) = (draft.endpoint.clone(), plan.clone());
-        let journal = Journal { endpoint, plan: plan_, activates: draft.activates(), creates: draft.new };
+        let (activates, creates) = (draft.activates(), draft.new);
+        let made = Made::of(plan, &draft.endpoint, &draft.desired);
+        let journal = Journal { endpoint: draft.endpoint.clone(), made, activates, creates };
         let changes = self.txn.changes()?;
         changes.attach(&journal)?; // on disk before the kernel is touched
         let done = self.try_out(draft, plan).and_then(|()| {
             let endpoints = self.txn.endpoints_dir()?;
             Ok(changes.attached(&draft.endpoint, &endpoints)?) // one rename: it counts
         });
-        done.map_err(|error| self.take_back(&journal, &draft.act(), error))
+        done.map_err(|error| self.take_back(&journal, (&draft.act(), plan), error))
     }
 
     fn try_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {

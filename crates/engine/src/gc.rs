@@ -69,6 +69,17 @@ impl<K: Kernel> Session<'_, K> {
         Ok(())
     }
 
+    /// Detaches the endpoint that a claim names (`SANDBOX@IFNAME`) if its namespace is gone; whether it was. A
+    /// container that has ended keeps neither address nor port from the next, whoever forgot to detach it.
+    pub fn detach_if_gone(&mut self, key: &str) -> Result<bool, EngineError> {
+        let Some((sandbox, ifname)) = key.split_once('@') else { return Ok(false) };
+        let Ok(sandbox) = qiao_core::SandboxName::new(sandbox) else { return Ok(false) };
+        let holder = self.txn.endpoint(&sandbox, ifname)?;
+        let Some(gone) = holder.filter(|endpoint| !self.lives(endpoint)) else { return Ok(false) };
+        self.detach_gone(&[gone])?;
+        Ok(!self.looks_only)
+    }
+
     /// Whether an endpoint's namespace is there.
     pub fn lives(&mut self, endpoint: &Endpoint) -> bool {
         endpoint.netns.as_ref().is_none_or(|netns| self.kernel.is_alive(netns))

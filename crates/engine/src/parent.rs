@@ -1,7 +1,7 @@
 //! Macvlan and ipvlan networks: the interface of the host that they are on, and what hangs on it.
 
 use crate::address::Given;
-use crate::draft::gateways;
+use crate::draft::{defaults, gateways};
 use crate::error::EngineError;
 use crate::session::Session;
 use crate::subnets::all_used;
@@ -38,6 +38,7 @@ impl<K: Kernel> Session<'_, K> {
             mtu: request.options.mtu,
             internal: request.options.internal,
             dhcp: request.dhcp,
+            inline: false,
         };
         let found = self.parent(&child)?;
         if let Some(mtu) = child.mtu.filter(|mtu| *mtu > found.mtu) {
@@ -174,7 +175,7 @@ impl<K: Kernel> Session<'_, K> {
             mac,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: activation.mtu,
-            gateways: gateways(network, others),
+            gateways: if defaults(request) { gateways(network, others) } else { Vec::new() },
             publish: Vec::new(),
             guard: false,
             allow: Vec::new(),

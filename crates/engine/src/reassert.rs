@@ -7,6 +7,7 @@ use crate::error::{EngineError, chain};
 use crate::outcome::{Finding, Health, Repaired};
 use crate::session::Session;
 use crate::stuck::{Stuck, words};
+use qiao_core::driver::{Active, network_state};
 use qiao_core::plan::{Key, Observed, State, diff_all};
 use qiao_core::{Plan, Refusal};
 use qiao_kernel::{Kernel, Places};
@@ -105,11 +106,25 @@ impl<K: Kernel> Session<'_, K> {
         present.iter().for_each(|(name, activation)| essence.extend(activation.essence(name)));
         let observed = self.kernel.observe(&essence, &Places::new())?;
         let (plan, _) = diff_all(&observed, &essence);
-        let broken = !plan.is_empty() || self.kernel.loopback_trouble()?.is_some();
+        let lacks = !plan.is_empty() || !self.kernel.is_unmoved() && self.lacks_members(&present)?;
+        let broken = lacks || self.kernel.loopback_trouble()?.is_some();
         if !broken {
-            self.seen = essence;
+            (self.seen, self.members_known) = (essence, true);
         }
         Ok(broken)
+    }
+
+    /// Whether a network is not in the sets of the rules where it must be. Somebody has changed the rules: he may
+    /// have taken it out.
+    fn lacks_members(&mut self, active: &Active) -> Result<bool, EngineError> {
+        let mut members = State::default();
+        for (name, activation) in active {
+            let Some(network) = self.txn.network(name)? else { continue };
+            let state = network_state(&network, activation);
+            members.extend(state.part(|key, _| matches!(key, Key::Member(_))));
+        }
+        let observed = self.kernel.observe(&members, &Places::new())?;
+        Ok(!diff_all(&observed, &members).0.is_empty())
     }
 
     /// Brings the kernel to what must be: the rules first, since without them no port may be up, then each

@@ -43,6 +43,6 @@ pub use claims::{Binding, Claims, Holder, Leases};
 pub use dir::{Dir, Durability};
 pub use error::StoreError;
 pub use host_local::{HostLocal, Tenant};
-pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Pending};
+pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pending};
 pub use runtime::Saved;
 pub use store::{Paths, Store, Txn};

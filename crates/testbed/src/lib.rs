@@ -23,7 +23,7 @@ pub use dhcp::{Dnsmasq, Question, Server};
 pub use echo::{Protocol, Service, ask, ask_from};
 pub use host::{Host, OUTSIDE4, OUTSIDE6, UPLINK4, UPLINK6, attach_line, uplink};
 pub use place::Place;
-pub use qiao::{Outcome, Qiao, has_plugin, link_plugins};
+pub use qiao::{Outcome, Qiao, has_plugin, link_helpers, link_plugins};
 pub use snapshot::Snapshot;
 pub use strace::{CHANGING, Point, kill_at, points};
 pub use wire::Wire;

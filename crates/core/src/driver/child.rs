@@ -26,14 +26,17 @@ pub fn endpoint(child: &Child, activation: &Activation, (endpoint, wire): (&Endp
     let has_local = child.mode.has_neighbours() && wire.address(Family::V6).is_some();
     let local = has_local.then(|| IpNet::new_assert(wire.mac.link_local().into(), 64));
     sandbox_side((endpoint, wire), local).into_iter().for_each(&mut put);
-    for (net, via) in &wire.extras.routes {
-        let route = Value::Route { dev: ifname.clone(), via: *via, onlink: false, src: None };
-        put((Key::Route(sandbox.clone(), *net), route));
-    }
     for gateway in &wire.gateways {
         let via = child.mode.has_neighbours().then_some(*gateway);
-        let route = Value::Route { dev: ifname.clone(), via, onlink: false, src: None };
+        let route = Value::Route {
+            dev: ifname.clone(),
+            via,
+            onlink: false,
+            src: None,
+            attributes: wire.extras.defaults,
+        };
         put((Key::Route(sandbox.clone(), Family::of(*gateway).default_route()), route));
     }
+    wire.extras.all_routes().map(|route| route.object(&endpoint.id)).for_each(&mut put);
     state
 }

@@ -75,6 +75,7 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                         mtu,
                         internal,
                         dhcp: false,
+                        inline: false,
                     })
                 }
             };
@@ -266,7 +267,9 @@ fn changed(value: &Value) -> Value {
         Value::Vlan { parent, id, up } => Value::Vlan { parent, id, up: !up },
         Value::Child { parent, mode, mac, mtu } => Value::Child { parent, mode, mac, mtu: mtu + 1 },
         Value::PointToPoint { arp, enslaved } => Value::PointToPoint { arp: !arp, enslaved },
-        Value::Route { dev, via, onlink, src } => Value::Route { dev, via, onlink: !onlink, src },
+        Value::Route { dev, via, onlink, src, attributes } => {
+            Value::Route { dev, via, onlink: !onlink, src, attributes }
+        }
         Value::Veth { sandbox, peer, mac, mtu, bridge: None } => {
             Value::Veth { sandbox, peer, mac, mtu: mtu + 1, bridge: None }
         }

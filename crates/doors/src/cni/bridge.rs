@@ -69,8 +69,7 @@ impl Settings {
             hairpin: self.hairpin,
             isolated: self.isolated,
             learns: addresses.is_empty(),
-            mac: None,
-            leased: None,
+            ..Extras::default()
         };
         let network = self.network(config, ipam)?;
         Ok(Attach {
@@ -79,7 +78,7 @@ impl Settings {
             ifname: Some(call.ifname.clone()),
             wish: Wish { mac: self.mac, ..Wish::default() },
             guard: Some(!addresses.is_empty()),
-            given: Some(Box::new(Given { network, addresses, extras })),
+            given: Some(Box::new(Given::new(network, addresses, extras))),
             ..Attach::new(call.sandbox.clone())
         })
     }
@@ -126,7 +125,7 @@ impl Settings {
             masquerade: self.masquerade,
             guard: true,
             publish_address: None,
-            inline: Some(Inline { routed: self.gateway, apart: false }),
+            inline: Some(Inline { routed: self.gateway, ..Inline::default() }),
         };
         let id = NetworkId::from_bytes(std::array::from_fn(|i| fnv(name.as_str(), i as u64) as u8));
         Ok(Network { id, name, driver: Driver::Bridge(bridge), labels: Default::default(), created: 0 })
