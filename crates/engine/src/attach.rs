@@ -13,14 +13,9 @@ use qiao_store::{Journal, Made};
 impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
-        let leased = self.take_lease(request, false)?; // where a DHCP server gives the address
-        let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
-        session.leased = leased;
-        let attached = session.attach(request);
-        if attached.is_err() {
-            session.give_lease_back(request);
-        }
-        attached
+        // Where a DHCP server gives the address, it is asked first. Then the lock is taken; what was begun is ended,
+        // what was broken is mended.
+        self.with_lease(request, |session| session.attach(request))
     }
 
     /// What attaching would do. Nothing is touched.
