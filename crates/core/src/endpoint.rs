@@ -1,5 +1,6 @@
 //! Endpoints: one interface of one sandbox on one network.
 
+use crate::dhcp::Terms;
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
@@ -112,6 +113,9 @@ pub struct Extras {
     /// The sandbox's end was given another hardware address after it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
+    /// The terms on which a DHCP server gave the address, as they were at first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leased: Option<Box<Terms>>,
     /// Routes with attributes of their own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub statics: Vec<Static>,
@@ -160,6 +164,11 @@ impl Endpoint {
     /// The addresses, with their prefix lengths.
     pub fn addresses(&self) -> &[IpNet] {
         self.wire.as_ref().map_or(&[], |wire| &wire.addresses)
+    }
+
+    /// The terms on which a DHCP server gave the address, where one did.
+    pub fn leased(&self) -> Option<&Terms> {
+        self.wire.as_ref().and_then(|wire| wire.extras.leased.as_deref())
     }
 }
 

@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 pub mod child;
+pub mod dhcp;
 pub mod driver;
 pub mod endpoint;
 pub mod flows;

@@ -145,6 +145,8 @@ pub struct CreateNetwork {
     pub parent: Option<IfName>,
     /// Whom the children of a macvlan or ipvlan network reach; none for the kind's default.
     pub mode: Option<Mode>,
+    /// Addresses are those that a DHCP server of the parent's neighbourhood gives.
+    pub dhcp: bool,
     /// Create it although something of the host is in the way.
     pub force: bool,
 }
@@ -165,6 +167,7 @@ impl CreateNetwork {
             options: BridgeOptions::default(),
             parent: None,
             mode: None,
+            dhcp: false,
             force: false,
         }
     }

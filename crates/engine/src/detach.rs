@@ -3,6 +3,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::lease::gateways_of;
 use crate::outcome::Detached;
 use crate::recover::places;
 use crate::session::Session;
@@ -14,7 +15,7 @@ use qiao_core::request::Detach;
 use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, Network, Plan};
 use qiao_kernel::{Kernel, Places};
-use qiao_store::{Journal, Txn};
+use qiao_store::{Journal, Made, Txn};
 use std::collections::BTreeSet;
 
 impl<K: Kernel> Engine<K> {
@@ -31,6 +32,7 @@ impl<K: Kernel> Engine<K> {
         }
         if done.endpoints.is_empty() {
             done.plans.extend(session.detach_lost(request)?);
+            session.release_lost(request);
         }
         Ok(done)
     }
@@ -142,9 +144,9 @@ impl<K: Kernel> Session<'_, K> {
             };
             let Some(wire) = heir.wire.as_mut().filter(|wire| !wire.extras.no_default) else { continue };
             let had = wire.gateways.len();
-            for pool in network.pools() {
-                if lost.remove(&pool.subnet.family()) {
-                    wire.gateways.push(pool.gateway);
+            for gateway in gateways_of(&network, wire) {
+                if lost.remove(&Family::of(gateway)) {
+                    wire.gateways.push(gateway);
                 }
             }
             if wire.gateways.len() > had {
@@ -163,7 +165,8 @@ impl<K: Kernel> Session<'_, K> {
             format!("hand the default route of `{}` over to network `{}`", heir.sandbox(), network.name);
         // The heir's record says that it has them, whatever became of it: else `repair` makes them.
         let plan = done.as_ref().map(Plan::clone).unwrap_or_default();
-        self.txn.update(&Journal { endpoint: heir, plan, activates: false, creates: false })?;
+        let made = Made::Plan(plan);
+        self.txn.update(&Journal { endpoint: heir, made, activates: false, creates: false })?;
         done.map(drop).map_err(|error| match error {
             EngineError::Failed { source, .. } => {
                 let left = diff_all(&Observed::default(), &routes).0;
@@ -193,7 +196,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// What takes away everything that bears an endpoint's mark.
-    fn plan_lost(&mut self, which: &dyn Fn(&EndpointId) -> bool) -> Result<Plan, EngineError> {
+    pub fn plan_lost(&mut self, which: &dyn Fn(&EndpointId) -> bool) -> Result<Plan, EngineError> {
         let mut observed = self.kernel.survey()?;
         observed.keep_endpoints(which);
         Ok(diff(&observed, &State::default())?)
@@ -210,7 +213,7 @@ fn keep_own_routes(observed: &mut Observed, endpoint: &Endpoint) {
 }
 
 /// Everything that exists for an endpoint; none where its network is not known any more.
-fn endpoint_objects(txn: &Txn<'_>, endpoint: &Endpoint) -> Result<Option<State>, EngineError> {
+pub(crate) fn endpoint_objects(txn: &Txn<'_>, endpoint: &Endpoint) -> Result<Option<State>, EngineError> {
     let activation = txn.active()?.remove(endpoint.network());
     if endpoint.wire.is_none() {
         return Ok(Some(State::default()));

@@ -4,8 +4,9 @@ use crate::activate::{Activating, host_state};
 use crate::address::Given;
 use crate::engine::now;
 use crate::error::EngineError;
+use crate::lease::is_dhcp;
 use crate::recover::places;
-use crate::session::Session;
+use crate::session::{Presumed, Session};
 use qiao_core::driver::{Activation, network_state};
 use qiao_core::endpoint::{Extras, Join, Netns, Wire, host_if};
 use qiao_core::owner::EndpointId;
@@ -43,6 +44,13 @@ impl Draft {
     /// What is being done, for messages.
     pub fn act(&self) -> String {
         format!("attach `{}` to network `{}`", self.endpoint.sandbox(), self.network.name)
+    }
+
+    /// What need not be looked at: a new pair is not there, and its network is as it was.
+    pub fn presumed(&self, txn: &Txn<'_>) -> Result<Presumed, EngineError> {
+        let pair = self.endpoint.wire.as_ref().filter(|wire| wire.join.is_pair());
+        let settled = !self.new && self.activating.is_none() && !self.is_widened(txn)?;
+        Ok(Presumed { absent: pair.map(|wire| wire.host_if.clone()), settled })
     }
 
     /// Whether its door has described the network anew, with more than was known of it.
@@ -227,6 +235,10 @@ impl<K: Kernel> Session<'_, K> {
         let host = self.hosts_addresses(&network, activation)?;
         let given = match &request.given {
             Some(known) => self.given_addresses(&network, &known.addresses)?,
+            None if is_dhcp(&network) => {
+                let address = self.need_lease(&host)?.terms.net();
+                self.given_addresses(&network, &[address])?
+            }
             None => self.addresses(&network, &request.wish, &host)?,
         };
         let (mut wire, announced) = self.wire((&network, activation), request, (&id, &given, others))?;

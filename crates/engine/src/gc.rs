@@ -33,6 +33,7 @@ impl<K: Kernel> Session<'_, K> {
             }
         }
         repaired.claims = self.txn.claims().collect(&|owner| keys.contains(owner))?;
+        repaired.claims.extend(self.collect_leases()?);
         self.forget_gone_devices()?;
         Ok(repaired)
     }

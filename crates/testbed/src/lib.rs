@@ -7,6 +7,7 @@
 
 mod cgroup;
 mod command;
+mod dhcp;
 mod echo;
 pub mod frame;
 mod host;
@@ -18,6 +19,7 @@ mod strace;
 mod wire;
 
 pub use command::{run, stdout};
+pub use dhcp::{Dnsmasq, Question, Server};
 pub use echo::{Protocol, Service, ask, ask_from};
 pub use host::{Host, OUTSIDE4, OUTSIDE6, UPLINK4, UPLINK6, attach_line, uplink};
 pub use place::Place;

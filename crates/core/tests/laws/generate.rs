@@ -74,6 +74,7 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                         pools,
                         mtu,
                         internal,
+                        dhcp: false,
                         inline: false,
                     })
                 }

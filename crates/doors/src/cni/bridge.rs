@@ -50,6 +50,16 @@ impl Settings {
         })
     }
 
+    /// The bridge.
+    pub fn device(&self) -> &IfName {
+        &self.device
+    }
+
+    /// The hardware address; this one where none is asked for.
+    pub fn mac_or(&mut self, mac: Mac) -> Mac {
+        *self.mac.get_or_insert(mac)
+    }
+
     /// What to ask of the engine, for the addresses that were given.
     pub fn request(&self, (config, call): (&Config, &Call), ipam: &Answer) -> Result<Attach, Failure> {
         let addresses: Vec<IpNet> = ipam.ips.iter().map(|ip| ip.net).collect();

@@ -159,6 +159,7 @@ pub fn attach_child(
         pools: pools(network)?,
         mtu: option::<u32>(network, "mtu")?.filter(|mtu| *mtu != 0),
         internal: network.internal,
+        dhcp: false,
         inline: true,
     };
     let no_default = option(network, "no_default_route")?.unwrap_or(false) || network.gateways().is_empty();

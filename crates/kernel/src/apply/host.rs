@@ -53,8 +53,8 @@ impl<'a> Batch<'a> {
     fn send(&mut self) -> Result<(), ApplyError> {
         let waiting = std::mem::take(&mut self.waiting);
         let Some((first, _)) = waiting.first() else { return Ok(()) };
-        let requests: Vec<Request> = waiting.iter().map(|(_, request)| request.clone()).collect();
-        let answers = ask(&mut self.linux.rtnl, &requests).map_err(|e| failed(first, e))?;
+        let requests = waiting.iter().map(|(_, request)| request);
+        let answers = ask(&mut self.linux.rtnl, requests).map_err(|e| failed(first, e))?;
         for ((op, _), answer) in waiting.iter().zip(answers) {
             match answer {
                 Err(error) if matches!(op, Op::Del { .. }) && error.is_absent() => {}
@@ -65,10 +65,14 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The index of a link. What waits may make it, and goes first.
+    /// The index of a link. What waits goes first, if it makes the link or takes it away.
     fn index(&mut self, name: &IfName) -> Result<Result<u32, ApplyError>, KernelError> {
-        if let Err(error) = self.send() {
-            return Ok(Err(error));
+        let is_about =
+            |key: &Key| matches!(key, Key::Bridge(link) | Key::Veth(link) | Key::Vlan(link) if link == name);
+        if self.waiting.iter().any(|(op, _)| is_about(op.key())) {
+            if let Err(error) = self.send() {
+                return Ok(Err(error));
+            }
         }
         let absent = KernelError::Errno { errno: libc::ENODEV, text: None };
         self.linux.interfaces.index(name)?.ok_or(absent).map(Ok)

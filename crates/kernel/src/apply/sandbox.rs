@@ -64,8 +64,7 @@ fn send(
     sandbox: &mut Sandbox,
     requests: &[(&Op, Request)],
 ) -> Result<Vec<(usize, KernelError)>, KernelError> {
-    let bare: Vec<Request> = requests.iter().map(|(_, request)| request.clone()).collect();
-    let answers = ask(&mut sandbox.rtnl, &bare)?;
+    let answers = ask(&mut sandbox.rtnl, requests.iter().map(|(_, request)| request))?;
     let refused = requests.iter().zip(answers).enumerate().filter_map(|(at, ((op, _), answer))| {
         let error = answer.err()?;
         (!matches!(op, Op::Del { .. }) || !error.is_absent()).then_some((at, error))

@@ -114,7 +114,7 @@ impl View {
     /// A child: of the parent that is wanted, or of another interface.
     fn child(&self, name: &IfName, (parent, host): (&IfName, &Links)) -> Option<Found> {
         let link = self.links.get(name.as_str())?;
-        let same = host.get(parent).is_some_and(|parent| Some(parent.index) == link.peer_index);
+        let same = host.index(parent).is_some_and(|index| Some(index) == link.peer_index);
         let parent = if same { parent.clone() } else { elsewhere() };
         let Some(mode) = link.mode else { return Some((Some(Ownership::Foreign), Value::Present)) };
         let own = matches!(mode, Mode::Macvlan(_));

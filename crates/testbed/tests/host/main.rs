@@ -2,7 +2,9 @@
 //! requirement's group and number: isolation (`iso`), publishing (`port`), reliability (`rel`), inputs (`inp`).
 
 mod cni_bridge;
+mod cni_dhcp;
 mod containers;
+mod dhcp_networks;
 mod frames;
 mod inp_30_arguments;
 mod inp_31_files;
