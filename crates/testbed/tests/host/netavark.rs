@@ -221,7 +221,7 @@ fn the_lowest_metric_counts() {
             place.stdout("ip route show default").trim(),
             "default via 10.89.2.1 dev eth1 proto static metric 50"
         );
-        let mut second = options.clone();
+        let mut second = options;
         second["networks"].as_array_mut().expect("a list").remove(0);
         teardown(host, &place, &second);
         assert_eq!(

@@ -457,6 +457,9 @@ fn p_files_of_names_are_always_whole() {
     });
 }
 
+/// What is made wrong.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 /// What makes no sense is refused before anything is done, with one text.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
@@ -469,7 +472,7 @@ fn nonsense_is_refused() {
             change(&mut options);
             options
         };
-        let changes: [(&str, &dyn Fn(&mut Value)); 12] = [
+        let changes: [(&str, Change<'_>); 12] = [
             ("container id", &|o| o["container_id"] = "../../etc".into()),
             ("interface", &|o| o["networks"][0]["interface_name"] = "a/b".into()),
             ("address", &|o| o["networks"][0]["static_ips"] = json!(["10.1.1.1"])),
