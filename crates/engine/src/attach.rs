@@ -13,9 +13,12 @@ use qiao_store::{Journal, Made};
 impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
-        // Where a DHCP server gives the address, it is asked first. Then the lock is taken; what was begun is ended,
-        // what was broken is mended.
-        self.with_lease(request, |session| session.attach(request))
+        let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
+        if session.needs_lease(request)? {
+            drop(session); // a DHCP server takes its time, and nobody else has to wait
+            return self.with_lease(request, |session| session.attach(request));
+        }
+        session.attach(request)
     }
 
     /// What attaching would do. Nothing is touched.

@@ -141,6 +141,14 @@ impl<K: Kernel> Engine<K> {
 }
 
 impl<K: Kernel> Session<'_, K> {
+    /// Whether a DHCP server gives the addresses of the network that a request is about.
+    pub fn needs_lease(&self, request: &Attach) -> Result<bool, EngineError> {
+        let Some(name) = request.network.as_ref().filter(|_| request.given.is_none()) else {
+            return Ok(false);
+        };
+        Ok(self.txn.network(name)?.as_ref().is_some_and(is_dhcp))
+    }
+
     /// What a lease gives, put into a wire.
     pub fn on_lease(&self, wire: &mut Wire, others: &[Endpoint], network: &Network) {
         let Some(Leased { terms, .. }) = &self.leased else { return };
