@@ -14,11 +14,11 @@ impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
-        if session.needs_lease(request)? {
-            drop(session); // a DHCP server takes its time, and nobody else has to wait
-            return self.with_lease(request, |session| session.attach(request));
+        if !session.needs_lease(request)? {
+            return session.attach(request);
         }
-        session.attach(request)
+        drop(session); // a DHCP server takes its time, and nobody else has to wait
+        self.with_lease(request, |session| session.attach(request))
     }
 
     /// What attaching would do. Nothing is touched.

@@ -123,6 +123,9 @@ pub enum Command {
     /// The settings
     #[command(subcommand)]
     Config(Config),
+    /// Podman's networks by qiao
+    #[command(subcommand)]
+    Podman(Podman),
     /// What this qiao is, and what it found
     Info(Info),
     /// The version

@@ -80,6 +80,30 @@ pub enum Config {
     },
 }
 
+/// Podman's networks by qiao.
+#[derive(Debug, Subcommand)]
+pub enum Podman {
+    /// Let Podman use qiao's netavark: shows what changes in its configuration, and changes it
+    Install(PodmanInstall),
+}
+
+/// How Podman is told.
+#[derive(Debug, Args)]
+pub struct PodmanInstall {
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take it back
+    #[arg(long)]
+    pub undo: bool,
+    /// Where `netavark` is [default: `podman` beside the directory that qiao is in]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<String>,
+    /// The file that is written
+    #[arg(long, value_name = "FILE", default_value = "/etc/containers/containers.conf.d/50-qiao.conf")]
+    pub file: String,
+}
+
 /// What this qiao is.
 #[derive(Debug, Args)]
 pub struct Info {

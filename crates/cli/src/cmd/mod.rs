@@ -13,6 +13,7 @@ mod logs;
 mod man;
 mod netns;
 mod network;
+mod podman;
 mod port;
 mod ps;
 mod run;
@@ -65,6 +66,7 @@ fn dispatch(app: &App, command: Command) -> Done {
         Command::Repair(args) => check::repair(app, &args),
         Command::Gc(_) => check::gc(app),
         Command::Config(command) => config::run(app, &command),
+        Command::Podman(command) => podman::run(app, &command),
         Command::Info(args) => info::run(app, &args),
         Command::Version => info::version(app),
         Command::Cni(command) => cni::run(app, &command),
