@@ -173,6 +173,26 @@ fn a_namespace_that_vanished_ends_its_lease() {
     });
 }
 
+/// A container of the same name comes before anybody noticed that the one before has gone: the lease is its own.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_container_that_comes_back_at_once_keeps_its_lease() {
+    on_a_host(|host| {
+        let server = Dnsmasq::start(&host.lan);
+        host.ok(CREATE);
+        let first = address(&host.attached("web", "--network lan"));
+        run("ip netns del web");
+        let web = host.attached("web", "--network lan");
+        assert_eq!(address(&web), first, "the same name, the same hardware address, the same lease");
+        let ip = first.trim_end_matches("/24");
+        let before = server.said(&["DHCPACK", ip]);
+        assert!(eventually(SOON, || server.said(&["DHCPACK", ip]) >= before + 2), "it is renewed");
+        assert_eq!(server.leases().len(), 1);
+        host.ok("detach web");
+        assert!(eventually(SOON, || server.leases().is_empty()), "{:?}", server.leases());
+    });
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn twenty_at_once() {
