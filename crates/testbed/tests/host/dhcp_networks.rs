@@ -332,3 +332,69 @@ fn run_takes_the_servers_resolvers() {
         assert!(eventually(SOON, || server.leases().is_empty()), "it went with the container");
     });
 }
+
+/// Whoever keeps leases is killed again and again while containers come: whoever asks starts another, which knows what
+/// the one before had.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn killed_while_containers_come() {
+    on_a_host(|host| {
+        let server = Dnsmasq::start(&host.lan);
+        host.ok(CREATE);
+        let places: Vec<Place> = (0..8).map(|n| host.container(&format!("c{n}"))).collect();
+        let before = host.snapshot();
+        let (mut killed, mut children) = (0, Vec::new());
+        for place in &places {
+            let mut command = host.qiao.command();
+            command.args(attach_line(place, "--network lan").split_whitespace());
+            let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start qiao");
+            children.push(child);
+            std::thread::sleep(Duration::from_millis(40));
+            if let Some(pid) = keeper() {
+                killed += 1;
+                run(&format!("kill -9 {pid}"));
+            }
+        }
+        for child in children {
+            let outcome = Outcome::of(child.wait_with_output().expect("an end"));
+            assert_eq!(outcome.code, Some(0), "{outcome}");
+        }
+        assert!(killed > 3, "the control: {killed}");
+        let had: BTreeSet<String> = places.iter().map(address).collect();
+        let given: BTreeSet<String> = server.leases().into_iter().map(|(ip, _)| format!("{ip}/24")).collect();
+        assert_eq!((had.len(), had.difference(&given).count()), (8, 0), "{had:?} {given:?}");
+        host.ok("gc");
+        let ip = address(&places[0]);
+        let renewed = || server.said(&["DHCPACK", ip.trim_end_matches("/24")]);
+        let seen = renewed();
+        assert!(eventually(SOON, || renewed() > seen), "they are renewed");
+        places.iter().for_each(|place| drop(host.ok(&format!("detach {}", place.name()))));
+        host.assert_like(&before, "eight came and went");
+    });
+}
+
+/// One that is stopped keeps nobody waiting for long, and nobody from leaving.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn stopped_it_keeps_nobody_from_leaving() {
+    on_a_host(|host| {
+        let server = Dnsmasq::start(&host.lan);
+        host.ok(CREATE);
+        let web = host.attached("web", "--network lan");
+        let pid = keeper().expect("somebody keeps it");
+        run(&format!("kill -STOP {pid}"));
+        let begun = std::time::Instant::now();
+        let left = host.ok("detach web");
+        assert!(left.stderr.contains("does not answer"), "{left}");
+        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        assert_eq!(web.stdout("ip -o link").lines().count(), 1, "only the loopback interface");
+        let refused = host.qiao.run(&format!("{} {}", attach_line(&web, "--network lan"), impatient()));
+        assert!(refused.code == Some(1) && refused.stderr.contains("does not answer"), "{refused}");
+        run(&format!("kill -CONT {pid}"));
+        assert!(
+            eventually(SOON, || server.leases().is_empty()),
+            "what was asked is done: {:?}",
+            server.leases()
+        );
+    });
+}
