@@ -109,7 +109,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// The sandbox's other endpoints. Those whose namespace is gone are of a container that is gone too.
-    fn others(&mut self, request: &Attach) -> Result<Vec<Endpoint>, EngineError> {
+    pub fn others(&mut self, request: &Attach) -> Result<Vec<Endpoint>, EngineError> {
         let (others, gone): (Vec<_>, Vec<_>) = self
             .txn
             .sandbox(&request.sandbox)?
