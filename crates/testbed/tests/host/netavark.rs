@@ -1,11 +1,12 @@
 //! Netavark as Podman calls it, without Podman: what a call must leave behind for others to see.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Outcome, Place, run, stdout};
+use qiao_testbed::{Dnsmasq, Host, Outcome, Place, eventually, run, stdout};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Podman's folder for what runs.
 pub const CONFIG: &str = "/run/test/networks";
@@ -281,5 +282,37 @@ fn macvlan_takes_the_first_default_route() {
         teardown(host, &place, &options);
         place.run("ip link set lo down");
         host.assert_like(&before, "macvlan beside a bridge");
+    });
+}
+
+/// A DHCP server of the neighbourhood gives address, router, servers and domain; it is told when the container leaves.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn macvlan_with_a_dhcp_server() {
+    on_a_host(|host| {
+        let (place, server) = (host.container("c1"), Dnsmasq::start(&host.lan));
+        let lan = json!({
+            "name": "lan", "id": format!("{:064x}", 9), "driver": "macvlan", "network_interface": "up0",
+            "subnets": [], "ipv6_enabled": false, "internal": false, "dns_enabled": false,
+            "ipam_options": {"driver": "dhcp"},
+        });
+        let mut options = on("c1", 7, &[&lan]);
+        options["container_hostname"] = "web".into();
+        let reply = setup(host, &place, &options);
+        let (ip, name) = server.leases().pop().expect("a lease");
+        assert_eq!(name, "web");
+        assert_eq!(reply["lan"]["dns_server_ips"], json!(["192.0.2.53"]));
+        assert_eq!(reply["lan"]["dns_search_domains"], json!(["example.test"]));
+        let subnet = json!({"ipnet": format!("{ip}/24"), "gateway": "192.0.2.100"});
+        assert_eq!(reply["lan"]["interfaces"]["eth0"]["subnets"], json!([subnet]));
+        assert!(place.stdout("ip -o -4 addr show eth0").contains(&format!("{ip}/24")));
+        assert_eq!(
+            place.stdout("ip route show default").trim(),
+            "default via 192.0.2.100 dev eth0 proto static metric 99"
+        );
+        place.run("busybox ping -c 1 -W 2 192.0.2.100");
+        teardown(host, &place, &options);
+        assert!(eventually(Duration::from_secs(3), || server.leases().is_empty()), "{:?}", server.leases());
+        assert!(!place.stdout("ip -o link").contains("eth0"));
     });
 }
