@@ -130,6 +130,9 @@ pub enum Command {
     Info(Info),
     /// The version
     Version,
+    /// The CNI plugins of this node: install, uninstall, check
+    #[command(subcommand)]
+    Cni(Cni),
     /// Keep the leases of the CNI plugin `dhcp`
     DhcpDaemon(DhcpDaemon),
     /// Completions for a shell

@@ -112,6 +112,42 @@ pub struct Info {
     pub ruleset: bool,
 }
 
+/// The CNI plugins of this node.
+#[derive(Debug, Subcommand)]
+pub enum Cni {
+    /// Put this program there under the name of every plugin, and keep what was there
+    Install(CniPlace),
+    /// Put everything back as it was before
+    Uninstall(CniPlace),
+    /// Which plugins are ours, missing or changed, and whether each answers
+    Check(CniDirs),
+}
+
+/// Where plugins and configurations are, and whether anything is done.
+#[derive(Debug, Args)]
+pub struct CniPlace {
+    /// Where runtimes look for plugins
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    pub bin_dir: String,
+    /// Where they look for configurations
+    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
+    pub conf_dir: String,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Where plugins and configurations are.
+#[derive(Debug, Args)]
+pub struct CniDirs {
+    /// Where runtimes look for plugins
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    pub bin_dir: String,
+    /// Where they look for configurations
+    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
+    pub conf_dir: String,
+}
+
 /// The daemon of the CNI plugin `dhcp`.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]

@@ -2,6 +2,7 @@
 
 mod attach;
 mod check;
+mod cni;
 mod config;
 mod demo;
 pub mod dhcp;
@@ -68,6 +69,7 @@ fn dispatch(app: &App, command: Command) -> Done {
         Command::Podman(command) => podman::run(app, &command),
         Command::Info(args) => info::run(app, &args),
         Command::Version => info::version(app),
+        Command::Cni(command) => cni::run(app, &command),
         Command::DhcpDaemon(args) => dhcp::run(app, &args.words),
         Command::Completions(args) => man::completions(&args),
         Command::Man(args) => man::run(&args),

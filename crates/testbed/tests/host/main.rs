@@ -3,6 +3,7 @@
 
 mod cni_bridge;
 mod cni_dhcp;
+mod cni_install;
 mod containers;
 mod dhcp_networks;
 mod frames;
