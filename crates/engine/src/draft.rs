@@ -7,7 +7,7 @@ use crate::error::EngineError;
 use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::{Activation, network_state};
-use qiao_core::endpoint::{Extras, Join, Netns, Wire, host_if};
+use qiao_core::endpoint::{Extras, Join, Names, Netns, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::State;
 use qiao_core::request::Attach;
@@ -234,6 +234,7 @@ impl<K: Kernel> Session<'_, K> {
             self.add_extras(&mut wire, known, (&id, netns))?;
         }
         let endpoint = Endpoint { id, netns, wire: Some(wire), attached: now() };
+        self.refuse_names(&network, &endpoint)?;
         let mut desired = host_state(&active, &saved);
         desired.extend(network_state(&network, activation));
         desired.extend(self.wanted(&network, activation, &endpoint));
@@ -265,6 +266,7 @@ impl<K: Kernel> Session<'_, K> {
             extras: Extras::default(),
         };
         wire.publish = self.publish(bridge, &wire, &request.publish)?;
+        wire.extras.names = names(network, request)?;
         Ok((wire, None))
     }
 
@@ -301,6 +303,21 @@ impl<K: Kernel> Session<'_, K> {
         let free = (0..).map(|n| format!("eth{n}")).find(|name| !taken.contains(name));
         Ok(IfName::new(&free.unwrap_or_default())?)
     }
+}
+
+/// What it is called, where the network has names.
+fn names(network: &Network, request: &Attach) -> Result<Option<Names>, Refusal> {
+    let has = network.bridge().is_some_and(|bridge| bridge.dns.is_some());
+    if !has && !request.names.aliases.is_empty() {
+        return Err(no_names(network));
+    }
+    Ok(has.then(|| request.names.clone()))
+}
+
+/// The refusal of an alias on a network without names.
+fn no_names(network: &Network) -> Refusal {
+    Refusal::invalid(format!("network `{}` has no names, so it takes no alias", network.name))
+        .fix("qiao network create NAME          (networks of your own have names)")
 }
 
 /// The default routes that the endpoint gets: those of families in which no other endpoint has one. An

@@ -18,6 +18,7 @@ mod gc;
 mod inline;
 mod inspect;
 mod leaving;
+mod names;
 mod network;
 mod outcome;
 mod parent;
@@ -30,4 +31,5 @@ mod subnets;
 
 pub use engine::Engine;
 pub use error::{EngineError, chain};
+pub use names::NAME_SERVER;
 pub use outcome::{Attached, Created, Detached, Finding, Health, Removed, Repaired};

@@ -17,6 +17,7 @@
 //!   macs/NETWORK/MAC        -> key
 //!   ports/PROTO/PORT/IP     -> key
 //!   ranges/PROTO:A-B:IP     -> key
+//!   names/                         what the name server serves (see the crate `dns`)
 //!   loopback/                      what the loopback proxy serves (see the crate `proxy`)
 //!   loopback-hooks          -> cgroup  the kernel serves loopback clients, by hooks of this cgroup
 //!   quarantine/                    files that made no sense
@@ -33,6 +34,7 @@ mod error;
 mod host_local;
 mod journal;
 mod lock;
+mod names;
 mod record;
 mod runtime;
 pub mod steps;
@@ -43,5 +45,6 @@ pub use dir::{Dir, Durability};
 pub use error::StoreError;
 pub use host_local::{HostLocal, Tenant};
 pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Pending};
+pub use names::Names;
 pub use runtime::Saved;
 pub use store::{Paths, Store, Txn};

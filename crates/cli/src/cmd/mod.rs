@@ -4,6 +4,7 @@ mod attach;
 mod check;
 mod config;
 mod demo;
+mod dns;
 mod exec;
 mod info;
 mod life;
@@ -28,6 +29,7 @@ pub type Done = Result<ExitCode, EngineError>;
 pub const OK: ExitCode = ExitCode::SUCCESS;
 
 pub use demo::{PLAY, play};
+pub use dns::serve_names;
 pub use exec::enter;
 
 /// Whether something matches all of `--filter`. Each is looked at, so that one that makes no sense is told.
@@ -55,6 +57,7 @@ fn dispatch(app: &App, command: Command) -> Done {
         Command::Attach(args) => attach::attach(app, &args),
         Command::Detach(args) => attach::detach(app, &args),
         Command::Network(command) => network::run(app, command),
+        Command::Dns(command) => dns::run(app, &command),
         Command::Port(args) => port::run(app, &args),
         Command::Ps(args) => ps::run(app, &args),
         Command::Netns(args) => netns::run(app, &args),

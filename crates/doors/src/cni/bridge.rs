@@ -59,6 +59,7 @@ impl Settings {
             hairpin: self.hairpin,
             isolated: self.isolated,
             learns: addresses.is_empty(),
+            names: None,
             mac: None,
         };
         let network = self.network(config, ipam)?;
@@ -115,6 +116,7 @@ impl Settings {
             masquerade: self.masquerade,
             guard: true,
             publish_address: None,
+            dns: None,
             inline: Some(Inline { routed: self.gateway, apart: false }),
         };
         let id = NetworkId::from_bytes(std::array::from_fn(|i| fnv(name.as_str(), i as u64) as u8));
