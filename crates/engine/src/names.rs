@@ -51,7 +51,7 @@ impl<K: Kernel> Session<'_, K> {
         let Some(named) = self.named(network, endpoint) else { return Ok(()) };
         self.txn.names().put(&endpoint.id.key(), &named.to_string())?;
         if !self.txn.names().is_running()? {
-            self.start_names()?;
+            self.start_names(network)?;
         }
         Ok(())
     }
@@ -65,7 +65,8 @@ impl<K: Kernel> Session<'_, K> {
         network.map_or(Ok(()), |network| self.tell_names(&network, endpoint))
     }
 
-    fn start_names(&mut self) -> Result<bool, EngineError> {
+    fn start_names(&mut self, network: &Network) -> Result<bool, EngineError> {
+        self.txn.names().forget_served(network.name.as_str())?;
         let paths = self.txn.paths();
         Ok(self.kernel.start_detached(&[NAME_SERVER, &paths.run, &paths.state])?)
     }
@@ -88,7 +89,7 @@ impl<K: Kernel> Session<'_, K> {
                 // It ended before it saw us, or somebody ended it.
                 None if !running && tried.elapsed() > PATIENCE / 8 => {
                     tried = Instant::now();
-                    self.start_names()?;
+                    self.start_names(network)?;
                 }
                 None if !self.kernel.starts_processes() => return Ok(()),
                 None => {}

@@ -22,8 +22,16 @@ impl Names<'_> {
         self.0.keep(NAMES)
     }
 
-    /// Makes an endpoint's line known, whatever it was before.
+    /// Makes an endpoint's line known, whatever it was before. A server that ends takes the directory along if
+    /// nothing is in it: then it is made once more.
     pub fn put(&self, key: &str, line: &str) -> Result<(), StoreError> {
+        self.try_put(key, line).or_else(|_| {
+            self.0.close_kept();
+            self.try_put(key, line)
+        })
+    }
+
+    fn try_put(&self, key: &str, line: &str) -> Result<(), StoreError> {
         let dir = self.0.keep_ensured(NAMES)?;
         if dir.claim(key, line)? || dir.claimant(key)?.as_deref() == Some(line) {
             return Ok(());
@@ -52,6 +60,11 @@ impl Names<'_> {
         let Some(dir) = self.dir()? else { return Ok(None) };
         let text = dir.claimant(&format!("{SERVED}/{network}"))?;
         Ok(text.map(|text| text.strip_prefix(BAD).map_or(Ok(()), |why| Err(why.to_owned()))))
+    }
+
+    /// Forgets what a server that was killed said of a network.
+    pub fn forget_served(&self, network: &str) -> Result<(), StoreError> {
+        self.dir()?.map_or(Ok(()), |dir| dir.remove(&format!("{SERVED}/{network}")).map(drop))
     }
 
     /// Whether a process serves.

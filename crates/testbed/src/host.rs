@@ -98,13 +98,21 @@ impl Host {
         let mut snapshot = Snapshot::take(self.qiao.directory());
         crate::eventually(SETTLED, || {
             let proxy = snapshot.lines_with("process: qiao loopback-proxy").len();
-            let still = snapshot.lines_with("process: ").len() == proxy;
+            let names = snapshot.lines_with("process: qiao name-server").len();
+            let names = if self.has_names() { names } else { 0 };
+            let still = snapshot.lines_with("process: ").len() == proxy + names;
             if !still {
                 snapshot = Snapshot::take(self.qiao.directory());
             }
             still
         });
         snapshot
+    }
+
+    /// Whether any endpoint has a name: then the name server is there to stay, too.
+    fn has_names(&self) -> bool {
+        let links = std::fs::read_dir(format!("{}/names", self.qiao.run_dir()));
+        links.into_iter().flatten().flatten().any(|link| link.file_name().to_string_lossy().contains('@'))
     }
 
     /// Everything must be as it was; what the kernel does in the background is waited for.

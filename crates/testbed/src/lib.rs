@@ -10,6 +10,7 @@ mod command;
 mod echo;
 pub mod frame;
 mod host;
+pub mod names;
 pub mod namespaces;
 mod place;
 mod qiao;

@@ -34,7 +34,7 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Links {
     dir: String,
-    by_hand: String,
+    state: String,
     watch: Watch,
     lock: Option<OwnedFd>,
     lines: BTreeMap<Box<str>, Box<str>>,
@@ -54,7 +54,7 @@ impl Links {
         let watch = Watch::new()?;
         watch.add(&dir)?;
         let mut links = Self {
-            by_hand: format!("{state}/names"),
+            state: state.to_owned(),
             watch,
             lock: Some(lock),
             lines: BTreeMap::new(),
@@ -68,16 +68,21 @@ impl Links {
         };
         let _ = std::fs::remove_dir_all(format!("{}/served", links.dir)); // what a killed one said
         std::fs::create_dir_all(format!("{}/served", links.dir))?;
-        let _ = std::fs::create_dir_all(&links.by_hand);
-        let _ = links.watch.add(&links.by_hand); // it may be read-only, or not there: then nothing was added
+        let _ = links.watch.add(&links.state); // where it cannot be seen, nothing that is added is
         links.read_all()?;
-        links.records = Rc::new(read_records(&links.by_hand));
+        links.read_by_hand();
         Ok(Some(links))
     }
 
     /// The directory.
     pub fn dir(&self) -> &str {
         &self.dir
+    }
+
+    fn read_by_hand(&mut self) {
+        let dir = format!("{}/names", self.state);
+        let _ = self.watch.add(&dir); // there is none before anything was added
+        self.records = Rc::new(read_records(&dir));
     }
 
     fn read_all(&mut self) -> io::Result<()> {
@@ -111,9 +116,9 @@ impl Links {
 
     fn take(&mut self, seen: &Seen) -> io::Result<bool> {
         self.gone |= seen.gone && !std::fs::exists(&self.dir)?;
-        let by_hand = seen.all || seen.names.iter().any(|name| name.contains(':'));
+        let by_hand = seen.all || seen.names.iter().any(|name| name.contains(':') || name == "names");
         if by_hand {
-            self.records = Rc::new(read_records(&self.by_hand));
+            self.read_by_hand();
         }
         match seen.all {
             true => self.read_all()?,
@@ -201,6 +206,7 @@ impl Source for Links {
         }
         let (temporary, path) =
             (format!("{}/served/.{}", self.dir, zone.name), format!("{}/served/{}", self.dir, zone.name));
+        let _ = std::fs::create_dir_all(format!("{}/served", self.dir)); // one that ended may have taken it along
         let _ = std::fs::remove_file(&temporary);
         let told =
             std::os::unix::fs::symlink(&text, &temporary).and_then(|()| std::fs::rename(temporary, path));
@@ -221,14 +227,18 @@ impl Source for Links {
         if !self.lines.is_empty() || !self.zones.is_empty() {
             return Ok(false);
         }
+        let _ = std::fs::remove_file(format!("{}/lock", self.dir));
         self.lock = None;
-        let _ = std::fs::remove_file(format!("{}/control", self.dir));
         self.read_all()?;
-        if self.lines.is_empty() {
-            return Ok(true);
+        if !self.lines.is_empty() {
+            self.lock = lock(&self.dir)?;
+            return Ok(self.lock.is_none());
         }
-        self.lock = lock(&self.dir)?;
-        Ok(self.lock.is_none())
+        let _ = std::fs::remove_file(format!("{}/control", self.dir));
+        for name in ["served", ""] {
+            let _ = std::fs::remove_dir(format!("{}/{name}", self.dir)); // not where somebody came
+        }
+        Ok(true)
     }
 }
 
@@ -278,16 +288,26 @@ fn add(records: &mut Records, name: &str, value: &str) -> Option<()> {
     Some(())
 }
 
+/// Whether an open file is still the one at a path.
+fn is_at(fd: &OwnedFd, path: &str) -> bool {
+    let there = rustix::fs::stat(path);
+    rustix::fs::fstat(fd)
+        .is_ok_and(|own| there.is_ok_and(|there| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino)))
+}
+
 /// The lock of the one process that serves; none if another has it. Somebody may hold it for the moment in which he
 /// looks whether it is held.
 fn lock(dir: &str) -> io::Result<Option<OwnedFd>> {
     const PATIENCE: Duration = Duration::from_millis(100);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fd = rustix::fs::open(format!("{dir}/lock"), flags, Mode::RUSR | Mode::WUSR)?;
+    let path = format!("{dir}/lock");
     let start = Instant::now();
     loop {
+        let fd = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(fd)),
+            // Who ends takes the file away: this may be one that nobody else can see.
+            Ok(()) if is_at(&fd, &path) => return Ok(Some(fd)),
+            Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(2));
             }

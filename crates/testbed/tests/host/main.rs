@@ -3,6 +3,9 @@
 
 mod cni_bridge;
 mod containers;
+mod dns_aardvark;
+mod dns_abuse;
+mod dns_names;
 mod frames;
 mod inp_30_arguments;
 mod inp_31_files;
