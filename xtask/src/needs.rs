@@ -38,6 +38,12 @@ const NEEDS: &[Need] = &[
     Need { package: "busybox-static", program: "busybox", why: "is all that is in those containers" },
     Need { package: "procps", program: "ps", why: "sees the processes that are left" },
     Need { package: "strace", program: "strace", why: "kills a command at each of its system calls" },
+    Need {
+        package: "aardvark-dns",
+        program: "/usr/lib/podman/aardvark-dns",
+        why: "is what our names are compared with",
+    },
+    Need { package: "dnsmasq-base", program: "dnsmasq", why: "is what our names are compared with" },
     Need { package: "socat", program: "socat", why: "speaks SCTP" },
 ];
 

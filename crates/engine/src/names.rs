@@ -82,7 +82,11 @@ impl<K: Kernel> Session<'_, K> {
             let running = self.txn.names().is_running()?;
             match self.txn.names().served(network.name.as_str())?.filter(|_| running) {
                 Some(Ok(())) => return Ok(()),
-                Some(Err(why)) => return Err(unserved(network, why).into()),
+                // Who has the port may be about to end.
+                Some(Err(why)) if start.elapsed() > PATIENCE / 2 => {
+                    return Err(unserved(network, why).into());
+                }
+                Some(Err(_)) => {}
                 None if start.elapsed() > PATIENCE => {
                     return Err(unserved(network, "the name server does not answer".into()).into());
                 }

@@ -68,6 +68,8 @@ pub struct Server<S> {
     watchers: HashMap<u32, Watcher>,
     next: u32,
     swept: Instant,
+    /// When to try again to listen where somebody else does, and how often that was tried.
+    again: Option<(Instant, u32)>,
 }
 
 impl<S> std::fmt::Debug for Server<S> {
@@ -99,6 +101,7 @@ impl<S: Source> Server<S> {
             watchers: HashMap::new(),
             next: 0,
             swept: now,
+            again: None,
             options,
         };
         server.epoll.add(server.source.fd(), Token::Source, Interest::Read)?;
@@ -158,7 +161,7 @@ impl<S: Source> Server<S> {
     /// How long nothing need be looked at.
     fn timeout(&self) -> Option<Duration> {
         let busy = self.forwarder.is_busy() || !self.clients.is_empty();
-        let due = self.source.due().map(|due| due.saturating_duration_since(Instant::now()));
+        let due = self.due().map(|due| due.saturating_duration_since(Instant::now()));
         let due = due.map(|due| due.max(Duration::from_millis(1)));
         match (busy, due) {
             (true, due) => Some(due.map_or(SWEEP, |due| due.min(SWEEP))),
@@ -166,9 +169,14 @@ impl<S: Source> Server<S> {
         }
     }
 
+    /// When the networks are looked at although nothing has changed.
+    fn due(&self) -> Option<Instant> {
+        self.source.due().into_iter().chain(self.again.map(|(at, _)| at)).min()
+    }
+
     fn sweep(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        if self.source.due().is_some_and(|due| due <= now) {
+        if self.due().is_some_and(|due| due <= now) {
             self.read()?;
         }
         if now.saturating_duration_since(self.swept) < SWEEP {
@@ -192,6 +200,7 @@ impl<S: Source> Server<S> {
         let zones = self.source.zones()?;
         let changed = self.listeners.bring_to(&zones, self.options.port);
         self.forwarder.never_ask(zones.iter().flat_map(|zone| zone.listen.iter().copied()).collect());
+        self.note_failure(!changed.failed.is_empty());
         let records = self.source.records();
         self.snapshot = Snapshot::new(zones, records, self.options.filter.clone());
         for number in &changed.opened {
@@ -205,6 +214,15 @@ impl<S: Source> Server<S> {
             self.source.tell(zone, changed.failed.get(&at).map_or(Ok(()), |why| Err(why.clone())));
         }
         Ok(())
+    }
+
+    /// Who has the port may be about to end: soon at first, and later seldom, it is tried again.
+    fn note_failure(&mut self, failed: bool) {
+        const SOON: (Duration, u32) = (Duration::from_millis(20), 20);
+        const SELDOM: Duration = Duration::from_secs(5);
+        let tried = self.again.map_or(0, |(_, tried)| tried + 1);
+        let pause = if tried < SOON.1 { SOON.0 } else { SELDOM };
+        self.again = failed.then(|| (Instant::now() + pause, tried));
     }
 
     /// A number for whoever comes next.

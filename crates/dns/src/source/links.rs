@@ -24,6 +24,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,7 @@ pub struct Links {
     leaving: BTreeMap<String, Instant>,
     records: Rc<Records>,
     told: BTreeMap<String, String>,
+    /// Somebody took the directory away: whatever is there now is another server's.
     gone: bool,
 }
 
@@ -67,7 +69,7 @@ impl Links {
             dir,
         };
         let _ = std::fs::remove_dir_all(format!("{}/served", links.dir)); // what a killed one said
-        std::fs::create_dir_all(format!("{}/served", links.dir))?;
+        make_dir(&format!("{}/served", links.dir))?;
         let _ = links.watch.add(&links.state); // where it cannot be seen, nothing that is added is
         links.read_all()?;
         links.read_by_hand();
@@ -115,7 +117,10 @@ impl Links {
     }
 
     fn take(&mut self, seen: &Seen) -> io::Result<bool> {
-        self.gone |= seen.gone && !std::fs::exists(&self.dir)?;
+        // Of the directory itself nothing is told while our lock is open in it.
+        let lock = format!("{}/lock", self.dir);
+        let touched = seen.all || seen.names.iter().any(|name| name == "lock");
+        self.gone |= touched && self.lock.as_ref().is_some_and(|own| !is_at(own, &lock));
         let by_hand = seen.all || seen.names.iter().any(|name| name.contains(':') || name == "names");
         if by_hand {
             self.read_by_hand();
@@ -187,6 +192,9 @@ impl Source for Links {
     }
 
     fn zones(&mut self) -> io::Result<Vec<Rc<Zone>>> {
+        if self.gone {
+            return Ok(Vec::new());
+        }
         let now = Instant::now();
         for network in std::mem::take(&mut self.stale) {
             self.make(&network, now);
@@ -206,7 +214,7 @@ impl Source for Links {
         }
         let (temporary, path) =
             (format!("{}/served/.{}", self.dir, zone.name), format!("{}/served/{}", self.dir, zone.name));
-        let _ = std::fs::create_dir_all(format!("{}/served", self.dir)); // one that ended may have taken it along
+        let _ = make_dir(&format!("{}/served", self.dir)); // one that ended may have taken it along
         let _ = std::fs::remove_file(&temporary);
         let told =
             std::os::unix::fs::symlink(&text, &temporary).and_then(|()| std::fs::rename(temporary, path));
@@ -216,6 +224,9 @@ impl Source for Links {
     }
 
     fn due(&self) -> Option<Instant> {
+        if self.gone {
+            return None;
+        }
         self.leaving.values().min().copied()
     }
 
@@ -240,6 +251,11 @@ impl Source for Links {
         }
         Ok(true)
     }
+}
+
+/// Makes a directory that is nobody else's.
+fn make_dir(path: &str) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn network(line: &str) -> Option<String> {
