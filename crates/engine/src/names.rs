@@ -6,7 +6,7 @@
 use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::names::{LINE_MAX, Named};
-use qiao_core::port::Publish;
+use qiao_core::port::{Listen, PortRange, Protocol, Publish};
 use qiao_core::{Endpoint, Network, Refusal};
 use qiao_kernel::Kernel;
 use std::collections::BTreeSet;
@@ -76,6 +76,9 @@ impl<K: Kernel> Session<'_, K> {
         if self.named(network, endpoint).is_none() {
             return Ok(());
         }
+        if self.txn.names().served(network.name.as_str())?.is_none() {
+            self.refuse_translated(network)?;
+        }
         let (start, mut step) = (Instant::now(), Duration::from_micros(50));
         let mut tried = start;
         loop {
@@ -101,6 +104,25 @@ impl<K: Kernel> Session<'_, K> {
             std::thread::sleep(step);
             step = (step * 2).min(Duration::from_millis(2));
         }
+    }
+
+    /// Refuses to serve names where port 53 of the gateways leads into a container already.
+    fn refuse_translated(&self, network: &Network) -> Result<(), EngineError> {
+        let port = PortRange::one(53)?;
+        for protocol in [Protocol::Udp, Protocol::Tcp] {
+            for binding in self.txn.claims().bindings(protocol, port)? {
+                let Listen { host, ports, .. } = binding.listen;
+                let here = network.pools().iter().any(|pool| pool.gateway == host.ip());
+                if ports.ports().any(|port| port == 53) && (host.ip().is_unspecified() || here) {
+                    let why = format!("{} publishes {}", binding.owner, binding.listen);
+                    let refusal = unserved(network, why);
+                    return Err(refusal
+                        .fix("-p IP:53:53        (on one address of the host, not on all)")
+                        .into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Tells the name server of every endpoint again, takes away what belongs to none, and starts it.

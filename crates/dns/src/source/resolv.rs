@@ -86,4 +86,24 @@ mod tests {
             "# nameserver 9.9.9.9\nnameserver 127.0.0.53\n nameserver fd00::1 \nsearch lan\nnameserver x\n";
         assert_eq!(servers(text), [IpAddr::from([127, 0, 0, 53]), "fd00::1".parse().unwrap()]);
     }
+
+    /// The file is replaced, written over, and reached by a link whose target changes.
+    #[test]
+    fn changes_are_followed() {
+        let dir = std::env::temp_dir().join(format!("qiao-resolv-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("real")).unwrap();
+        let (path, target) = (dir.join("resolv.conf"), dir.join("real/stub.conf"));
+        std::fs::write(&target, "nameserver 192.0.2.1\n").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        let mut resolv = Resolv::open(path.to_str().unwrap()).unwrap();
+        assert_eq!(**resolv.servers(), [IpAddr::from([192, 0, 2, 1])]);
+        assert!(!resolv.follow().unwrap());
+        std::fs::write(&target, "nameserver 192.0.2.2\n").unwrap();
+        assert!(resolv.follow().unwrap(), "its target was written over");
+        std::fs::write(dir.join("new"), "nameserver 192.0.2.3\n").unwrap();
+        std::fs::rename(dir.join("new"), &path).unwrap();
+        assert!(resolv.follow().unwrap(), "it was replaced");
+        assert_eq!(**resolv.servers(), [IpAddr::from([192, 0, 2, 3])]);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

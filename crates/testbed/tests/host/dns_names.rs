@@ -191,6 +191,23 @@ fn the_server_lives_by_itself_and_ends_with_the_last_name() {
     });
 }
 
+/// Whoever publishes port 53 on all addresses would get the questions that members put to their gateway.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_published_port_53_is_in_the_way_and_told() {
+    on_a_host(|host| {
+        host.attached("pihole", "-p 53:53/udp");
+        front(host, "");
+        let place = host.container("web");
+        let refused = host.qiao.run(&qiao_testbed::attach_line(&place, "--network front"));
+        assert!(refused.code == Some(5) && refused.stderr.contains("publishes"), "{refused}");
+        host.ok("detach pihole");
+        host.attached("other", "-p 192.0.2.1:53:53/udp");
+        host.attach(&place, "--network front");
+        assert_eq!(found(&place, FRONT, "web"), ["172.30.0.2"]);
+    });
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_port_that_is_taken_is_told() {
