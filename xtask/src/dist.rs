@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Builds a static `qiao` into `dir/bin`, and links the CNI plugins in `dir/cni` and Podman's helpers in
-/// `dir/podman` to it.
+/// Builds a static `qiao` into `dir/bin`, and links the CNI plugins in `dir/cni` and Podman's helpers in `dir/podman`
+/// to it.
 pub fn dist(dir: &Path) -> Result<()> {
     let bin = dir.join("bin");
     fs::create_dir_all(&bin).with_context(|| format!("create {}", bin.display()))?;
@@ -16,21 +16,21 @@ pub fn dist(dir: &Path) -> Result<()> {
     let to = bin.join("qiao");
     fs::copy(built.join("qiao"), &to).with_context(|| format!("copy to {}", to.display()))?;
     println!("{}", to.display());
-    links(&to, (&dir.join("cni"), &PLUGINS))?;
-    links(&to, (&dir.join("podman"), &PODMAN))
+    links(&to, &PLUGINS, &dir.join("cni"))?;
+    links(&to, &HELPERS, &dir.join("podman"))
 }
 
 /// The CNI plugins: the same file under their names.
-const PLUGINS: [&str; 8] =
-    ["qiao", "bridge", "host-local", "static", "loopback", "portmap", "firewall", "tuning"];
+const PLUGINS: [&str; 9] =
+    ["qiao", "bridge", "host-local", "static", "dhcp", "loopback", "portmap", "firewall", "tuning"];
 
-/// What Podman starts: the same file again.
-const PODMAN: [&str; 1] = ["aardvark-dns"];
+/// What Podman starts: the same file under its names.
+const HELPERS: [&str; 2] = ["netavark", "aardvark-dns"];
 
-fn links(program: &Path, (dir, names): (&Path, &[&str])) -> Result<()> {
+/// The same file under other names.
+fn links(program: &Path, names: &[&str], dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-    for name in names {
-        let to = dir.join(name);
+    for to in names.iter().map(|name| dir.join(name)) {
         if to.exists() {
             fs::remove_file(&to).with_context(|| format!("remove {}", to.display()))?;
         }

@@ -8,7 +8,7 @@
 use qiao_dns::source::aardvark::{Folder, PID_FILE};
 use qiao_dns::wire::name;
 use qiao_dns::{Options, Server, confine};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -174,27 +174,15 @@ fn try_serve(run: &Run) -> Result<(), String> {
     if !server.is_serving() {
         return Ok(());
     }
-    let pid_file = format!("{}/{PID_FILE}", run.config);
-    let _held = write_pid(&pid_file).map_err(|error| format!("cannot write {pid_file}: {error}"))?;
+    let written = server.source_mut().write_pid();
+    written.map_err(|error| format!("{}/{PID_FILE}: {error}", in_config("write")))?;
     let _ = std::io::stdout().write_all(READY.as_bytes());
     let _ = std::io::stdout().flush();
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let null = null.map_err(|error| error.to_string())?;
     let _ = rustix::stdio::dup2_stdout(&null); // who started us waits for its end
     confine("aardvark-dns");
-    let done = server.serve().map_err(|error| format!("the name server ended: {error}"));
-    let _ = std::fs::remove_file(&pid_file);
-    done
-}
-
-/// Writes our number, and holds the file for as long as we live.
-fn write_pid(path: &str) -> std::io::Result<rustix::fd::OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH)?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    rustix::fs::ftruncate(&file, 0)?;
-    rustix::io::write(&file, std::process::id().to_string().as_bytes())?;
-    Ok(file)
+    server.serve().map_err(|error| format!("the name server ended: {error}"))
 }
 
 #[cfg(test)]

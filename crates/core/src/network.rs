@@ -8,7 +8,7 @@ use crate::subnet::{Family, Subnet, number};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The smallest MTU a network may have: what IPv4 guarantees (RFC 791); IPv6 needs 1280 (RFC 8200).
 pub const MTU_MIN: u32 = 68;
@@ -106,8 +106,8 @@ pub struct Dns {
     pub upstreams: Vec<IpAddr>,
 }
 
-/// What only networks have that their door describes anew with every request. They are open: everybody reaches
-/// their members and is reached. They are kept for as long as they have members, and may share a bridge, with
+/// What only networks have that their door describes anew with every request. Unless closed, they are open: everybody
+/// reaches their members and is reached. They are kept for as long as they have members, and may share a bridge, with
 /// one another and with whoever made it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,6 +117,29 @@ pub struct Inline {
     /// Members of other networks like it do not reach its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
+    /// It is not open: it keeps out whom a network of our own kind keeps out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
+    /// The port that names are resolved at, where it is not 53: what members send to port 53 of a gateway goes
+    /// there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_port: Option<u16>,
+    /// The IPv4 address that members bear outside, where it is not just any of the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound6: Option<Ipv6Addr>,
+}
+
+impl Inline {
+    /// The address of a family that members bear outside.
+    pub fn outbound(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.outbound4.map(IpAddr::V4),
+            Family::V6 => self.outbound6.map(IpAddr::V6),
+        }
+    }
 }
 
 impl Network {
@@ -134,6 +157,12 @@ impl Network {
             Driver::Child(child) => Some(child),
             _ => None,
         }
+    }
+
+    /// Whether its door describes it anew with every request: it goes with its last member.
+    pub fn is_inline(&self) -> bool {
+        self.bridge().is_some_and(|bridge| bridge.inline.is_some())
+            || self.child().is_some_and(|child| child.inline)
     }
 
     /// The pools, at most one of each family; none where no addresses are given out.
@@ -187,6 +216,8 @@ impl Bridge {
         if let (Some(own), Some(other)) = (&mut self.inline, other.inline) {
             own.routed |= other.routed;
             own.apart |= other.apart;
+            own.closed |= other.closed;
+            own.dns_port = other.dns_port.or(own.dns_port);
         }
     }
 

@@ -65,7 +65,8 @@ impl<K: Kernel> Session<'_, K> {
             endpoint.wire.iter_mut().for_each(|wire| (wire.mac, wire.extras.mac) = (mac, Some(mac)));
         }
         if let (Some(specs), Some(wire)) = (&request.publish, endpoint.wire.clone()) {
-            let publish = self.publish(bridge, &wire, specs)?;
+            let held = request.held.then_some(&request.sandbox);
+            let publish = self.publish((bridge, &wire), specs, held)?;
             endpoint.wire.iter_mut().for_each(|wire| wire.publish.clone_from(&publish));
         }
         Ok(Version { endpoint, network })

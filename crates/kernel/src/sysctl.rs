@@ -4,6 +4,7 @@
 use crate::error::KernelError;
 use qiao_core::plan::Sysctl;
 use std::fs;
+use std::sync::OnceLock;
 
 /// Reads a setting; none where the kernel has no such setting.
 pub fn read(sysctl: &Sysctl) -> Result<Option<u32>, KernelError> {
@@ -21,9 +22,13 @@ pub fn write(sysctl: &Sysctl, value: u32) -> Result<(), KernelError> {
     fs::write(&path, format!("{value}\n")).map_err(KernelError::io(format!("write {value} to {path}")))
 }
 
-/// Whether bridged frames pass the routing hooks (`br_netfilter` with its switch on).
+/// Whether bridged frames pass the routing hooks (`br_netfilter` with the switch of either family on).
 pub fn bridge_netfilter() -> bool {
-    fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|text| text.trim() == "1")
+    let is_on = |name| {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{name}");
+        fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
+    };
+    is_on("iptables") || is_on("ip6tables")
 }
 
 /// The ports that the kernel gives to sockets which ask for none: also what `-p 80` takes one from.
@@ -36,7 +41,8 @@ pub fn ephemeral_ports() -> (u16, u16) {
     }
 }
 
-/// Whether the kernel has IPv6 at all (`ipv6.disable=1` takes it away).
+/// Whether the kernel has IPv6 at all (`ipv6.disable=1` takes it away). It cannot come or go while we run.
 pub fn has_ipv6() -> bool {
-    std::path::Path::new("/proc/net/if_inet6").exists()
+    static HAS_IPV6: OnceLock<bool> = OnceLock::new();
+    *HAS_IPV6.get_or_init(|| std::path::Path::new("/proc/net/if_inet6").exists())
 }

@@ -37,7 +37,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// A UUID and a line's end.
 const BOOT_ID_LEN: usize = 37;
 /// What a new boot discards.
-const OF_A_BOOT: [&str; 12] = [
+const OF_A_BOOT: [&str; 13] = [
     "networks",
     "active",
     "pending",
@@ -48,6 +48,7 @@ const OF_A_BOOT: [&str; 12] = [
     "ranges",
     "containers",
     "names",
+    "dhcp",
     "loopback",
     "loopback-hooks",
 ];
@@ -70,7 +71,7 @@ pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
 }
 
 /// This boot's id; nothing where it cannot be known.
-fn boot_id() -> String {
+pub fn boot_id() -> String {
     let mut bytes = [0; BOOT_ID_LEN];
     let length = std::fs::File::open(BOOT_ID).and_then(|mut file| std::io::Read::read(&mut file, &mut bytes));
     String::from_utf8_lossy(&bytes[..length.unwrap_or_default()]).into_owned()

@@ -61,7 +61,8 @@ impl Store {
         let lock = Lock::take(&self.run)?;
         self.run.close_kept();
         runtime::check_boot(&self.run)?;
-        Ok(Txn { store: self, active: RefCell::default(), saved: RefCell::default(), _lock: lock })
+        let (active, saved, network) = Default::default();
+        Ok(Txn { store: self, active, saved, network, _lock: lock })
     }
 
     /// All networks that were created.
@@ -79,10 +80,10 @@ impl Store {
     pub fn network(&self, name: &NetworkName) -> Result<Option<Network>, StoreError> {
         let file = format!("{name}.json");
         let kept = self.networks_dir()?.map_or(Ok(None), |dir| self.good_network(&dir, &file))?;
-        match (kept, self.run.sub("networks")?) {
-            (None, Some(dir)) => self.good_network(&dir, &file),
-            (kept, _) => Ok(kept),
+        if kept.is_some() {
+            return Ok(kept);
         }
+        self.run.sub("networks")?.map_or(Ok(None), |dir| self.good_network(&dir, &file))
     }
 
     /// Whether there is a network of this name.
@@ -224,6 +225,8 @@ pub struct Txn<'a> {
     // Read once: nobody else writes them while the lock is held.
     active: RefCell<Option<Active>>,
     saved: RefCell<Option<Saved>>,
+    /// The network that was asked for last.
+    network: RefCell<Option<Network>>,
     _lock: Lock,
 }
 
@@ -265,9 +268,20 @@ impl Txn<'_> {
         record::write(&dir, &endpoint_file(&journal.endpoint), journal, Durability::Boot)
     }
 
+    /// One network. The one that was asked for last is not read again.
+    pub fn network(&self, name: &NetworkName) -> Result<Option<Network>, StoreError> {
+        if let Some(known) = self.network.borrow().as_ref().filter(|known| known.name == *name) {
+            return Ok(Some(known.clone()));
+        }
+        let found = self.store.network(name)?;
+        self.network.replace(found.clone());
+        Ok(found)
+    }
+
     /// Writes a network to the disk. One that its door describes anew every time is kept until the next boot.
     pub fn save_network(&self, network: &Network) -> Result<(), StoreError> {
-        if is_inline(network) {
+        self.network.take();
+        if network.is_inline() {
             let dir = self.run.ensure("networks")?;
             return record::write(&dir, &format!("{}.json", network.name), network, Durability::Boot);
         }
@@ -277,8 +291,9 @@ impl Txn<'_> {
 
     /// Removes a network from the disk.
     pub fn remove_network(&self, network: &Network) -> Result<(), StoreError> {
+        self.network.take();
         let file = format!("{}.json", network.name);
-        if is_inline(network) {
+        if network.is_inline() {
             return self.run.sub("networks")?.map_or(Ok(()), |dir| dir.remove(&file).map(|_| ()));
         }
         let Some(dir) = self.networks_dir()? else { return Ok(()) };
@@ -336,11 +351,6 @@ impl Txn<'_> {
     pub fn set_generation(&self, generation: u32) {
         runtime::set_generation(&self.run, generation);
     }
-}
-
-/// Whether its door describes a network anew with every request.
-fn is_inline(network: &Network) -> bool {
-    network.bridge().is_some_and(|bridge| bridge.inline.is_some())
 }
 
 /// What was read before, or what is read now.

@@ -12,6 +12,7 @@ mod dns;
 mod figures;
 mod first_packet;
 mod growth;
+mod podman;
 mod ports;
 mod sample;
 mod tool;
@@ -38,6 +39,8 @@ pub enum Bench {
     Cni(cni::Cni),
     /// Questions for names, to our server and others
     Dns(dns::Dns),
+    /// Netavark, ours and others
+    Podman(podman::Podman),
 }
 
 /// How it is measured.
@@ -75,6 +78,7 @@ pub fn bench(bench: &Bench) -> Result<()> {
         Bench::Attach(_) => dist::build(&["qiao", "qiao-floor"])?,
         Bench::Cni(cni) => cni.plugins()?,
         Bench::Dns(_) => dist::build(&["qiao"])?,
+        Bench::Podman(podman) => podman.programs()?,
     };
     let mut status = namespaces::again();
     let status = status.args(env::args_os().skip(1)).env(PROGRAMS, programs);
@@ -104,6 +108,12 @@ fn inside(bench: &Bench) -> Result<()> {
         }
         Bench::Cni(options) => {
             let (figures, counts) = cni::measure(options, (&programs, cgroup.path()))?;
+            let mut document = figures.json();
+            document["counts"] = counts.json();
+            tell(&(figures.table() + &counts.table()), &document, options.json.as_deref())
+        }
+        Bench::Podman(options) => {
+            let (figures, counts) = podman::measure(options, (&programs, cgroup.path()))?;
             let mut document = figures.json();
             document["counts"] = counts.json();
             tell(&(figures.table() + &counts.table()), &document, options.json.as_deref())

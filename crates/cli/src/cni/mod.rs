@@ -5,6 +5,7 @@ mod bridge;
 mod chain;
 mod check;
 mod delegate;
+mod dhcp;
 mod door;
 mod host_local;
 mod ipam;
@@ -26,16 +27,22 @@ type Run = fn(&mut Door) -> Done;
 const WHOLE: &str = "qiao";
 
 /// A plugin by its name.
-const PLUGINS: [(&str, Run); 8] = [
+const PLUGINS: [(&str, Run); 9] = [
     ("bridge", bridge::run),
     (WHOLE, bridge::run),
     ("host-local", ipam::run),
     ("static", ipam::run),
+    ("dhcp", ipam::run),
     ("loopback", loopback::run),
     ("portmap", chain::portmap),
     ("firewall", chain::firewall),
     ("tuning", chain::tuning),
 ];
+
+/// The names of all plugins that this program is.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PLUGINS.into_iter().map(|(name, _)| name)
+}
 
 /// The largest configuration: a megabyte.
 const LARGEST: u64 = 1 << 20;
@@ -46,6 +53,9 @@ pub fn called_as_plugin() -> Option<ExitCode> {
     let name = std::path::Path::new(&own).file_name()?.to_str()?;
     let (name, run) = PLUGINS.into_iter().find(|(plugin, _)| *plugin == name)?;
     let is_command = name == WHOLE && std::env::var_os("CNI_COMMAND").is_none();
+    if name == "dhcp" && std::env::args_os().nth(1).is_some_and(|word| word == "daemon") {
+        return Some(dhcp::daemon());
+    }
     if is_command { None } else { Some(plugin(name, run)) }
 }
 

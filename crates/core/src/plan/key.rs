@@ -4,6 +4,7 @@
 use super::Value;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
+use crate::owner::Owner;
 use crate::port::Listen;
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
@@ -128,6 +129,8 @@ pub enum Member {
     Peers(Subnet, Subnet),
     /// Whose address a member bears that reaches itself by a published port, in a routed subnet.
     Gateway(Subnet, IpAddr),
+    /// Whose address members of a subnet bear outside, where it is not just any of the host's.
+    Outbound(Subnet, IpAddr),
     /// Two bridges that are one network (the same one twice).
     Pair(IfName, IfName),
     /// A subnet whose packets carry the host's address outside.
@@ -220,6 +223,12 @@ impl Key {
         }
     }
 
+    /// Whether it is refused to make one that is there: the endpoint's interface, and its elements.
+    pub fn is_made_once(&self, owner: &Owner) -> bool {
+        let element = self.set().is_some() && matches!(owner, Owner::Endpoint(_));
+        element || matches!(self, Key::Veth(_))
+    }
+
     /// Whether it is of the host as a whole, and no interface is needed for it: a setting, the rule set, and what
     /// is in it.
     pub fn is_firewall(&self) -> bool {
@@ -284,6 +293,7 @@ fn member_set(member: &Member) -> &'static str {
         Member::Home(ip, _) => by_family(Family::of(*ip), "homes4", "homes6"),
         Member::Peers(net, _) => by_family(net.family(), "peers4", "peers6"),
         Member::Gateway(net, _) => by_family(net.family(), "gateways4", "gateways6"),
+        Member::Outbound(net, _) => by_family(net.family(), "outbound4", "outbound6"),
         Member::Hidden(net) => by_family(net.family(), "hidden4", "hidden6"),
         Member::Masquerade(net) => by_family(net.family(), "masquerade4", "masquerade6"),
         Member::FriendSubnet(net) => by_family(net.family(), "friends4", "friends6"),

@@ -2,6 +2,7 @@
 
 use crate::name::IfName;
 use crate::plan::{Guard, Key, Member, Op, Plan, Value};
+use crate::route::Kind;
 use std::fmt::Write as _;
 
 /// The plan, one line an operation, in order.
@@ -73,6 +74,7 @@ fn member_words(member: &Member) -> String {
         Member::Home(ip, port) => format!("{ip} is behind {port}"),
         Member::Peers(from, to) => format!("{from} reaches {to}"),
         Member::Gateway(net, ip) => format!("{net} has the gateway {ip}"),
+        Member::Outbound(net, ip) => format!("{net} goes out as {ip}"),
         Member::Hidden(net) => format!("{net} is not reached from outside"),
         Member::Pair(a, b) if a == b => format!("{a} reaches itself"),
         Member::Pair(a, b) => format!("{a} reaches {b}"),
@@ -130,11 +132,15 @@ fn value(value: &Value) -> String {
 
 /// A route's next hop, in `ip`'s words.
 pub(super) fn hop(value: &Value) -> String {
-    let Value::Route { dev, via, onlink, src } = value else { return String::new() };
+    let Value::Route { dev, via, onlink, src, attributes } = value else { return String::new() };
     let via = via.map(|via| format!("via {via} ")).unwrap_or_default();
     let onlink = if *onlink { " onlink" } else { "" };
     let src = src.map(|src| format!(" src {src}")).unwrap_or_default();
-    format!("{via}dev {dev}{onlink}{src}")
+    let metric = attributes.metric.map(|metric| format!(" metric {metric}")).unwrap_or_default();
+    match attributes.kind {
+        Kind::Unicast => format!("{via}dev {dev}{onlink}{src}{metric}"),
+        kind => format!("{}{metric}", kind.as_str()),
+    }
 }
 
 fn on_off(on: bool) -> &'static str {

@@ -118,6 +118,11 @@ impl<S: Source> Server<S> {
         &self.source
     }
 
+    /// The same, to be told something.
+    pub fn source_mut(&mut self) -> &mut S {
+        &mut self.source
+    }
+
     /// Whether anything is listened on.
     pub fn is_serving(&self) -> bool {
         self.listeners.len() > 0

@@ -7,7 +7,9 @@
 
 use super::Source;
 use crate::zone::{Member, Zone};
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
@@ -27,6 +29,7 @@ pub struct Folder {
     signals: UnixStream,
     known: BTreeMap<String, (u64, Rc<Zone>)>,
     trouble: BTreeMap<String, String>,
+    pid: Option<OwnedFd>,
 }
 
 impl Folder {
@@ -35,12 +38,37 @@ impl Folder {
         let (signals, tell) = UnixStream::pair()?;
         signals.set_nonblocking(true)?;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGHUP, tell)?;
-        Ok(Self { path: path.to_owned(), signals, known: BTreeMap::new(), trouble: BTreeMap::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            signals,
+            known: BTreeMap::new(),
+            trouble: BTreeMap::new(),
+            pid: None,
+        })
     }
 
     /// What could not be served, and why.
     pub fn trouble(&self) -> Option<&String> {
         self.trouble.values().next()
+    }
+
+    /// Writes our number into the folder, and holds the file for as long as we live.
+    pub fn write_pid(&mut self) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+        let file = rustix::fs::open(format!("{}/{PID_FILE}", self.path), flags, mode)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        rustix::fs::ftruncate(&file, 0)?;
+        rustix::io::write(&file, std::process::id().to_string().as_bytes())?;
+        self.pid = Some(file);
+        Ok(())
+    }
+
+    /// Whether a signal comes in the next moment.
+    fn is_called(&self) -> bool {
+        const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        let mut signals = [PollFd::new(&self.signals, PollFlags::IN)];
+        rustix::event::poll(&mut signals, Some(&GRACE)).is_ok_and(|count| count > 0)
     }
 
     fn file(&self, name: &str) -> Option<(u64, Rc<Zone>)> {
@@ -122,8 +150,16 @@ impl Source for Folder {
         }
     }
 
+    /// Takes the pid file away first: who has read it before signals us in a moment, who comes later starts another.
     fn is_over(&mut self) -> io::Result<bool> {
-        Ok(true)
+        if self.pid.take().is_none() {
+            return Ok(true);
+        }
+        std::fs::remove_file(format!("{}/{PID_FILE}", self.path))?;
+        if !self.is_called() {
+            return Ok(true);
+        }
+        self.write_pid().map(|()| false)
     }
 }
 

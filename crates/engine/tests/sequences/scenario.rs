@@ -19,7 +19,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 9] = [
+pub const BACK: [Scenario; 10] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -62,6 +62,15 @@ pub const BACK: [Scenario; 9] = [
         then: |host| host.detach("c1", None),
     },
     Scenario {
+        name: "attachment with a lease",
+        setup: |host| {
+            host.create_leased("lan");
+            host.attach("c0", "lan");
+        },
+        act: |engine| engine.attach(&attach("c1", "lan")).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
         name: "creation of a network on a VLAN",
         setup: |_| {},
         act: |engine| engine.create_network(&child("lan")).map(drop),
@@ -93,7 +102,7 @@ pub const BACK: [Scenario; 9] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 11] = [
+pub const FORWARD: [Scenario; 12] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -160,6 +169,17 @@ pub const FORWARD: [Scenario; 11] = [
         then: |host| host.detach("c1", None),
     },
     Scenario {
+        name: "detachment with a lease, whose router another one inherits",
+        setup: |host| {
+            host.create_leased("lan");
+            host.create_leased("wan");
+            host.attach("c1", "lan");
+            host.attach("c1", "wan");
+        },
+        act: |engine| engine.detach(&detach("c1", Some("lan"))).map(drop),
+        then: |host| host.detach("c1", Some("lan")),
+    },
+    Scenario {
         name: "removal of the last network on a VLAN",
         setup: |host| host.create_child("lan"),
         act: |engine| engine.remove_network(&"lan".parse().unwrap()).map(drop),
@@ -208,7 +228,7 @@ pub const FORWARD: [Scenario; 11] = [
 
 fn amend() -> Amend {
     let (sandbox, ifname) = ("c1".parse().unwrap(), "eth0".parse().unwrap());
-    Amend { sandbox, ifname, publish: None, apart: None, mac: None }
+    Amend { sandbox, ifname, publish: None, apart: None, mac: None, held: false }
 }
 
 fn ports() -> Option<Vec<PublishSpec>> {

@@ -2,7 +2,10 @@
 //! requirement's group and number: isolation (`iso`), publishing (`port`), reliability (`rel`), inputs (`inp`).
 
 mod cni_bridge;
+mod cni_dhcp;
+mod cni_install;
 mod containers;
+mod dhcp_networks;
 mod dns_aardvark;
 mod dns_abuse;
 mod dns_names;
@@ -16,6 +19,9 @@ mod iso_7_internal;
 mod kill;
 mod modes_children;
 mod modes_routed;
+mod netavark;
+mod netavark_defects;
+mod netavark_replay;
 mod port_12_conflicts;
 mod port_13_flows;
 mod port_14_full;

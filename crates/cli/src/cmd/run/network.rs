@@ -75,7 +75,8 @@ impl<'a> Wires<'a> {
         if !asked.is_empty() {
             return Files { hosts, resolv: files::named_resolv(&self.args.inside, &asked) };
         }
-        let (resolv, warning) = files::resolv(&self.args.inside, settings, on_host(self.args));
+        let (resolv, warning) =
+            files::resolv((&self.args.inside, settings), &joined.endpoints, on_host(self.args));
         warning.into_iter().for_each(|text| output::note(format!("warning: {text}")));
         Files { hosts, resolv }
     }

@@ -203,6 +203,7 @@ fn translations(table: &mut Builder) {
     let itself = |of, source, (set, map)| {
         ([own(of, source, set), was_translated(), translate_source(of, source, map)].concat(), "")
     };
+    let outbound = |of, source, map| ([vec![], family(of), translate_source(of, source, map)].concat(), "");
     let mut rules = vec![
         again(own(Family::Ip, Load::Source4, "own4")),
         again(own(Family::Ip6, Load::Source6, "own6")),
@@ -211,6 +212,8 @@ fn translations(table: &mut Builder) {
         accept(&[oif_in("downlinks")]),
         accept(&[own(Family::Ip, Load::Source4, "own4")]),
         accept(&[own(Family::Ip6, Load::Source6, "own6")]),
+        outbound(Family::Ip, Load::Source4, "outbound4"),
+        outbound(Family::Ip6, Load::Source6, "outbound6"),
     ];
     for source in [source4_in("masquerade4"), source6_in("masquerade6")] {
         rules.push(([source.clone(), l4(TCP), masquerade_high()].concat(), ""));
@@ -228,10 +231,10 @@ fn forward(table: &mut Builder) {
         accept(&[peers6()]),
         drop_because(&[iif_in("internal")], "out of an internal network"),
         drop_because(&[oif_in("internal")], "into an internal network"),
-        accept(&[iif_in("friends"), oif_in("friends")]),
         accept(&[oif_in("downlinks"), was_translated()]),
         accept(&[oif_in("apart"), was_translated()]),
         drop_because(&[iif_in("apart"), oif_in("apart")], "from one network to another"),
+        accept(&[iif_in("friends"), oif_in("friends")]),
         drop_because(&[oif_in("downlinks")], "into a network, not published"),
         drop_because(&[iif_in("downlinks"), port(UDP, (TARGET, VXLAN))], "VXLAN from a container"),
         accept(&[iif_in("downlinks")]),
