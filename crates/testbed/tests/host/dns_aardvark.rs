@@ -143,3 +143,24 @@ fn it_says_what_it_is() {
         assert_eq!(start(host, &["walk"]).status.code(), Some(2));
     });
 }
+
+/// Podman may attach the next container while the server ends with the last one.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn whoever_comes_as_it_ends_is_served() {
+    on_a_host(|host| {
+        let [web, _] = bridge();
+        for round in 0..25u64 {
+            write(TWO);
+            match fs::read_to_string(format!("{DIR}/aardvark.pid")) {
+                Ok(pid) => run(&format!("kill -HUP {pid}")),
+                Err(_) => assert!(start(host, &["run"]).status.success(), "round {round}"),
+            }
+            let known = || address(&web, "db").as_deref() == Some("10.89.0.3");
+            assert!(eventually(Duration::from_secs(1), known), "round {round}");
+            fs::remove_file(format!("{DIR}/front")).unwrap();
+            run(&format!("kill -HUP {}", pid()));
+            std::thread::sleep(Duration::from_millis(round * 3));
+        }
+    });
+}
