@@ -47,13 +47,15 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// Tells the name server of an endpoint, and starts it where there is none; it starts while the rest goes on.
-    pub fn tell_names(&mut self, network: &Network, endpoint: &Endpoint) -> Result<(), EngineError> {
-        let Some(named) = self.named(network, endpoint) else { return Ok(()) };
+    /// Whether the network is served already.
+    pub fn tell_names(&mut self, network: &Network, endpoint: &Endpoint) -> Result<bool, EngineError> {
+        let Some(named) = self.named(network, endpoint) else { return Ok(true) };
         self.txn.names().put(&endpoint.id.key(), &named.to_string())?;
         if !self.txn.names().is_running()? {
             self.start_names(network)?;
+            return Ok(false);
         }
-        Ok(())
+        Ok(self.txn.names().served(network.name.as_str())? == Some(Ok(())))
     }
 
     /// Tells the name server of an endpoint that may have changed.
@@ -62,7 +64,7 @@ impl<K: Kernel> Session<'_, K> {
             return Ok(());
         }
         let network = self.txn.network(endpoint.network())?;
-        network.map_or(Ok(()), |network| self.tell_names(&network, endpoint))
+        network.map_or(Ok(()), |network| self.tell_names(&network, endpoint).map(drop))
     }
 
     fn start_names(&mut self, network: &Network) -> Result<bool, EngineError> {
