@@ -75,7 +75,7 @@ impl<'w> Tool<'w> {
                 load(&self.host, qiao_floor::nft::TABLE)
             }
             Kind::Qiao => {
-                self.qiao("network create bench --subnet 10.64.0.0/16 --ipv6=false".split(' ')).map(drop)
+                self.qiao("network create bench --subnet 10.64.0.0/16 --ipv6=false --dns off".split(' ')).map(drop)
             }
             _ => Ok(()),
         }
