@@ -78,9 +78,7 @@ impl<K: Kernel> Session<'_, K> {
         if self.named(network, endpoint).is_none() {
             return Ok(());
         }
-        if self.txn.names().served(network.name.as_str())?.is_none() {
-            self.refuse_translated(network)?;
-        }
+        self.refuse_translated(network)?;
         let (start, mut step) = (Instant::now(), Duration::from_micros(50));
         let mut tried = start;
         loop {

@@ -168,19 +168,23 @@ fn the_server_lives_by_itself_and_ends_with_the_last_name() {
                 .find(|line| line.contains("name-server"))
                 .map(str::to_owned)
         };
+        // It is out of sight before its files are closed: the lock tells.
+        let lock = format!("{}/names/lock", host.qiao.run_dir());
+        let killed =
+            || std::process::Command::new("flock").args(["-n", &lock, "true"]).status().unwrap().success();
         let first = server().expect("the first attachment starts it");
         let pid: i32 = first.split_whitespace().next().unwrap().parse().unwrap();
         let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         // Only this hierarchy is mounted here; the attachment itself was in a cgroup below its root.
         assert!(cgroups.lines().any(|line| line == "0::/"), "{cgroups}");
         qiao_testbed::run(&format!("kill -9 {pid}"));
-        assert!(eventually(Duration::from_secs(2), || server().is_none()), "killed");
+        assert!(eventually(Duration::from_secs(2), killed), "killed");
         assert!(lookup(&web, FRONT, ("web", A)).is_none(), "it is gone");
         host.ok("repair");
         assert_eq!(found(&web, FRONT, "web"), ["172.30.0.2"]);
         let again = server().expect("it was started again");
         qiao_testbed::run(&format!("kill -9 {}", again.split_whitespace().next().unwrap()));
-        assert!(eventually(Duration::from_secs(2), || server().is_none()), "killed");
+        assert!(eventually(Duration::from_secs(2), killed), "killed");
         host.attached("db", "--network front");
         assert_eq!(found(&web, FRONT, "db"), ["172.30.0.3"], "the next attachment starts it, too");
         host.ok("detach web");
