@@ -57,7 +57,13 @@ fn compare(door: &Door, engine: &mut Engine<Linux>, prev: &Answer) -> Result<(),
 fn wanted(door: &Door, prev: &Answer, place: usize) -> State {
     let (sandbox, ifname): (_, &IfName) = (&door.call.sandbox, &door.call.ifname);
     let mut state = State::default();
-    let mut put = |key| state.insert(key, &Owner::Host, Value::Present);
+    let mut put = |key: Key| {
+        // By which way a route leads is for those behind this plugin to change.
+        let (dev, attributes) = (ifname.clone(), Default::default());
+        let route = Value::Route { dev, via: None, onlink: false, src: None, attributes };
+        let value = if matches!(key, Key::Route(..)) { route } else { Value::Present };
+        state.insert(key, &Owner::Host, value)
+    };
     put(Key::SandboxUp(sandbox.clone(), ifname.clone()));
     for ip in prev.ips.iter().filter(|ip| ip.interface == Some(place)) {
         put(Key::SandboxAddress(sandbox.clone(), ifname.clone(), ip.net));
