@@ -57,6 +57,16 @@ impl Mode {
         self == Mode::Macvlan(MacvlanMode::Passthru)
     }
 
+    /// Refuses a hardware address of a child's own where it has the parent's.
+    pub fn check_mac(self) -> Result<(), Refusal> {
+        match self.is_passthru() || matches!(self, Mode::Ipvlan(..)) {
+            true => {
+                Err(Refusal::invalid("the hardware address is the parent's").why(format!("it is {self}")))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Whether children have neighbours. On others, packets go out by the parent's routes, and nobody is asked
     /// for a hardware address.
     pub fn has_neighbours(self) -> bool {

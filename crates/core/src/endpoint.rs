@@ -111,6 +111,11 @@ pub struct Extras {
     /// The sandbox's end was given another hardware address after it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
+    /// Of such an end on a routed network: the hardware address that it was made with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_mac: Option<Mac>,
+    /// The port of a routed network is kept apart from others that are.
+    pub apart: bool,
 }
 
 impl Extras {
@@ -148,6 +153,11 @@ impl Endpoint {
 }
 
 impl Wire {
+    /// The hardware address that the pair was made with: the host's end is named after it.
+    pub fn first_mac(&self) -> Mac {
+        self.extras.first_mac.unwrap_or(self.mac)
+    }
+
     /// The hardware address, where the interface has one of its own.
     pub fn own_mac(&self) -> Option<Mac> {
         (self.join != Join::Ipvlan).then_some(self.mac)

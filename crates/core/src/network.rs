@@ -124,6 +124,11 @@ impl Network {
         }
     }
 
+    /// Whether its door describes it anew with every request: it is kept for as long as it has members.
+    pub fn is_inline(&self) -> bool {
+        self.bridge().is_some_and(|bridge| bridge.inline.is_some())
+    }
+
     /// The pools, at most one of each family; none where no addresses are given out.
     pub fn pools(&self) -> &[Pool] {
         match &self.driver {
@@ -169,7 +174,9 @@ impl Bridge {
 
     /// Takes in what another description of the same network has besides.
     pub fn widen(&mut self, other: &Bridge) {
-        let more = other.pools.iter().filter(|pool| self.pools.iter().all(|p| p.subnet != pool.subnet));
+        let is_new =
+            |pool: &&Pool| self.pools.iter().all(|p| (p.subnet, p.gateway) != (pool.subnet, pool.gateway));
+        let more = other.pools.iter().filter(is_new);
         self.pools.extend(more.cloned().collect::<Vec<_>>());
         self.masquerade |= other.masquerade;
         if let (Some(own), Some(other)) = (&mut self.inline, other.inline) {
@@ -186,6 +193,11 @@ impl Bridge {
     /// Whether the network has addresses of the family.
     pub fn has(&self, family: Family) -> bool {
         self.pool(family).is_some()
+    }
+
+    /// The pool that an address is of.
+    pub fn pool_of(&self, ip: IpAddr) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.contains(ip))
     }
 
     /// Refuses settings that contradict one another.

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
 use qiao_core::endpoint::{Join, Wire, host_if};
+use qiao_core::network::Inline;
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value, diff};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Publish, PublishSpec};
@@ -329,6 +330,23 @@ fn routed_networks() {
     let from = all(&[host.clone(), attached(&blue, &eth0)]);
     let title = "the container leaves a routed network";
     Case { name: "routed-detach", title, about, from, to: host }.check();
+}
+
+/// A point-to-point network of CNI, as its door describes it; the container is kept apart from others.
+#[test]
+fn open_routed_networks() {
+    let open = Bridge { inline: Some(Inline { routed: true, apart: true }), ..bridge("blue", BOTH) };
+    let ptp = routed("blue", Bridge { isolate: false, ..open });
+    let mut endpoint = endpoint(&ptp, ("eth0", false), &["8080:80"]);
+    let (subnet, gateway) = ("172.30.0.0/24".parse().unwrap(), "172.30.0.1".parse().unwrap());
+    let wire = endpoint.wire.as_mut().unwrap();
+    wire.extras.routes = vec![(subnet, Some(gateway)), ("0.0.0.0/0".parse().unwrap(), Some(gateway))];
+    (wire.extras.apart, wire.extras.first_mac) = (true, Some(wire.mac));
+    (wire.mac, wire.extras.mac) = ("02:00:00:00:00:77".parse().unwrap(), "02:00:00:00:00:77".parse().ok());
+    let about = vec![about_network(&ptp), about_endpoint(&endpoint), "observed:  nothing of ours".into()];
+    let to = all(&[host_state(&[&ptp]), attached(&ptp, &endpoint)]);
+    let title = "an open routed network, with all that CNI's plugins ask for behind it";
+    Case { name: "routed-open", title, about, from: untouched(&to), to }.check();
 }
 
 fn child(name: &str, parent: &str, (mode, subnets): (Mode, &[&str])) -> Network {

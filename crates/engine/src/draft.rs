@@ -47,8 +47,8 @@ impl Draft {
 
     /// Whether its door has described the network anew, with more than was known of it.
     fn is_widened(&self, txn: &Txn<'_>) -> Result<bool, EngineError> {
-        let inline = self.network.bridge().is_some_and(|bridge| bridge.inline.is_some());
-        Ok(inline && txn.network(&self.network.name)?.is_some_and(|known| known != self.network))
+        Ok(self.network.is_inline()
+            && txn.network(&self.network.name)?.is_some_and(|known| known != self.network))
     }
 
     /// Writes down what the endpoint takes, before the kernel is touched.

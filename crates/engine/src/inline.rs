@@ -11,7 +11,7 @@ use qiao_core::endpoint::{Netns, Wire};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Ownership, State, Value};
 use qiao_core::request::Given;
-use qiao_core::{Driver, Network, NetworkName, Refusal};
+use qiao_core::{Bridge, Driver, Network, NetworkName, Refusal};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::{Holder, Saved};
 use std::collections::BTreeMap;
@@ -20,13 +20,24 @@ impl<K: Kernel> Session<'_, K> {
     /// A network as its door describes it now, and as it was described before. The second says whether it is new.
     pub fn given_network(&mut self, given: &Network) -> Result<(Network, bool), EngineError> {
         let Some(mut known) = self.txn.network(&given.name)? else { return Ok((given.clone(), true)) };
-        if let (Driver::Bridge(bridge), Some(more)) = (&mut known.driver, given.bridge()) {
-            if bridge.device != more.device {
-                let what = format!("network `{}` is on bridge `{}`", known.name, bridge.device);
-                let why = format!("while it has members, it cannot be on `{}`", more.device);
-                return Err(Refusal::conflict(what).why(why).into());
+        let name = known.name.clone();
+        let moved = |from: &dyn std::fmt::Display, to: &dyn std::fmt::Display| {
+            let what = format!("network `{name}` is {from}");
+            Refusal::conflict(what).why(format!("while it has members, it cannot be {to}"))
+        };
+        match (&mut known.driver, &given.driver) {
+            (Driver::Bridge(bridge), Driver::Bridge(more))
+            | (Driver::Routed(bridge), Driver::Routed(more)) => {
+                if bridge.device != more.device {
+                    let on = |bridge: &Bridge| format!("on bridge `{}`", bridge.device);
+                    return Err(moved(&on(bridge), &on(more)).into());
+                }
+                bridge.widen(more);
             }
-            bridge.widen(more);
+            (was, is) => {
+                let kind = |driver: &Driver| format!("a {} network", driver.as_str());
+                return Err(moved(&kind(was), &kind(is)).into());
+            }
         }
         Ok((known, false))
     }
@@ -102,9 +113,7 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Ends a network of which nobody is a member any more.
     pub fn retire(&mut self, name: &NetworkName) -> Result<(), EngineError> {
-        let network = self.txn.network(name)?;
-        let inline = network.filter(|n| n.bridge().is_some_and(|bridge| bridge.inline.is_some()));
-        match inline {
+        match self.txn.network(name)?.filter(Network::is_inline) {
             Some(network) if self.txn.is_unused(name)? => self.finish_remove(&network).map(drop),
             _ => Ok(()),
         }

@@ -7,7 +7,7 @@ use crate::outcome::Finding;
 use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::network_state;
-use qiao_core::{Endpoint, NetworkName};
+use qiao_core::{Endpoint, Network, NetworkName};
 use qiao_kernel::Kernel;
 
 impl<K: Kernel> Engine<K> {
@@ -24,6 +24,13 @@ impl<K: Kernel> Engine<K> {
         }
         let plan = session.missing(&wanted, &places(endpoint))?;
         Ok(plan.ops().iter().map(|op| Finding { line: qiao_core::render::line(op) }).collect())
+    }
+
+    /// Whether the host has what a network needs. Nothing is touched.
+    pub fn can_serve(&mut self, network: &Network) -> Result<(), EngineError> {
+        let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
+        session.kernel.facts()?;
+        network.child().map_or(Ok(()), |child| session.parent(child).map(drop))
     }
 
     /// Detaches the endpoints of a network that `lives` does not know, each as far as it goes; which they were.

@@ -257,8 +257,5 @@ fn refuse_wishes(mode: Mode, request: &Attach) -> Result<(), Refusal> {
         return Err(Refusal::invalid(format!("a {} network has no guard", mode.kind()))
             .why("its packets do not pass the host's rules"));
     }
-    if request.wish.mac.is_some() && (mode.is_passthru() || matches!(mode, Mode::Ipvlan(..))) {
-        return Err(Refusal::invalid("the hardware address is the parent's").why(format!("it is {mode}")));
-    }
-    Ok(())
+    if request.wish.mac.is_some() { mode.check_mac() } else { Ok(()) }
 }

@@ -1,7 +1,6 @@
 //! CNI plugins: this program under a plugin's name. One process, one transaction of each kind, no other program
 //! but foreign delegates.
 
-mod bridge;
 mod chain;
 mod check;
 mod delegate;
@@ -9,6 +8,7 @@ mod door;
 mod host_local;
 mod ipam;
 mod loopback;
+mod main_plugin;
 
 use door::Door;
 use qiao_doors::cni::{Call, Config, Failure, Verb, Version, version_reply};
@@ -26,9 +26,10 @@ type Run = fn(&mut Door) -> Done;
 const WHOLE: &str = "qiao";
 
 /// A plugin by its name.
-const PLUGINS: [(&str, Run); 8] = [
-    ("bridge", bridge::run),
-    (WHOLE, bridge::run),
+const PLUGINS: [(&str, Run); 9] = [
+    ("bridge", main_plugin::run),
+    (WHOLE, main_plugin::run),
+    ("ptp", main_plugin::run),
     ("host-local", ipam::run),
     ("static", ipam::run),
     ("loopback", loopback::run),

@@ -8,6 +8,7 @@ use proptest::sample::{Index, select};
 use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
 use qiao_core::endpoint::{Join, Wire, host_if};
+use qiao_core::network::Inline;
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Protocol, Publish};
@@ -66,6 +67,9 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
             let driver = match kind {
                 Kind::Bridge => Driver::Bridge(bridge),
                 Kind::Routed => Driver::Routed(bridge),
+                Kind::Open => {
+                    Driver::Routed(Bridge { inline: Some(Inline { routed: true, apart: icc }), ..bridge })
+                }
                 Kind::Child(mode, parent) => {
                     let Bridge { pools, mtu, internal, .. } = bridge;
                     Driver::Child(Child { parent: parent.parse().unwrap(), mode, pools, mtu, internal })
@@ -81,6 +85,7 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
 enum Kind {
     Bridge,
     Routed,
+    Open,
     Child(Mode, &'static str),
 }
 
@@ -91,6 +96,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         3 => Just(Kind::Bridge),
         3 => Just(Kind::Routed),
+        2 => Just(Kind::Open),
         2 => child.prop_map(|(mode, parent)| Kind::Child(mode, parent)),
     ]
 }

@@ -1,18 +1,15 @@
-//! The `bridge` plugin: its settings, the network and the endpoint that they describe, and its result.
+//! The `bridge` plugin: its settings, and the network that they describe.
 
-use super::answer::{Address, Answer, Fields, Interface, Route};
-use super::call::{Args, Call};
+use super::answer::Answer;
+use super::call::Args;
 use super::config::Config;
 use super::failure::Failure;
-use ipnet::IpNet;
+use super::main_plugin::{default_route, mtu};
 use qiao_core::endpoint::Extras;
 use qiao_core::mac::Mac;
-use qiao_core::network::{Bridge, Driver, Inline, Network, Pool};
-use qiao_core::owner::fnv;
-use qiao_core::request::{Attach, Given, Wish};
+use qiao_core::network::{Bridge, Driver, Inline, Pool};
 use qiao_core::subnet::Family;
-use qiao_core::{Endpoint, IfName, NetworkId, Subnet};
-use std::net::IpAddr;
+use qiao_core::{IfName, Subnet};
 
 /// The settings of a bridge network.
 #[derive(Clone, Debug)]
@@ -43,34 +40,17 @@ impl Settings {
             gateway: doc.is_on("isGateway")? || default_gateway,
             default_gateway,
             masquerade: doc.is_on("ipMasq")?,
-            mtu: doc.number("mtu", 65535)?.filter(|mtu| *mtu != 0).map(|mtu| mtu as u32),
+            mtu: mtu(config)?,
             hairpin,
             isolated: doc.is_on("portIsolation")?,
             mac: mac(config, args)?,
         })
     }
 
-    /// What to ask of the engine, for the addresses that were given.
-    pub fn request(&self, (config, call): (&Config, &Call), ipam: &Answer) -> Result<Attach, Failure> {
-        let addresses: Vec<IpNet> = ipam.ips.iter().map(|ip| ip.net).collect();
-        let routes = ipam.routes.iter().map(|route| (route.dst, gateway_of(route, ipam))).collect();
-        let extras = Extras {
-            routes,
-            hairpin: self.hairpin,
-            isolated: self.isolated,
-            learns: addresses.is_empty(),
-            mac: None,
-        };
-        let network = self.network(config, ipam)?;
-        Ok(Attach {
-            netns: call.netns.clone(),
-            network: Some(network.name.clone()),
-            ifname: Some(call.ifname.clone()),
-            wish: Wish { mac: self.mac, ..Wish::default() },
-            guard: Some(!addresses.is_empty()),
-            given: Some(Box::new(Given { network, addresses, extras })),
-            ..Attach::new(call.sandbox.clone())
-        })
+    /// What is wished for besides: the hardware address, and how the port is.
+    pub fn wish(&self, extras: &mut Extras, nameless: bool) -> Option<Mac> {
+        (extras.hairpin, extras.isolated, extras.learns) = (self.hairpin, self.isolated, nameless);
+        self.mac
     }
 
     /// Completes what the address management said: the gateways that are the bridge's, and the default routes.
@@ -89,13 +69,13 @@ impl Settings {
             let everywhere = family.default_route();
             let gw = ipam.ips.iter().filter_map(|ip| ip.gateway).find(|gw| Family::of(*gw) == family);
             if let Some(gw) = gw.filter(|_| ipam.routes.iter().all(|route| route.dst != everywhere)) {
-                ipam.routes.push(Route { dst: everywhere, gw: Some(gw), rest: Fields::new() });
+                ipam.routes.push(default_route(gw));
             }
         }
     }
 
-    fn network(&self, config: &Config, ipam: &Answer) -> Result<Network, Failure> {
-        let name = config.network()?;
+    /// The network.
+    pub fn driver(&self, ipam: &Answer) -> Driver {
         let mut pools: Vec<Pool> = Vec::new();
         for ip in ipam.ips.iter().filter(|_| self.gateway || self.masquerade) {
             let subnet = Subnet::around(ip.net);
@@ -104,7 +84,7 @@ impl Settings {
                 pools.push(Pool { gateway: ip.gateway.unwrap_or(own.gateway), ..own });
             }
         }
-        let bridge = Bridge {
+        Driver::Bridge(Bridge {
             device: self.device.clone(),
             pools,
             mtu: self.mtu,
@@ -116,50 +96,8 @@ impl Settings {
             guard: true,
             publish_address: None,
             inline: Some(Inline { routed: self.gateway, apart: false }),
-        };
-        let id = NetworkId::from_bytes(std::array::from_fn(|i| fnv(name.as_str(), i as u64) as u8));
-        Ok(Network { id, name, driver: Driver::Bridge(bridge), labels: Default::default(), created: 0 })
+        })
     }
-}
-
-/// The result: the bridge, the host's end of the pair, and the container's.
-pub fn answer(
-    config: &Config,
-    call: &Call,
-    made: (&Endpoint, &Network, Option<Mac>),
-    ipam: Answer,
-) -> Answer {
-    let (endpoint, network, bridge_mac) = made;
-    let device = network.bridge().map(|bridge| bridge.device.to_string()).unwrap_or_default();
-    let mut interfaces =
-        vec![Interface { name: device, mac: bridge_mac.map(|mac| mac.to_string()), ..Interface::default() }];
-    if let Some(wire) = &endpoint.wire {
-        interfaces[0].mtu = Some(wire.mtu);
-        interfaces.push(Interface {
-            name: wire.host_if.to_string(),
-            mac: Some(wire.mac.host_end().to_string()),
-            mtu: Some(wire.mtu),
-            ..Interface::default()
-        });
-        interfaces.push(Interface {
-            name: call.ifname.to_string(),
-            mac: Some(wire.mac.to_string()),
-            mtu: Some(wire.mtu),
-            sandbox: call.netns.clone(),
-            ..Interface::default()
-        });
-    }
-    let inside = interfaces.len() - 1;
-    let ips = ipam.ips.into_iter().map(|ip| Address { interface: Some(inside), ..ip }).collect();
-    let own = config.doc().object("dns").ok().flatten().map(|dns| dns.0.clone()).unwrap_or_default();
-    let dns = if own.is_empty() { ipam.dns } else { own };
-    Answer { interfaces, ips, dns, ..ipam }
-}
-
-/// A route without a gateway goes to that of the family's first address.
-fn gateway_of(route: &Route, ipam: &Answer) -> Option<IpAddr> {
-    let same = |ip: &&Address| ip.net.addr().is_ipv4() == route.dst.addr().is_ipv4();
-    route.gw.or_else(|| ipam.ips.iter().find(same).and_then(|ip| ip.gateway))
 }
 
 /// The hardware address: the runtime's, the user's, that of `CNI_ARGS`.

@@ -1,9 +1,11 @@
 //! A host to try things on: a fake kernel, and a store in a directory of its own.
 
+use qiao_core::endpoint::Extras;
+use qiao_core::network::Inline;
 use qiao_core::plan::{Found, Key, Ownership};
-use qiao_core::request::{Attach, CreateNetwork, Detach, Kind};
+use qiao_core::request::{Attach, CreateNetwork, Detach, Given, Kind};
 use qiao_core::settings::Settings;
-use qiao_core::{NetworkName, Owner, SandboxName};
+use qiao_core::{Bridge, Driver, Network, NetworkId, NetworkName, Owner, Pool, SandboxName};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 use qiao_store::Paths;
@@ -236,6 +238,39 @@ pub fn child(name: &str) -> CreateNetwork {
         subnets: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
         ..CreateNetwork::new(name.parse().unwrap())
     }
+}
+
+/// What a door asks for that describes the network itself, with an address of each sandbox's own.
+pub fn given(sandbox: &str, driver: Driver) -> Attach {
+    let name: NetworkName = "cni.n1".parse().unwrap();
+    let (id, number) = (NetworkId::from_bytes([9; 32]), sandbox.bytes().last().unwrap() - b'0');
+    let network = Network { id, name, driver, labels: Default::default(), created: 0 };
+    let address = format!("10.9.0.{}/{}", 10 + number, if network.bridge().is_some() { 32 } else { 24 });
+    let out = ("0.0.0.0/0".parse().unwrap(), Some("10.9.0.1".parse().unwrap()));
+    let extras = Extras { routes: vec![out], ..Extras::default() };
+    let given = Given { network, addresses: vec![address.parse().unwrap()], extras };
+    Attach {
+        ifname: Some("eth0".parse().unwrap()),
+        given: Some(Box::new(given)),
+        ..attach(sandbox, "cni.n1")
+    }
+}
+
+/// A network of point-to-point links as CNI has it.
+pub fn ptp() -> Driver {
+    Driver::Routed(Bridge {
+        device: "qiao-ptp".parse().unwrap(),
+        pools: vec![Pool::new("10.9.0.0/24".parse().unwrap())],
+        mtu: None,
+        internal: false,
+        host_access: true,
+        icc: true,
+        isolate: false,
+        masquerade: true,
+        guard: true,
+        publish_address: None,
+        inline: Some(Inline { routed: true, apart: false }),
+    })
 }
 
 /// An error with its causes.

@@ -1,6 +1,6 @@
 //! What is tried at every point: an act, how the host is before it, and what undoes it.
 
-use crate::host::{Host, Snapshot, attach, attach_publishing, child, create, detach};
+use crate::host::{Host, Snapshot, attach, attach_publishing, child, create, detach, given, ptp};
 use qiao_core::plan::Key;
 use qiao_core::port::PublishSpec;
 use qiao_core::request::Amend;
@@ -19,7 +19,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 9] = [
+pub const BACK: [Scenario; 11] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -54,6 +54,20 @@ pub const BACK: [Scenario; 9] = [
         },
         act: |engine| engine.attach(&attach_publishing("c1", "red")).map(drop),
         then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "attachment by a point-to-point link of CNI",
+        setup: blue_with_c0,
+        act: |engine| engine.attach(&given("c1", ptp())).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "what is chained behind a point-to-point link",
+        setup: |host| drop(host.engine().attach(&given("c1", ptp())).unwrap()),
+        act: |engine| engine.amend(&Amend { publish: ports(), ..amend() }).map(drop),
+        then: |host| {
+            host.engine().amend(&Amend { publish: Some(Vec::new()), ..amend() }).unwrap();
+        },
     },
     Scenario {
         name: "attachment to a macvlan network",
@@ -93,7 +107,7 @@ pub const BACK: [Scenario; 9] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 11] = [
+pub const FORWARD: [Scenario; 12] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -148,6 +162,17 @@ pub const FORWARD: [Scenario; 11] = [
         },
         act: repairs,
         then: |host| drop(host.engine().repair().unwrap()),
+    },
+    Scenario {
+        name: "detachment of the last point-to-point link",
+        setup: |host| {
+            blue_with_c0(host);
+            host.engine().attach(&given("c1", ptp())).unwrap();
+            let other = Amend { publish: ports(), apart: Some(false), ..other_mac_and_ports() };
+            host.engine().amend(&other).unwrap();
+        },
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: |host| host.detach("c1", None),
     },
     Scenario {
         name: "detachment from a macvlan network",

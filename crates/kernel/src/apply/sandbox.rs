@@ -6,10 +6,10 @@ use crate::kernel::{ApplyError, Places};
 use crate::linux::{Linux, Sandbox};
 use crate::reap;
 use crate::rtnl::route::Hop;
-use crate::rtnl::{Mode, Request, address, ask, child, link, neighbour, route};
+use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route};
 use crate::sysctl::{self, has_ipv6};
 use qiao_core::plan::{Key, Op, Sysctl, Value};
-use qiao_core::{IfName, SandboxName};
+use qiao_core::{IfName, Mac, SandboxName};
 use std::time::{Duration, Instant};
 
 /// Carries out a group.
@@ -113,7 +113,22 @@ pub fn activate(
     sandbox.map_or(Ok(()), |sandbox| sandbox.interfaces.force_link_event(link).map(drop))
 }
 
+/// Gives a link a hardware address. The kernel then forgets the link's neighbours, permanent ones too
+/// (`neigh_changeaddr`): ours are written down again.
+fn set_mac(sandbox: &mut Sandbox, link: &IfName, mac: Mac) -> Result<Vec<Request>, KernelError> {
+    let index = sandbox.index(link)?;
+    let neighbours = neighbour::read(&ask_one(&mut sandbox.rtnl, &neighbour::get_all())?);
+    let ours = neighbours.into_iter().filter(|n| n.index == index && n.ours && n.permanent);
+    let again = ours.filter_map(|n| Some(neighbour::set(index, n.ip?, Mac::new(n.mac?).ok()?)));
+    Ok([link::set_mac(link, mac)].into_iter().chain(again).collect())
+}
+
 fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelError> {
+    if let (Key::SandboxMac(_, link), Some(Value::Mac(mac))) =
+        (op.key(), op.after().map(|object| object.value))
+    {
+        return set_mac(sandbox, link, mac);
+    }
     let mut index = |link: &IfName| sandbox.index(link);
     Ok(match (op.key(), op.after().map(|object| object.value)) {
         (Key::SandboxLoopback(_), after) => {
@@ -125,7 +140,6 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             let quiet = has_ipv6().then(|| link::no_automatic_addresses(link));
             quiet.into_iter().chain([link::up(link, true)]).collect()
         }
-        (Key::SandboxMac(_, link), Some(Value::Mac(mac))) => vec![link::set_mac(link, mac)],
         (Key::SandboxUp(_, link), None) => vec![link::up(link, false)],
         (Key::SandboxAddress(_, link, net), Some(_)) => vec![address::add(index(link)?, *net)],
         (Key::SandboxAddress(_, link, net), None) => vec![address::delete(index(link)?, *net)],

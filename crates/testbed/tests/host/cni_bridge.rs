@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
-const LEASES: &str = "/run/leases";
+pub const LEASES: &str = "/run/leases";
 
 /// A configuration of network `n1`: `more` are further keys.
 fn config(plugin: &str, more: &str) -> String {
@@ -17,7 +17,7 @@ fn config(plugin: &str, more: &str) -> String {
 }
 
 /// Calls a plugin.
-fn call(host: &Host, (plugin, verb): (&str, &str), container: (&str, &str), config: &str) -> Outcome {
+pub fn call(host: &Host, (plugin, verb): (&str, &str), container: (&str, &str), config: &str) -> Outcome {
     let mut command = host.qiao.command();
     command.arg0(plugin).env("CNI_COMMAND", verb).env("CNI_IFNAME", "eth0").env("CNI_PATH", "/nonexistent");
     command.env("CNI_CONTAINERID", container.0).env("CNI_NETNS", container.1);
@@ -27,7 +27,7 @@ fn call(host: &Host, (plugin, verb): (&str, &str), container: (&str, &str), conf
     Outcome::of(child.wait_with_output().unwrap())
 }
 
-fn ok(host: &Host, call_: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
+pub fn ok(host: &Host, call_: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
     let outcome = call(host, call_, container, config);
     assert_eq!(outcome.code, Some(0), "{call_:?} {container:?}: {outcome}");
     outcome
@@ -38,7 +38,7 @@ fn add(host: &Host, place: &Place) -> Outcome {
 }
 
 /// The addresses that are reserved, and whose they are.
-fn leases() -> Vec<String> {
+pub fn leases() -> Vec<String> {
     let entries = std::fs::read_dir(format!("{LEASES}/n1")).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
     names.retain(|name| name.parse::<std::net::IpAddr>().is_ok());

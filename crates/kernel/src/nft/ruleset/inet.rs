@@ -209,6 +209,9 @@ fn translations(table: &mut Builder) {
         itself(Family::Ip, Load::Source4, ("homes4", "gateways4")),
         itself(Family::Ip6, Load::Source6, ("homes6", "gateways6")),
         accept(&[oif_in("downlinks")]),
+        // Ports of routed networks reach one another as themselves.
+        accept(&[own(Family::Ip, Load::Target4, "homes4")]),
+        accept(&[own(Family::Ip6, Load::Target6, "homes6")]),
         accept(&[own(Family::Ip, Load::Source4, "own4")]),
         accept(&[own(Family::Ip6, Load::Source6, "own6")]),
     ];

@@ -1,12 +1,13 @@
-//! `bridge`, and `qiao`, which does the work of the plugins behind it too.
+//! Main plugins: those that make an interface; among them `qiao`, which does the work of the plugins behind it too.
 
 use super::door::{Door, failure};
 use super::{Done, chain, check, ipam};
 use qiao_core::request::Detach;
 use qiao_core::{Mac, Network};
-use qiao_doors::cni::{Failure, Verb, bridge, chain as chains};
+use qiao_doors::cni::main_plugin::{Made, Settings};
+use qiao_doors::cni::{Answer, Failure, Verb, chain as chains};
 use qiao_engine::Engine;
-use qiao_kernel::{Kernel, Linux};
+use qiao_kernel::Linux;
 use qiao_store::Holder;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,7 +25,7 @@ pub fn run(door: &mut Door) -> Done {
 }
 
 fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
-    let settings = bridge::Settings::parse(&door.config, &door.call.args)?;
+    let settings = Settings::parse(door.plugin, &door.config, &door.call.args)?;
     let mut engine = door.engine()?;
     let mut lease = {
         let leases =
@@ -43,13 +44,13 @@ fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
 
 fn make(
     door: &Door,
-    settings: &bridge::Settings,
+    settings: &Settings,
     (engine, lease): (&mut Engine<Linux>, &mut ipam::Lease),
 ) -> Result<serde_json::Value, Failure> {
     if lease.answer.ips.is_empty() && ipam::kind(door)?.is_some() {
         return Err(Failure::new(999, "the IPAM plugin gave no address"));
     }
-    settings.complete(&mut lease.answer);
+    settings.complete(&mut lease.answer)?;
     let mut request = settings.request((&door.config, &door.call), &lease.answer)?;
     let mut sysctls = BTreeMap::new();
     if door.plugin == "qiao" {
@@ -61,10 +62,10 @@ fn make(
         let _ = engine.detach(&leaving(door)?);
         return Err(failure);
     }
-    let mac = bridge_mac(engine, &made.network)?;
+    let bridge_mac = bridge_mac(engine, &made.network)?;
+    let made = Made { endpoint: &made.endpoint, network: &made.network, bridge_mac };
     let answer = std::mem::take(&mut lease.answer);
-    bridge::answer(&door.config, &door.call, (&made.endpoint, &made.network, mac), answer)
-        .to_json(door.config.version)
+    settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version)
 }
 
 fn bridge_mac(engine: &Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {
@@ -106,7 +107,8 @@ fn collect(door: &Door) -> Result<(), Failure> {
 
 fn status(door: &Door) -> Result<(), Failure> {
     let not_now = |failure: Failure| Failure::new(50, failure.msg).because(failure.details);
-    bridge::Settings::parse(&door.config, &door.call.args).map_err(not_now)?;
-    door.engine()?.kernel().facts().map_err(|error| not_now(failure(error.into())))?;
+    let settings = Settings::parse(door.plugin, &door.config, &door.call.args).map_err(not_now)?;
+    let network = settings.network(&door.config, &Answer::default())?;
+    door.engine()?.can_serve(&network).map_err(|error| not_now(failure(error)))?;
     ipam::other(door, ipam::kind(door)?.as_deref(), &[])
 }
