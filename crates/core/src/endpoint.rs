@@ -59,6 +59,8 @@ pub enum Join {
     Macvlan,
     /// It is an ipvlan child of the host's, and has its hardware address.
     Ipvlan,
+    /// It is a VLAN of the host's, and has its hardware address.
+    Vlan,
 }
 
 impl Join {
@@ -77,7 +79,8 @@ pub struct Wire {
     pub join: Join,
     /// The host's interface: its end of the pair, or the parent.
     pub host_if: IfName,
-    /// The hardware address of the sandbox's end; of an ipvlan child what it would be, had it one of its own.
+    /// The hardware address of the sandbox's end; of an ipvlan child or a VLAN what it would be, had
+    /// it one of its own.
     pub mac: Mac,
     /// The sandbox's addresses with their prefix lengths, at most one of each family.
     pub addresses: Vec<IpNet>,
@@ -160,7 +163,7 @@ impl Wire {
 
     /// The hardware address, where the interface has one of its own.
     pub fn own_mac(&self) -> Option<Mac> {
-        (self.join != Join::Ipvlan).then_some(self.mac)
+        (!matches!(self.join, Join::Ipvlan | Join::Vlan)).then_some(self.mac)
     }
 
     /// The address of a family.

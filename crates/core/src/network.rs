@@ -43,7 +43,7 @@ pub enum Driver {
     /// A pair of interfaces and a route for each endpoint. The settings are those of a bridge network; its
     /// device has no ports, it carries the gateways' addresses.
     Routed(Bridge),
-    /// An interface of each endpoint's own on an interface of the host: macvlan or ipvlan.
+    /// An interface of each endpoint's own on an interface of the host: macvlan, ipvlan or a VLAN.
     Child(Child),
     /// The host's own network.
     Host,
@@ -52,7 +52,7 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `host` or `none`; Docker says `null` for the last.
+    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `vlan`, `host` or `none`; Docker says `null` for the last.
     pub fn as_str(&self) -> &'static str {
         match self {
             Driver::Bridge(_) => "bridge",
@@ -116,7 +116,7 @@ impl Network {
         }
     }
 
-    /// The settings of a macvlan or ipvlan network.
+    /// The settings of a macvlan, ipvlan or VLAN network.
     pub fn child(&self) -> Option<&Child> {
         match &self.driver {
             Driver::Child(child) => Some(child),
@@ -126,7 +126,11 @@ impl Network {
 
     /// Whether its door describes it anew with every request: it is kept for as long as it has members.
     pub fn is_inline(&self) -> bool {
-        self.bridge().is_some_and(|bridge| bridge.inline.is_some())
+        match &self.driver {
+            Driver::Bridge(bridge) | Driver::Routed(bridge) => bridge.inline.is_some(),
+            Driver::Child(child) => child.inline,
+            Driver::Host | Driver::None => false,
+        }
     }
 
     /// The pools, at most one of each family; none where no addresses are given out.

@@ -83,6 +83,7 @@ fn endpoint(network: &Network, (ifname, gateways): (&str, bool), publish: &[&str
             None => Join::Pair,
             Some(Mode::Macvlan(_)) => Join::Macvlan,
             Some(Mode::Ipvlan(..)) => Join::Ipvlan,
+            Some(Mode::Vlan(_)) => Join::Vlan,
         },
         host_if: host_if(&sandbox, &ifname, 0),
         mac: Mac::derived(network.mac_number(), addresses[0].addr()),
@@ -351,7 +352,9 @@ fn open_routed_networks() {
 
 fn child(name: &str, parent: &str, (mode, subnets): (Mode, &[&str])) -> Network {
     let pools = bridge(name, subnets).pools;
-    let child = Child { parent: parent.parse().unwrap(), mode, pools, mtu: None, internal: false };
+    let (parent, mtu) = (parent.parse().unwrap(), None);
+    let child =
+        Child { parent, mode, pools, mtu, internal: false, inside: false, queue: None, inline: false };
     child.check().unwrap();
     Network { driver: Driver::Child(child), ..network(name, bridge(name, subnets)) }
 }

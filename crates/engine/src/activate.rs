@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::driver::{Activation, Active, HostNeeds};
+use qiao_core::endpoint::Netns;
 use qiao_core::plan::{Key, State, Sysctl, Value};
 use qiao_core::subnet::Family;
 use qiao_core::{Network, NetworkName, Owner, driver};
@@ -24,7 +25,11 @@ pub(crate) struct Activating {
 
 impl<K: Kernel> Session<'_, K> {
     /// How a network would come into use, and what the host's state would be.
-    pub fn activating(&mut self, network: &Network, facts: &Facts) -> Result<Activating, EngineError> {
+    pub fn activating(
+        &mut self,
+        (network, netns): (&Network, Option<&Netns>),
+        facts: &Facts,
+    ) -> Result<Activating, EngineError> {
         let mut active = self.txn.active()?;
         if let Some(bridge) = network.bridge() {
             let host = (facts.mtu.unwrap_or(ETHERNET_MTU), facts.bridge_netfilter);
@@ -35,7 +40,7 @@ impl<K: Kernel> Session<'_, K> {
             active.insert(network.name.clone(), activation);
         }
         if let Some(child) = network.child() {
-            let found = self.parent(child)?;
+            let found = self.parent(child, netns)?;
             active.insert(
                 network.name.clone(),
                 Activation::of_child(child, (found.mac, found.mtu), found.vlan),

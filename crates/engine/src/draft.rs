@@ -216,7 +216,7 @@ impl<K: Kernel> Session<'_, K> {
             true => None,
             false => {
                 let facts = self.kernel.facts()?;
-                Some(self.activating(&network, &facts)?)
+                Some(self.activating((&network, netns.as_ref()), &facts)?)
             }
         };
         let active = activating.as_ref().map_or_else(|| self.txn.active(), |a| Ok(a.active.clone()))?;
@@ -250,12 +250,12 @@ impl<K: Kernel> Session<'_, K> {
         (id, given, others): (&EndpointId, &[Given], &[Endpoint]),
     ) -> Result<(Wire, Option<Mac>), EngineError> {
         let Some(bridge) = network.bridge() else {
-            return self.child_wire((network, activation), request, (given, others));
+            return self.child_wire((network, activation), request, (id, given, others));
         };
         let mut wire = Wire {
             join: Join::Pair,
             host_if: self.host_if(id)?,
-            mac: self.mac(network, given, &request.wish)?,
+            mac: self.mac(network, (id, given), &request.wish)?,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: activation.mtu,
             gateways: if request.given.is_some() { Vec::new() } else { gateways(network, others) },

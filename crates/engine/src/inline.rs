@@ -11,7 +11,7 @@ use qiao_core::endpoint::{Netns, Wire};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Ownership, State, Value};
 use qiao_core::request::Given;
-use qiao_core::{Bridge, Driver, Network, NetworkName, Refusal};
+use qiao_core::{Bridge, Child, Driver, Network, NetworkName, Refusal};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::{Holder, Saved};
 use std::collections::BTreeMap;
@@ -33,6 +33,13 @@ impl<K: Kernel> Session<'_, K> {
                     return Err(moved(&on(bridge), &on(more)).into());
                 }
                 bridge.widen(more);
+            }
+            (Driver::Child(child), Driver::Child(more)) => {
+                let at = |child: &Child| format!("{} on `{}`", child.mode, child.parent);
+                if (&child.parent, child.mode, child.inside) != (&more.parent, more.mode, more.inside) {
+                    return Err(moved(&at(child), &at(more)).into());
+                }
+                child.clone_from(more);
             }
             (was, is) => {
                 let kind = |driver: &Driver| format!("a {} network", driver.as_str());

@@ -30,7 +30,11 @@ impl<K: Kernel> Engine<K> {
     pub fn can_serve(&mut self, network: &Network) -> Result<(), EngineError> {
         let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
         session.kernel.facts()?;
-        network.child().map_or(Ok(()), |child| session.parent(child).map(drop))
+        match network.child() {
+            Some(child) if child.inside => session.needs_kind(child.mode.kind()),
+            Some(child) => session.parent(child, None).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Detaches the endpoints of a network that `lives` does not know, each as far as it goes; which they were.

@@ -1,4 +1,4 @@
-//! Macvlan and ipvlan networks: the interface of the host that they are on, and what hangs on it.
+//! Macvlan, ipvlan and VLAN networks: the interface of the host that they are on, and what hangs on it.
 
 use crate::address::Given;
 use crate::draft::gateways;
@@ -7,7 +7,8 @@ use crate::session::Session;
 use crate::subnets::all_used;
 use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, Active};
-use qiao_core::endpoint::{Join, Wire};
+use qiao_core::endpoint::{Join, Netns, Wire};
+use qiao_core::owner::EndpointId;
 use qiao_core::request::{Attach, CreateNetwork, Kind};
 use qiao_core::subnet::Family;
 use qiao_core::{Child, Code, Endpoint, IfName, Mac, Network, Refusal, Subnet};
@@ -34,13 +35,11 @@ impl<K: Kernel> Session<'_, K> {
             pools: Vec::new(),
             mtu: request.options.mtu,
             internal: request.options.internal,
+            inside: false,
+            queue: None,
+            inline: false,
         };
-        let found = self.parent(&child)?;
-        if let Some(mtu) = child.mtu.filter(|mtu| *mtu > found.mtu) {
-            return Err(Refusal::invalid(format!("the MTU {mtu} is more than that of `{}`", child.parent))
-                .why(format!("it has {}", found.mtu))
-                .into());
-        }
+        self.parent(&child, None)?;
         self.refuse_no_subnet(request, (&child, facts))?;
         for family in [Family::V4, Family::V6] {
             if request.subnets.iter().any(|subnet| subnet.family() == family) {
@@ -92,18 +91,24 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// The parent of a network: an interface that there is, or a VLAN of one.
-    pub fn parent(&mut self, child: &Child) -> Result<Found, EngineError> {
-        let kind = child.mode.kind();
-        self.needs_kind(kind, kind)?;
+    pub fn parent(&mut self, child: &Child, netns: Option<&Netns>) -> Result<Found, EngineError> {
+        self.needs_kind(child.mode.kind())?;
         let vlan = Vlan::of_name(&child.parent);
-        let found = match (self.kernel.link(&child.parent)?, vlan) {
-            (Some(link), vlan) => (link.clone(), child.parent.clone(), vlan.filter(|_| link.ours)),
-            (None, Some(vlan)) => {
+        let there = match netns.filter(|_| child.inside) {
+            Some(netns) => self.kernel.link_in(netns, &child.parent)?,
+            None => self.kernel.link(&child.parent)?,
+        };
+        let found = match (there, vlan) {
+            (Some(link), vlan) => {
+                let ours = link.ours && !child.inside;
+                (link, child.parent.clone(), vlan.filter(|_| ours))
+            }
+            (None, Some(vlan)) if !child.inline => {
                 let base = self.kernel.link(&vlan.parent)?.ok_or_else(|| no_parent(&vlan.parent))?;
-                self.needs_kind("vlan", "8021q")?;
+                self.needs_kind("vlan")?;
                 (base, vlan.parent.clone(), Some(vlan))
             }
-            (None, None) => return Err(no_parent(&child.parent).into()),
+            (None, _) => return Err(no_parent(&child.parent).into()),
         };
         let (link, name, vlan) = found;
         usable(&link, &name, child.mode)?;
@@ -111,17 +116,23 @@ impl<K: Kernel> Session<'_, K> {
             Refusal::invalid(format!("the interface `{name}` has no hardware address"))
                 .why("it is no Ethernet")
         })?;
+        if let Some(mtu) = child.mtu.filter(|mtu| *mtu > link.mtu) {
+            return Err(Refusal::invalid(format!("the MTU {mtu} is more than that of `{}`", child.parent))
+                .why(format!("it has {}", link.mtu))
+                .into());
+        }
         Ok(Found { mac, mtu: link.mtu, vlan })
     }
 
-    fn needs_kind(&mut self, kind: &str, module: &str) -> Result<(), EngineError> {
+    /// Refuses a kind of link that this kernel does not know.
+    pub fn needs_kind(&mut self, kind: &str) -> Result<(), EngineError> {
         if self.kernel.has_kind(kind)? {
             return Ok(());
         }
-        let option = match kind {
-            "macvlan" => "CONFIG_MACVLAN",
-            "ipvlan" => "CONFIG_IPVLAN",
-            _ => "CONFIG_VLAN_8021Q",
+        let (option, module) = match kind {
+            "macvlan" => ("CONFIG_MACVLAN", kind),
+            "ipvlan" => ("CONFIG_IPVLAN", kind),
+            _ => ("CONFIG_VLAN_8021Q", "8021q"),
         };
         Err(Refusal::new(Code::Unsupported, format!("this kernel has no {kind}"))
             .why(format!("it was built without {option}, or its module `{module}` is not there"))
@@ -134,7 +145,7 @@ impl<K: Kernel> Session<'_, K> {
         network: &Network,
         activation: &Activation,
     ) -> Result<Vec<IpAddr>, EngineError> {
-        if network.child().is_none() {
+        if network.child().is_none_or(|child| child.inside) {
             return Ok(Vec::new());
         }
         let link = self.kernel.link(&activation.device)?;
@@ -146,31 +157,37 @@ impl<K: Kernel> Session<'_, K> {
         &mut self,
         (network, activation): (&Network, &Activation),
         request: &Attach,
-        (given, others): (&[Given], &[Endpoint]),
+        (id, given, others): (&EndpointId, &[Given], &[Endpoint]),
     ) -> Result<(Wire, Option<Mac>), EngineError> {
         let Some(child) = network.child() else { return Err(Refusal::invalid("it has no parent").into()) };
         refuse_wishes(child.mode, request)?;
-        let found = self.parent(child)?;
+        let path = request.netns.as_deref().filter(|_| child.inside);
+        let netns = path.map(|path| self.kernel.netns(path)).transpose()?;
+        let found = self.parent(child, netns.as_ref())?;
         let passthru = child.mode.is_passthru();
         if passthru && self.txn.claims().count(&network.name)? > 0 {
             let what = format!("network `{}` has a member, and takes no other", network.name);
             return Err(Refusal::conflict(what).why("a passthru child has its parent for itself").into());
         }
-        let is_macvlan = matches!(child.mode, Mode::Macvlan(_));
-        let mac = if passthru { found.mac } else { self.mac(network, given, &request.wish)? };
+        let join = match child.mode {
+            Mode::Macvlan(_) => Join::Macvlan,
+            Mode::Ipvlan(..) => Join::Ipvlan,
+            Mode::Vlan(_) => Join::Vlan,
+        };
+        let mac = if passthru { found.mac } else { self.mac(network, (id, given), &request.wish)? };
         let wire = Wire {
-            join: if is_macvlan { Join::Macvlan } else { Join::Ipvlan },
+            join,
             host_if: activation.device.clone(),
             mac,
             addresses: given.iter().map(|(net, _)| *net).collect(),
-            mtu: activation.mtu,
-            gateways: gateways(network, others),
+            mtu: child.mtu.unwrap_or(found.mtu),
+            gateways: if request.given.is_some() { Vec::new() } else { gateways(network, others) },
             publish: Vec::new(),
             guard: false,
             allow: Vec::new(),
             extras: Default::default(),
         };
-        Ok((wire, Some(if is_macvlan { mac } else { found.mac })))
+        Ok((wire, Some(if join == Join::Macvlan { mac } else { found.mac })))
     }
 
     /// The networks whose interface of the host is there, and what is to be said of the others: nothing of them
@@ -216,7 +233,7 @@ fn usable(link: &HostLink, name: &IfName, mode: Mode) -> Result<(), Refusal> {
         return Err(Refusal::conflict(format!("the interface `{name}` is down"))
             .fix(format!("ip link set {name} up")));
     }
-    if link.enslaved {
+    if link.enslaved && !matches!(mode, Mode::Vlan(_)) {
         return Err(Refusal::conflict(format!("the interface `{name}` is a port of a bridge or a bond"))
             .fix("-o parent= with the bridge or the bond itself"));
     }

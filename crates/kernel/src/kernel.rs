@@ -37,7 +37,7 @@ pub enum Via<'a> {
     Itself(Mac),
 }
 
-/// An interface of the host that others shall be children of.
+/// An interface that others shall be children of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostLink {
     /// Its hardware address.
@@ -94,6 +94,9 @@ pub trait Kernel {
 
     /// The host's interface of this name; none where there is none.
     fn link(&mut self, name: &IfName) -> Result<Option<HostLink>, KernelError>;
+
+    /// The interface of this name in a namespace; none where there is none.
+    fn link_in(&mut self, netns: &Netns, name: &IfName) -> Result<Option<HostLink>, KernelError>;
 
     /// Whether the kernel can make links of a kind: `macvlan`, `ipvlan`, `vlan`.
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError>;

@@ -239,6 +239,11 @@ impl Kernel for Linux {
         parent::link(&mut self.rtnl, name)
     }
 
+    fn link_in(&mut self, netns: &Netns, name: &IfName) -> Result<Option<HostLink>, KernelError> {
+        let Some(sandbox) = self.sandbox(netns)? else { return Ok(None) };
+        parent::link(&mut sandbox.rtnl, name)
+    }
+
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {
         parent::has_kind(&mut self.rtnl, kind)
     }

@@ -78,7 +78,7 @@ fn links_of<'a>(key: &'a Key, value: &'a Value) -> Vec<&'a IfName> {
     match (key, value) {
         (Key::Veth(host_if), Value::Veth { bridge: Some(bridge), .. }) => vec![host_if, bridge],
         (Key::Vlan(name), Value::Vlan { parent, .. }) => vec![name, parent],
-        (Key::Child(..), Value::Child { parent, .. }) => vec![parent],
+        (Key::Child(..), Value::Child { parent, inside: false, .. }) => vec![parent],
         (
             Key::Bridge(name)
             | Key::BridgeAddress(name, _)

@@ -3,11 +3,11 @@
 use super::door::{Door, failure};
 use super::{Done, chain, check, ipam};
 use qiao_core::request::Detach;
-use qiao_core::{Mac, Network};
+use qiao_core::{Endpoint, Mac, Network};
 use qiao_doors::cni::main_plugin::{Made, Settings};
 use qiao_doors::cni::{Answer, Failure, Verb, chain as chains};
 use qiao_engine::Engine;
-use qiao_kernel::Linux;
+use qiao_kernel::{Kernel, Linux};
 use qiao_store::Holder;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -25,8 +25,9 @@ pub fn run(door: &mut Door) -> Done {
 }
 
 fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
-    let settings = Settings::parse(door.plugin, &door.config, &door.call.args)?;
+    let mut settings = Settings::parse(door.plugin, &door.config, &door.call.args)?;
     let mut engine = door.engine()?;
+    choose_parent(door, &mut settings, &mut engine)?;
     let mut lease = {
         let leases =
             engine.store().claims().leases(&door.config.network()?).map_err(|e| failure(e.into()))?;
@@ -40,6 +41,21 @@ fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
         ipam::take_back(door, &lease);
     }
     done
+}
+
+/// The interface of the default route, where the configuration names none. While the network has members it
+/// stays where it is, whatever becomes of that route.
+fn choose_parent(door: &Door, settings: &mut Settings, engine: &mut Engine<Linux>) -> Result<(), Failure> {
+    let Settings::Child(child) = settings else { return Ok(()) };
+    if !child.needs_parent() {
+        return Ok(());
+    }
+    let known = engine.store().network(&door.config.network()?).map_err(|error| failure(error.into()))?;
+    let known = known.and_then(|network| network.child().map(|child| child.parent.clone()));
+    let ways = engine.kernel().facts().map_err(|error| failure(error.into()))?.ways;
+    let parent = known.or(ways.into_iter().next().map(|(name, _)| name));
+    parent.into_iter().for_each(|parent| child.set_parent(parent));
+    Ok(())
 }
 
 fn make(
@@ -63,7 +79,8 @@ fn make(
         return Err(failure);
     }
     let bridge_mac = bridge_mac(engine, &made.network)?;
-    let made = Made { endpoint: &made.endpoint, network: &made.network, bridge_mac };
+    let mac = inner_mac(engine, &made.endpoint)?;
+    let made = Made { endpoint: &made.endpoint, network: &made.network, bridge_mac, mac };
     let answer = std::mem::take(&mut lease.answer);
     settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version)
 }
@@ -71,6 +88,17 @@ fn make(
 fn bridge_mac(engine: &Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {
     let active = engine.store().active().map_err(|error| failure(error.into()))?;
     Ok(active.get(&network.name).map(|activation| activation.mac))
+}
+
+/// The hardware address of an interface that may have its parent's.
+fn inner_mac(engine: &mut Engine<Linux>, endpoint: &Endpoint) -> Result<Option<Mac>, Failure> {
+    match (&endpoint.netns, &endpoint.wire) {
+        (Some(netns), Some(wire)) if !wire.join.is_pair() => {
+            let found = engine.kernel().link_in(netns, &endpoint.id.ifname);
+            Ok(found.map_err(|error| failure(error.into()))?.and_then(|link| link.mac))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The interface first, then the addresses: nobody else gets one while it is in use. Each as far as it goes.
@@ -107,8 +135,10 @@ fn collect(door: &Door) -> Result<(), Failure> {
 
 fn status(door: &Door) -> Result<(), Failure> {
     let not_now = |failure: Failure| Failure::new(50, failure.msg).because(failure.details);
-    let settings = Settings::parse(door.plugin, &door.config, &door.call.args).map_err(not_now)?;
-    let network = settings.network(&door.config, &Answer::default())?;
-    door.engine()?.can_serve(&network).map_err(|error| not_now(failure(error)))?;
+    let mut settings = Settings::parse(door.plugin, &door.config, &door.call.args).map_err(not_now)?;
+    let mut engine = door.engine()?;
+    choose_parent(door, &mut settings, &mut engine)?;
+    let network = settings.network(&door.config, &Answer::default()).map_err(not_now)?;
+    engine.can_serve(&network).map_err(|error| not_now(failure(error)))?;
     ipam::other(door, ipam::kind(door)?.as_deref(), &[])
 }

@@ -185,11 +185,18 @@ fn routes(endpoint: &Endpoint, wire: &Wire) -> Vec<(Key, Value)> {
         let key = Key::Route(endpoint.sandbox().clone(), Family::of(*via).default_route());
         (key, Value::Route { dev, via: Some(*via), onlink: false, src: None })
     };
-    let extra = wire.extras.routes.iter().map(|(net, via)| {
+    wire.gateways.iter().map(route).chain(extra_routes(endpoint, wire)).collect()
+}
+
+/// The routes that were asked for besides.
+pub(super) fn extra_routes<'a>(
+    endpoint: &'a Endpoint,
+    wire: &'a Wire,
+) -> impl Iterator<Item = (Key, Value)> + 'a {
+    wire.extras.routes.iter().map(|(net, via)| {
         let value = Value::Route { dev: endpoint.id.ifname.clone(), via: *via, onlink: false, src: None };
         (Key::Route(endpoint.sandbox().clone(), *net), value)
-    });
-    wire.gateways.iter().map(route).chain(extra).collect()
+    })
 }
 
 /// The published ports, and again those that clients of the loopback address may use.

@@ -50,6 +50,9 @@ pub struct Activation {
 pub struct Parent {
     /// The VLAN that it is, if it is one that we make.
     pub vlan: Option<Vlan>,
+    /// It is not the host's: each endpoint's is in its sandbox.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inside: bool,
 }
 
 /// The networks in use.
@@ -81,7 +84,7 @@ impl Activation {
             mtu: child.mtu.unwrap_or(mtu),
             hairpin: false,
             routes: Vec::new(),
-            parent: Some(Parent { vlan }),
+            parent: Some(Parent { vlan, inside: child.inside }),
             shared: false,
             foreign: false,
         }
@@ -89,7 +92,7 @@ impl Activation {
 
     /// The interface of the host without which nothing of the network can be, if there is one: it is never ours.
     pub fn base(&self) -> Option<&IfName> {
-        let parent = self.parent.as_ref()?;
+        let parent = self.parent.as_ref().filter(|parent| !parent.inside)?;
         Some(parent.vlan.as_ref().map_or(&self.device, |vlan| &vlan.parent))
     }
 

@@ -49,9 +49,9 @@ pub enum Value {
         /// It is up.
         up: bool,
     },
-    /// A macvlan or ipvlan child.
+    /// A macvlan, ipvlan or VLAN child.
     Child {
-        /// The interface of the host.
+        /// The interface of the host, or of the sandbox.
         parent: IfName,
         /// Whom it reaches.
         mode: Mode,
@@ -59,6 +59,12 @@ pub enum Value {
         mac: Option<Mac>,
         /// The MTU in bytes.
         mtu: u32,
+        /// The parent is in the sandbox.
+        #[serde(default)]
+        inside: bool,
+        /// How many broadcast frames wait for it at most, where that was asked for.
+        #[serde(default)]
+        queue: Option<u32>,
     },
     /// A bridge port.
     Port {

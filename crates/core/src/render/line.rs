@@ -114,9 +114,11 @@ fn value(value: &Value) -> String {
             let down = if *up { "" } else { " down" };
             format!("{id} on {parent}{down}")
         }
-        Value::Child { parent, mode, mac, mtu } => {
+        Value::Child { parent, mode, mac, mtu, inside, queue } => {
             let mac = mac.map(|mac| format!("{mac} ")).unwrap_or_default();
-            format!("{mac}mtu {mtu} {mode} on {parent}")
+            let queue = queue.map(|queue| format!(" bcqueuelen {queue}")).unwrap_or_default();
+            let there = if *inside { " there" } else { "" };
+            format!("{mac}mtu {mtu} {mode}{queue} on {parent}{there}")
         }
         Value::PointToPoint { arp, enslaved } => {
             let enslaved = if *enslaved { " on a bridge" } else { "" };

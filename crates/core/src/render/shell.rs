@@ -29,9 +29,16 @@ pub fn shell_op(op: &Op, paths: &Paths) -> Vec<String> {
     };
     match op.key().sandbox() {
         // It is made from outside, in the sandbox.
-        Some(_) if matches!((op, op.key()), (Op::Add { .. }, Key::Child(..))) => commands,
+        Some(_) if is_made_outside(op) => commands,
         Some(sandbox) => commands.into_iter().map(|c| format!("{}{c}", enter(sandbox, paths))).collect(),
         None => commands,
+    }
+}
+
+fn is_made_outside(op: &Op) -> bool {
+    match op {
+        Op::Add { key: Key::Child(..), object } => matches!(object.value, Value::Child { inside: false, .. }),
+        _ => false,
     }
 }
 
@@ -91,9 +98,9 @@ fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> 
             vec![format!("ip link set {host_if} mtu {mtu}{master}")]
         }
         (Key::Vlan(link), Value::Vlan { .. }) => vec![format!("ip link set {link} up")],
-        (Key::Child(_, link), Value::Child { mode, mac, mtu, .. }) => {
+        (Key::Child(_, link), Value::Child { mode, mac, mtu, queue, .. }) => {
             let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
-            vec![format!("ip link set {link}{mac} mtu {mtu} type {mode}")]
+            vec![format!("ip link set {link}{mac} mtu {mtu} type {mode}{}", bc_queue(*queue))]
         }
         (Key::Bridge(device), Value::Bridge { mac, mtu }) => {
             vec![format!("ip link set {device} address {mac} mtu {mtu}")]
@@ -182,9 +189,14 @@ fn vlan(link: &IfName, (parent, id): (&IfName, u16), owner: &Owner) -> Vec<Strin
 }
 
 fn child((sandbox, link): (&SandboxName, &IfName), value: &Value, paths: &Paths) -> String {
-    let Value::Child { parent, mode, mac, mtu } = value else { return String::new() };
-    let (netns, mac) = (path(sandbox, paths), mac.map(|mac| format!(" address {mac}")).unwrap_or_default());
-    format!("ip link add link {parent} name {link}{mac} mtu {mtu} netns {netns} type {mode}")
+    let Value::Child { parent, mode, mac, mtu, inside, queue } = value else { return String::new() };
+    let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+    let netns = if *inside { String::new() } else { format!(" netns {}", path(sandbox, paths)) };
+    format!("ip link add link {parent} name {link}{mac} mtu {mtu}{netns} type {mode}{}", bc_queue(*queue))
+}
+
+fn bc_queue(queue: Option<u32>) -> String {
+    queue.map(|queue| format!(" bcqueuelen {queue}")).unwrap_or_default()
 }
 
 fn accept_ra(link: &IfName, value: u8) -> String {

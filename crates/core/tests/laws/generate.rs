@@ -72,7 +72,9 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                 }
                 Kind::Child(mode, parent) => {
                     let Bridge { pools, mtu, internal, .. } = bridge;
-                    Driver::Child(Child { parent: parent.parse().unwrap(), mode, pools, mtu, internal })
+                    let (inside, queue) = (parent == "eth8", Some(7).filter(|_| masquerade));
+                    let parent = parent.parse().unwrap();
+                    Driver::Child(Child { parent, mode, pools, mtu, internal, inside, queue, inline: guard })
                 }
             };
             Network { id, name, driver, labels: Default::default(), created: 7 }
@@ -92,7 +94,8 @@ enum Kind {
 fn kind() -> impl Strategy<Value = Kind> {
     let modes = ["bridge", "private", "vepa"].map(|mode| Mode::macvlan(mode).unwrap()).into_iter();
     let modes = modes.chain(["l2", "l3", "l3s"].map(|mode| Mode::ipvlan(mode, None).unwrap()));
-    let child = (select(modes.collect::<Vec<_>>()), select(vec!["eth7", "eth7.10"]));
+    let modes = modes.chain([Mode::Vlan(7)]);
+    let child = (select(modes.collect::<Vec<_>>()), select(vec!["eth7", "eth7.10", "eth8"]));
     prop_oneof![
         3 => Just(Kind::Bridge),
         3 => Just(Kind::Routed),
@@ -200,6 +203,7 @@ fn join(network: &Network) -> Join {
         None => Join::Pair,
         Some(Mode::Macvlan(_)) => Join::Macvlan,
         Some(Mode::Ipvlan(..)) => Join::Ipvlan,
+        Some(Mode::Vlan(_)) => Join::Vlan,
     }
 }
 
@@ -263,7 +267,9 @@ fn changed(value: &Value) -> Value {
         Value::Bridge { mac, mtu } => Value::Bridge { mac, mtu: mtu + 1 },
         Value::Port { fixed, isolated, hairpin } => Value::Port { fixed: !fixed, isolated, hairpin },
         Value::Vlan { parent, id, up } => Value::Vlan { parent, id, up: !up },
-        Value::Child { parent, mode, mac, mtu } => Value::Child { parent, mode, mac, mtu: mtu + 1 },
+        Value::Child { parent, mode, mac, mtu, inside, queue } => {
+            Value::Child { parent, mode, mac, mtu: mtu + 1, inside, queue }
+        }
         Value::PointToPoint { arp, enslaved } => Value::PointToPoint { arp: !arp, enslaved },
         Value::Route { dev, via, onlink, src } => Value::Route { dev, via, onlink: !onlink, src },
         Value::Veth { sandbox, peer, mac, mtu, bridge: None } => {

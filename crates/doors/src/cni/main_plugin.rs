@@ -5,7 +5,7 @@ use super::answer::{Address, Answer, Fields, Interface, Route};
 use super::call::{Args, Call};
 use super::config::Config;
 use super::failure::Failure;
-use super::{bridge, ptp};
+use super::{bridge, child, ptp};
 use ipnet::IpNet;
 use qiao_core::endpoint::{Extras, Wire};
 use qiao_core::mac::Mac;
@@ -22,6 +22,8 @@ pub enum Settings {
     Bridge(bridge::Settings),
     /// `ptp`.
     Ptp(ptp::Settings),
+    /// `macvlan`, `ipvlan` and `vlan`.
+    Child(child::Settings),
 }
 
 /// An attachment that was made, as the result needs it.
@@ -33,6 +35,8 @@ pub struct Made<'a> {
     pub network: &'a Network,
     /// The hardware address of its bridge, where it has one.
     pub bridge_mac: Option<Mac>,
+    /// The hardware address of the container's interface.
+    pub mac: Option<Mac>,
 }
 
 impl Settings {
@@ -40,6 +44,7 @@ impl Settings {
     pub fn parse(plugin: &str, config: &Config, args: &Args) -> Result<Self, Failure> {
         Ok(match plugin {
             "ptp" => Settings::Ptp(ptp::Settings::parse(config)?),
+            "macvlan" | "ipvlan" | "vlan" => Settings::Child(child::Settings::parse(plugin, config, args)?),
             _ => Settings::Bridge(bridge::Settings::parse(config, args)?),
         })
     }
@@ -49,6 +54,7 @@ impl Settings {
         let driver = match self {
             Settings::Bridge(settings) => settings.driver(ipam),
             Settings::Ptp(settings) => settings.driver(ipam)?,
+            Settings::Child(settings) => settings.driver()?,
         };
         network(config, driver)
     }
@@ -58,6 +64,7 @@ impl Settings {
         match self {
             Settings::Bridge(settings) => settings.complete(ipam),
             Settings::Ptp(settings) => settings.complete(ipam)?,
+            Settings::Child(settings) => settings.complete(ipam),
         }
         Ok(())
     }
@@ -70,6 +77,7 @@ impl Settings {
         let mac = match self {
             Settings::Bridge(settings) => settings.wish(&mut extras, addresses.is_empty()),
             Settings::Ptp(_) => ptp::wish(&mut extras, &network),
+            Settings::Child(settings) => settings.mac(),
         };
         Ok(Attach {
             netns: call.netns.clone(),
@@ -86,7 +94,7 @@ impl Settings {
     fn own_net(&self, net: IpNet) -> IpNet {
         match self {
             Settings::Ptp(_) => net.addr().into(),
-            Settings::Bridge(_) => net,
+            _ => net,
         }
     }
 
@@ -99,7 +107,7 @@ impl Settings {
             interfaces.push(Interface { name: bridge.device.to_string(), mac, mtu, ..Interface::default() });
         }
         if let Some(wire) = &made.endpoint.wire {
-            interfaces.extend(ends(wire, call));
+            interfaces.extend(ends((wire, made.mac), call));
         }
         let inside = interfaces.len().checked_sub(1);
         let ips = ipam.ips.into_iter();
@@ -111,7 +119,7 @@ impl Settings {
 }
 
 /// The host's end, if there is one, and the container's.
-fn ends(wire: &Wire, call: &Call) -> Vec<Interface> {
+fn ends((wire, mac): (&Wire, Option<Mac>), call: &Call) -> Vec<Interface> {
     let host_end = Interface {
         name: wire.host_if.to_string(),
         mac: Some(wire.first_mac().host_end().to_string()),
@@ -120,7 +128,7 @@ fn ends(wire: &Wire, call: &Call) -> Vec<Interface> {
     };
     let inside = Interface {
         name: call.ifname.to_string(),
-        mac: Some(wire.mac.to_string()),
+        mac: Some(mac.unwrap_or(wire.mac).to_string()),
         mtu: Some(wire.mtu),
         sandbox: call.netns.clone(),
         ..Interface::default()

@@ -8,6 +8,7 @@ mod answer;
 mod bridge;
 mod call;
 pub mod chain;
+mod child;
 mod config;
 mod doc;
 mod failure;

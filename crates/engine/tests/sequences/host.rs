@@ -1,5 +1,6 @@
 //! A host to try things on: a fake kernel, and a store in a directory of its own.
 
+use qiao_core::child::{Child, Mode};
 use qiao_core::endpoint::Extras;
 use qiao_core::network::Inline;
 use qiao_core::plan::{Found, Key, Ownership};
@@ -271,6 +272,13 @@ pub fn ptp() -> Driver {
         publish_address: None,
         inline: Some(Inline { routed: true, apart: false }),
     })
+}
+
+/// A network of interfaces on another one, as CNI has it.
+pub fn on(parent: &str, (mode, inside): (Mode, bool)) -> Driver {
+    let parent = parent.parse().unwrap();
+    let (pools, mtu, queue) = (Vec::new(), None, Some(9));
+    Driver::Child(Child { parent, mode, pools, mtu, internal: false, inside, queue, inline: true })
 }
 
 /// An error with its causes.

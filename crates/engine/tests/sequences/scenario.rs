@@ -1,6 +1,7 @@
 //! What is tried at every point: an act, how the host is before it, and what undoes it.
 
-use crate::host::{Host, Snapshot, attach, attach_publishing, child, create, detach, given, ptp};
+use crate::host::{Host, Snapshot, attach, attach_publishing, child, create, detach, given, netns, on, ptp};
+use qiao_core::child::Mode;
 use qiao_core::plan::Key;
 use qiao_core::port::PublishSpec;
 use qiao_core::request::Amend;
@@ -19,7 +20,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 11] = [
+pub const BACK: [Scenario; 14] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -76,6 +77,27 @@ pub const BACK: [Scenario; 11] = [
         then: |host| host.detach("c1", None),
     },
     Scenario {
+        name: "attachment by a VLAN of CNI",
+        setup: blue_with_c0,
+        act: |engine| engine.attach(&given("c1", on("uplink", (Mode::Vlan(7), false)))).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "attachment by a child of an interface of the sandbox's own",
+        setup: has_eth9,
+        act: |engine| engine.attach(&given("c1", on("eth9", (macvlan(), true)))).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "another hardware address of a child",
+        setup: |host| drop(host.engine().attach(&given("c1", on("uplink", (macvlan(), false)))).unwrap()),
+        act: |engine| engine.amend(&Amend { mac: "02:00:00:00:00:78".parse().ok(), ..amend() }).map(drop),
+        then: |host| {
+            let first = qiao_core::Mac::derived(first_number(), "10.9.0.11".parse().unwrap());
+            host.engine().amend(&Amend { mac: Some(first), ..amend() }).unwrap();
+        },
+    },
+    Scenario {
         name: "creation of a network on a VLAN",
         setup: |_| {},
         act: |engine| engine.create_network(&child("lan")).map(drop),
@@ -107,7 +129,7 @@ pub const BACK: [Scenario; 11] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 12] = [
+pub const FORWARD: [Scenario; 14] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -185,6 +207,24 @@ pub const FORWARD: [Scenario; 12] = [
         then: |host| host.detach("c1", None),
     },
     Scenario {
+        name: "detachment of a VLAN of CNI",
+        setup: |host| {
+            drop(host.engine().attach(&given("c0", on("uplink", (Mode::Vlan(7), false)))).unwrap());
+            drop(host.engine().attach(&given("c1", on("uplink", (Mode::Vlan(7), false)))).unwrap());
+        },
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "detachment of a child of an interface of the sandbox's own",
+        setup: |host| {
+            has_eth9(host);
+            drop(host.engine().attach(&given("c1", on("eth9", (macvlan(), true)))).unwrap());
+        },
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
         name: "removal of the last network on a VLAN",
         setup: |host| host.create_child("lan"),
         act: |engine| engine.remove_network(&"lan".parse().unwrap()).map(drop),
@@ -249,6 +289,21 @@ fn repairs(engine: &mut Engine<Fake>) -> Result<(), EngineError> {
     let left = engine.repair()?.left;
     let what = left.first().map(|what| EngineError::failed("repair", std::io::Error::other(what.clone())));
     what.map_or(Ok(()), Err)
+}
+
+fn macvlan() -> Mode {
+    Mode::macvlan("bridge").unwrap()
+}
+
+/// The number of the network that [`given`] gives.
+fn first_number() -> u16 {
+    let given = given("c1", on("uplink", (macvlan(), false))).given.unwrap();
+    given.network.mac_number()
+}
+
+/// `c1` has an interface that somebody else made.
+fn has_eth9(host: &Host) {
+    host.kernel.world().namespaces.get_mut(&netns("c1")).unwrap().links.insert("eth9".into());
 }
 
 fn blue_with_c0(host: &Host) {

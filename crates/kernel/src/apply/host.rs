@@ -152,7 +152,7 @@ impl<'a> Batch<'a> {
     }
 
     fn child(&mut self, op: &'a Op, (name, value): (&'a IfName, &'a Value), netns: Option<&Netns>) -> Taken {
-        let Value::Child { parent, mode, mac, mtu } = value else { return Ok(Ok(())) };
+        let Value::Child { parent, mode, mac, mtu, queue, .. } = value else { return Ok(Ok(())) };
         let parent = match self.index(parent)? {
             Ok(index) => index,
             Err(error) => return Ok(Err(error)),
@@ -161,8 +161,8 @@ impl<'a> Batch<'a> {
             return Err(gone());
         };
         place.indices.remove(name.as_str());
-        let netns = place.handle.as_raw_fd();
-        let new = NewChild { name, netns, parent, mode: *mode, mac: *mac, mtu: *mtu };
+        let netns = Some(place.handle.as_raw_fd());
+        let new = NewChild { name, netns, parent, mode: *mode, mac: *mac, mtu: *mtu, queue: *queue };
         self.push(op, [child::new_child(new)]);
         Ok(Ok(()))
     }

@@ -5,6 +5,7 @@ use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::linux::{Linux, Sandbox};
 use crate::reap;
+use crate::rtnl::child::NewChild;
 use crate::rtnl::route::Hop;
 use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route};
 use crate::sysctl::{self, has_ipv6};
@@ -85,6 +86,7 @@ fn is_leaving(op: &Op, error: &KernelError) -> bool {
 /// What is no request to rtnetlink, or must be waited for: whether it was that, and is done.
 fn directly(op: &Op, sandbox: &mut Sandbox) -> Result<bool, KernelError> {
     match op {
+        Op::Add { key: Key::Child(_, link), object } => make(sandbox, link, &object.value)?,
         Op::Del { key: Key::Child(_, link), .. } => reap::delete_inside(sandbox, link)?,
         Op::Add { key: Key::NoAdvertisements(_, link), .. } => accept_ra(sandbox, link, 0)?,
         Op::Del { key: Key::NoAdvertisements(_, link), .. } => match accept_ra(sandbox, link, 1) {
@@ -94,6 +96,15 @@ fn directly(op: &Op, sandbox: &mut Sandbox) -> Result<bool, KernelError> {
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// Makes a child of another interface of the sandbox. What comes behind it may need its name.
+fn make(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<(), KernelError> {
+    let Value::Child { parent, mode, mac, mtu, queue, .. } = value else { return Ok(()) };
+    let parent = sandbox.index(parent)?;
+    sandbox.indices.remove(link.as_str());
+    let new = NewChild { name: link, netns: None, parent, mode: *mode, mac: *mac, mtu: *mtu, queue: *queue };
+    ask_one(&mut sandbox.rtnl, &child::new_child(new)).map(drop)
 }
 
 fn accept_ra(sandbox: &Sandbox, link: &IfName, value: u32) -> Result<(), KernelError> {
@@ -143,8 +154,8 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
         (Key::SandboxUp(_, link), None) => vec![link::up(link, false)],
         (Key::SandboxAddress(_, link, net), Some(_)) => vec![address::add(index(link)?, *net)],
         (Key::SandboxAddress(_, link, net), None) => vec![address::delete(index(link)?, *net)],
-        (Key::Child(_, link), Some(Value::Child { mode, mac, mtu, .. })) => {
-            child::set_child(link, mode, (mac, mtu)).into()
+        (Key::Child(_, link), Some(Value::Child { mode, mac, mtu, queue, .. })) => {
+            child::set_child(link, (mode, queue), (mac, mtu))
         }
         (Key::SandboxNeighbour(_, link, ip), Some(Value::Mac(mac))) => {
             vec![neighbour::set(index(link)?, *ip, mac)]

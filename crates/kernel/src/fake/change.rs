@@ -57,8 +57,8 @@ impl World {
             }
             (Key::Veth(name), _) => return self.pair(name, object, places),
             (Key::Vlan(_), Value::Vlan { parent, .. }) if !self.has_link(parent) => return Err(libc::ENODEV),
-            (Key::Child(sandbox, link), Value::Child { parent, .. }) => {
-                return self.child((key, object), (sandbox, link, parent), places);
+            (Key::Child(sandbox, link), Value::Child { .. }) => {
+                return self.child((key, object), (sandbox, link), places);
             }
             (Key::BridgeAddress(name, _) | Key::BridgeUp(name), _) => {
                 self.needs(&Key::Bridge(name.clone()))?;
@@ -101,7 +101,7 @@ impl World {
 
     fn needs_end(&mut self, sandbox: &SandboxName, link: &IfName, places: &Places) -> Result<(), Errno> {
         self.home(sandbox, places).ok_or(libc::ENOENT)?;
-        let found = self.ends().any(|(_, s, peer)| (s, peer) == (sandbox, link));
+        let found = self.insides().any(|end| end == (sandbox, link));
         if found { Ok(()) } else { Err(libc::ENODEV) }
     }
 
@@ -122,14 +122,20 @@ impl World {
     fn child(
         &mut self,
         (key, object): (&Key, &Object),
-        (sandbox, link, parent): (&SandboxName, &IfName, &IfName),
+        (sandbox, link): (&SandboxName, &IfName),
         places: &Places,
     ) -> Result<(), Errno> {
         let netns = self.home(sandbox, places).ok_or(libc::ENOENT)?;
-        if !self.has_link(parent) {
+        let there = self.links_in(&netns);
+        let has_parent = match &object.value {
+            Value::Child { parent, inside: true, .. } => there.contains(parent.as_str()),
+            Value::Child { parent, .. } => self.has_link(parent),
+            _ => true,
+        };
+        if !has_parent {
             return Err(libc::ENODEV);
         }
-        if self.links_in(&netns).contains(link.as_str()) {
+        if there.contains(link.as_str()) {
             return Err(libc::EEXIST);
         }
         self.put(key, object);

@@ -206,6 +206,11 @@ impl Kernel for Fake {
         Ok(self.world().host_link(name))
     }
 
+    fn link_in(&mut self, netns: &Netns, name: &IfName) -> Result<Option<HostLink>, KernelError> {
+        self.point()?;
+        Ok(self.world().link_in(netns, name))
+    }
+
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {
         self.point()?;
         Ok(!self.world().lacks.contains(kind))

@@ -197,10 +197,21 @@ impl World {
     /// The interfaces in sandboxes that hang on one of the host's: that one, the sandbox, the interface there.
     pub(super) fn ends(&self) -> impl Iterator<Item = (&IfName, &SandboxName, &IfName)> {
         let children = self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
-            (Key::Child(sandbox, link), Value::Child { parent, .. }) => Some((parent, sandbox, link)),
+            (Key::Child(sandbox, link), Value::Child { parent, inside: false, .. }) => {
+                Some((parent, sandbox, link))
+            }
             _ => None,
         });
         self.pairs().chain(children)
+    }
+
+    /// All our interfaces in sandboxes.
+    pub(super) fn insides(&self) -> impl Iterator<Item = (&SandboxName, &IfName)> {
+        let alone = self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
+            (Key::Child(sandbox, link), Value::Child { inside: true, .. }) => Some((sandbox, link)),
+            _ => None,
+        });
+        self.ends().map(|(_, sandbox, link)| (sandbox, link)).chain(alone)
     }
 
     fn vlans_on(&self, name: &IfName) -> impl Iterator<Item = &IfName> {
@@ -216,6 +227,13 @@ impl World {
         let ours = !self.links.contains(name.as_str());
         let up = HostLink { mac, mtu: 1500, up: true, ours, ..HostLink::default() };
         self.has_link(name).then_some(up)
+    }
+
+    /// An interface in a namespace.
+    pub(super) fn link_in(&self, netns: &Netns, name: &IfName) -> Option<HostLink> {
+        let mac = Mac::new([2, 0, 0, 0, 0, 2]).ok();
+        let up = HostLink { mac, mtu: 1500, up: true, ..HostLink::default() };
+        self.links_in(netns).contains(name.as_str()).then_some(up)
     }
 
     /// Whether the host has an interface of this name.
@@ -255,15 +273,17 @@ impl World {
         let Some(namespace) = self.namespaces.get(&netns.path).filter(|n| n.cookie == netns.cookie) else {
             return BTreeSet::new();
         };
-        let inside = self.ends().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.cookie));
-        inside.map(|(.., peer)| peer.to_string()).chain(namespace.links.iter().cloned()).collect()
+        let inside = self.insides().filter(|(name, _)| self.homes.get(*name) == Some(&netns.cookie));
+        inside.map(|(_, link)| link.to_string()).chain(namespace.links.iter().cloned()).collect()
     }
 
     /// The children of one of the host's interfaces in a namespace.
     pub(super) fn children_in(&self, netns: &Netns, parent: &IfName) -> Vec<IfName> {
         let here = |name: &SandboxName| self.homes.get(name) == Some(&netns.cookie);
         let children = self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
-            (Key::Child(name, link), Value::Child { parent: of, .. }) if of == parent && here(name) => {
+            (Key::Child(name, link), Value::Child { parent: of, inside: false, .. })
+                if of == parent && here(name) =>
+            {
                 Some(link)
             }
             _ => None,

@@ -32,7 +32,7 @@ pub fn observe(
         stray_ends(&view, wanted, (name, links), observed);
         for (key, object) in asked {
             let found = match (key, &object.value) {
-                (Key::Child(_, link), Value::Child { parent, .. }) => view.child(link, (parent, links)),
+                (Key::Child(_, link), wanted @ Value::Child { .. }) => view.child(link, (wanted, links)),
                 (Key::NoAdvertisements(_, link), _) => view.heedless(link, &sandbox.handle)?,
                 _ => view.find(key),
             };
@@ -108,14 +108,19 @@ impl View {
     }
 
     /// A child: of the parent that is wanted, or of another interface.
-    fn child(&self, name: &IfName, (parent, host): (&IfName, &Links)) -> Option<Found> {
+    fn child(&self, name: &IfName, (wanted, host): (&Value, &Links)) -> Option<Found> {
+        let Value::Child { parent, inside, queue, .. } = wanted else { return None };
         let link = self.links.get(name.as_str())?;
-        let same = host.get(parent).is_some_and(|parent| Some(parent.index) == link.peer_index);
+        let there = if *inside { self.links.get(parent.as_str()) } else { host.get(parent) };
+        let same = link.peer_netns.is_none() == *inside
+            && there.is_some_and(|parent| Some(parent.index) == link.peer_index);
         let parent = if same { parent.clone() } else { elsewhere() };
         let Some(mode) = link.mode else { return Some((Some(Ownership::Foreign), Value::Present)) };
         let own = matches!(mode, Mode::Macvlan(_));
         let mac = link.mac.and_then(|mac| Mac::new(mac).ok()).filter(|_| own);
-        Some((foreign_end(link), Value::Child { parent, mode, mac, mtu: link.mtu }))
+        let queue = queue.and(link.queue);
+        let value = Value::Child { parent, mode, mac, mtu: link.mtu, inside: *inside, queue };
+        Some((foreign_end(link), value))
     }
 
     /// Whether a link heeds no router advertisements. A kernel without IPv6 heeds none.

@@ -235,10 +235,12 @@ pub struct Link {
     pub port: Option<BridgePort>,
     /// The index of the other end of a pair, or of the parent, in the other's namespace.
     pub peer_index: Option<u32>,
-    /// The mode of a macvlan or ipvlan child.
+    /// The mode of a macvlan, ipvlan or VLAN child.
     pub mode: Option<Mode>,
     /// The id of a VLAN.
     pub vlan: Option<u16>,
+    /// How many broadcast frames wait for a macvlan child at most.
+    pub queue: Option<u32>,
     /// The number that the link's namespace has for the other end's; a namespace that is being destroyed has none.
     pub peer_netns: Option<i32>,
 }
@@ -259,7 +261,7 @@ pub struct BridgePort {
 }
 
 impl Link {
-    /// Whether it is a macvlan or ipvlan child of an interface of another namespace.
+    /// Whether it is the child of an interface of another namespace.
     pub fn is_child_of_host(&self) -> bool {
         self.mode.is_some() && self.peer_netns.is_some()
     }
@@ -300,7 +302,10 @@ fn read_info(link: &mut Link, kind: u16, value: &[u8]) {
     match kind {
         libc::IFLA_INFO_KIND => link.kind = Some(text(value)),
         // The kind comes before what is told of it (`rtnl_link_fill`).
-        libc::IFLA_INFO_DATA => (link.mode, link.vlan) = child::read(link.kind.as_deref(), value),
+        libc::IFLA_INFO_DATA => {
+            (link.mode, link.vlan) = child::read(link.kind.as_deref(), value);
+            link.queue = child::read_queue(value).filter(|_| matches!(link.mode, Some(Mode::Macvlan(_))));
+        }
         libc::IFLA_INFO_SLAVE_KIND if text(value) == "bridge" => link.port = Some(BridgePort::default()),
         libc::IFLA_INFO_SLAVE_DATA => link.port.iter_mut().for_each(|port| read_port(port, value)),
         _ => {}

@@ -2,9 +2,6 @@
 
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, Outcome, Place, Protocol, Service, ask, stdout};
-use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::process::Stdio;
 
 pub const LEASES: &str = "/run/leases";
 
@@ -17,20 +14,12 @@ fn config(plugin: &str, more: &str) -> String {
 }
 
 /// Calls a plugin.
-pub fn call(host: &Host, (plugin, verb): (&str, &str), container: (&str, &str), config: &str) -> Outcome {
-    let mut command = host.qiao.command();
-    command.arg0(plugin).env("CNI_COMMAND", verb).env("CNI_IFNAME", "eth0").env("CNI_PATH", "/nonexistent");
-    command.env("CNI_CONTAINERID", container.0).env("CNI_NETNS", container.1);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(config.as_bytes()).unwrap();
-    Outcome::of(child.wait_with_output().unwrap())
+pub fn call(host: &Host, what: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
+    host.qiao.plugin(what, container, config)
 }
 
-pub fn ok(host: &Host, call_: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
-    let outcome = call(host, call_, container, config);
-    assert_eq!(outcome.code, Some(0), "{call_:?} {container:?}: {outcome}");
-    outcome
+pub fn ok(host: &Host, what: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
+    host.qiao.plugin_ok(what, container, config)
 }
 
 fn add(host: &Host, place: &Place) -> Outcome {

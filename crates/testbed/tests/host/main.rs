@@ -2,6 +2,7 @@
 //! requirement's group and number: isolation (`iso`), publishing (`port`), reliability (`rel`), inputs (`inp`).
 
 mod cni_bridge;
+mod cni_children;
 mod cni_ptp;
 mod containers;
 mod frames;
