@@ -19,13 +19,16 @@ pub fn dist(dir: &Path) -> Result<()> {
 }
 
 /// The CNI plugins: the same file under their names.
-const PLUGINS: [&str; 12] = [
+const PLUGINS: [&str; 15] = [
     "qiao",
     "bridge",
     "ptp",
     "macvlan",
     "ipvlan",
     "vlan",
+    "dummy",
+    "tap",
+    "host-device",
     "host-local",
     "static",
     "loopback",

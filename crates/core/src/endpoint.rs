@@ -4,9 +4,11 @@ use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
 use crate::port::Publish;
+use crate::solo::Lent;
 use crate::subnet::Family;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A network namespace: the path it was opened at and what it was then. The path may be used again by
@@ -61,6 +63,8 @@ pub enum Join {
     Ipvlan,
     /// It is a VLAN of the host's, and has its hardware address.
     Vlan,
+    /// Nothing does: it is by itself.
+    Nothing,
 }
 
 impl Join {
@@ -77,7 +81,7 @@ pub struct Wire {
     /// What joins the sandbox's interface to the host.
     #[serde(default, skip_serializing_if = "Join::is_pair")]
     pub join: Join,
-    /// The host's interface: its end of the pair, or the parent.
+    /// The host's interface: its end of the pair, the parent, or the device as it is called there.
     pub host_if: IfName,
     /// The hardware address of the sandbox's end; of an ipvlan child or a VLAN what it would be, had
     /// it one of its own.
@@ -119,6 +123,26 @@ pub struct Extras {
     pub first_mac: Option<Mac>,
     /// The port of a routed network is kept apart from others that are.
     pub apart: bool,
+    /// The VLANs of the port, on a bridge that tells them apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlans: Option<PortVlans>,
+    /// The interface inside stays down.
+    pub down: bool,
+    /// Of a device of the host's: how it was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lent: Option<Lent>,
+}
+
+/// The VLANs of a bridge port (IEEE 802.1Q), by their ids, 1 to 4094.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PortVlans {
+    /// The one that untagged frames are of.
+    pub native: Option<u16>,
+    /// Those whose frames go out untagged.
+    pub untagged: BTreeSet<u16>,
+    /// Those whose frames go out tagged.
+    pub tagged: BTreeSet<u16>,
 }
 
 impl Extras {

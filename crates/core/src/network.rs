@@ -4,6 +4,7 @@ use crate::child::Child;
 use crate::name::{IfName, NetworkId, NetworkName};
 use crate::owner::fnv;
 use crate::refusal::Refusal;
+use crate::solo::Solo;
 use crate::subnet::{Family, Subnet, number};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,8 @@ pub enum Driver {
     Routed(Bridge),
     /// An interface of each endpoint's own on an interface of the host: macvlan, ipvlan or a VLAN.
     Child(Child),
+    /// An interface of each endpoint's own that hangs on nothing of the host's.
+    Solo(Solo),
     /// The host's own network.
     Host,
     /// Only a loopback interface.
@@ -52,12 +55,13 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `vlan`, `host` or `none`; Docker says `null` for the last.
+    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `vlan`, `dummy`, `tap`, `host-device`, `host` or `none`; Docker says `null` for the last.
     pub fn as_str(&self) -> &'static str {
         match self {
             Driver::Bridge(_) => "bridge",
             Driver::Routed(_) => "routed",
             Driver::Child(child) => child.mode.kind(),
+            Driver::Solo(solo) => solo.kind(),
             Driver::Host => "host",
             Driver::None => "null",
         }
@@ -105,6 +109,12 @@ pub struct Inline {
     /// Members of other networks like it do not reach its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
+    /// The bridge tells VLANs apart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub filtering: bool,
+    /// The VLAN of the bridge that the gateways are in; none for the one that is not tagged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
 }
 
 impl Network {
@@ -112,7 +122,7 @@ impl Network {
     pub fn bridge(&self) -> Option<&Bridge> {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => Some(bridge),
-            Driver::Child(_) | Driver::Host | Driver::None => None,
+            Driver::Child(_) | Driver::Solo(_) | Driver::Host | Driver::None => None,
         }
     }
 
@@ -129,6 +139,7 @@ impl Network {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => bridge.inline.is_some(),
             Driver::Child(child) => child.inline,
+            Driver::Solo(_) => true,
             Driver::Host | Driver::None => false,
         }
     }
@@ -138,7 +149,7 @@ impl Network {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => &bridge.pools,
             Driver::Child(child) => &child.pools,
-            Driver::Host | Driver::None => &[],
+            Driver::Solo(_) | Driver::Host | Driver::None => &[],
         }
     }
 
@@ -152,7 +163,7 @@ impl Network {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => bridge.internal,
             Driver::Child(child) => child.internal,
-            Driver::Host | Driver::None => false,
+            Driver::Solo(_) | Driver::Host | Driver::None => false,
         }
     }
 
@@ -176,6 +187,13 @@ impl Bridge {
         self.inline.is_none_or(|inline| inline.routed)
     }
 
+    /// The interface that has the gateways' addresses: the bridge, or a VLAN of it.
+    pub fn gateway_if(&self) -> IfName {
+        let vlan = self.inline.filter(|inline| inline.routed).and_then(|inline| inline.vlan);
+        let name = vlan.and_then(|id| IfName::new(&format!("{}.{id}", self.device)).ok());
+        name.unwrap_or_else(|| self.device.clone())
+    }
+
     /// Takes in what another description of the same network has besides.
     pub fn widen(&mut self, other: &Bridge) {
         let is_new =
@@ -186,6 +204,7 @@ impl Bridge {
         if let (Some(own), Some(other)) = (&mut self.inline, other.inline) {
             own.routed |= other.routed;
             own.apart |= other.apart;
+            own.filtering |= other.filtering;
         }
     }
 

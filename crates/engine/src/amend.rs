@@ -201,6 +201,8 @@ fn set_mac(network: &Network, wire: &mut Wire, mac: Mac) -> Result<(), Refusal> 
             wire.extras.mac = Some(mac);
         }
         Driver::Child(child) => child.mode.check_mac()?,
+        Driver::Solo(solo) if solo.is_device() => wire.extras.mac = Some(mac),
+        Driver::Solo(_) => {}
         Driver::Host | Driver::None => return Err(no_rules(network)),
     }
     wire.mac = mac;

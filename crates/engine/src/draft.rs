@@ -93,7 +93,7 @@ impl<K: Kernel> Session<'_, K> {
         let netns = self.netns(request, &network, &others)?;
         let others = self.with_namesakes((&network, netns.as_ref()), others)?;
         match &network.driver {
-            Driver::Bridge(_) | Driver::Routed(_) | Driver::Child(_) => {
+            Driver::Bridge(_) | Driver::Routed(_) | Driver::Child(_) | Driver::Solo(_) => {
                 self.draft_wired(network, request, (netns, &others))
             }
             Driver::Host | Driver::None => self.draft_plain(network, request, netns),
@@ -238,7 +238,7 @@ impl<K: Kernel> Session<'_, K> {
         desired.extend(network_state(&network, activation));
         desired.extend(self.wanted(&network, activation, &endpoint));
         let moved = given.iter().filter(|(_, moves)| *moves).map(|(net, _)| net.addr()).collect();
-        let announces = request.wish.mac.is_some() || network.child().is_some();
+        let announces = request.wish.mac.is_some() || network.bridge().is_none();
         let places = places(&endpoint);
         Ok(Draft { endpoint, network, desired, places, announces, announced, new: false, activating, moved })
     }
@@ -249,6 +249,9 @@ impl<K: Kernel> Session<'_, K> {
         request: &Attach,
         (id, given, others): (&EndpointId, &[Given], &[Endpoint]),
     ) -> Result<(Wire, Option<Mac>), EngineError> {
+        if let Driver::Solo(solo) = &network.driver {
+            return self.solo_wire((network, activation, solo), request, (id, given));
+        }
         let Some(bridge) = network.bridge() else {
             return self.child_wire((network, activation), request, (id, given, others));
         };

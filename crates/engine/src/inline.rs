@@ -7,7 +7,7 @@ use crate::error::EngineError;
 use crate::session::Session;
 use ipnet::IpNet;
 use qiao_core::driver::{Activation, Active, network_state};
-use qiao_core::endpoint::{Netns, Wire};
+use qiao_core::endpoint::{Extras, Netns, Wire};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Ownership, State, Value};
 use qiao_core::request::Given;
@@ -28,8 +28,12 @@ impl<K: Kernel> Session<'_, K> {
         match (&mut known.driver, &given.driver) {
             (Driver::Bridge(bridge), Driver::Bridge(more))
             | (Driver::Routed(bridge), Driver::Routed(more)) => {
-                if bridge.device != more.device {
-                    let on = |bridge: &Bridge| format!("on bridge `{}`", bridge.device);
+                let place =
+                    |bridge: &Bridge| (bridge.device.clone(), bridge.inline.and_then(|inline| inline.vlan));
+                if place(bridge) != place(more) {
+                    let vlan = |bridge: &Bridge| bridge.inline.and_then(|inline| inline.vlan).unwrap_or(0);
+                    let on =
+                        |bridge: &Bridge| format!("on bridge `{}`, VLAN {}", bridge.device, vlan(bridge));
                     return Err(moved(&on(bridge), &on(more)).into());
                 }
                 bridge.widen(more);
@@ -41,6 +45,7 @@ impl<K: Kernel> Session<'_, K> {
                 }
                 child.clone_from(more);
             }
+            (Driver::Solo(solo), Driver::Solo(more)) if solo.kind() == more.kind() => solo.clone_from(more),
             (was, is) => {
                 let kind = |driver: &Driver| format!("a {} network", driver.as_str());
                 return Err(moved(&kind(was), &kind(is)).into());
@@ -67,6 +72,42 @@ impl<K: Kernel> Session<'_, K> {
             if let Value::Bridge { mac, mtu } = found.value {
                 (activation.mac, activation.mtu) = (mac, mtu);
             }
+        }
+        Ok(())
+    }
+
+    /// A network with VLANs needs a bridge that tells them apart, which somebody else's must do already.
+    pub fn join_vlan(
+        &mut self,
+        activation: &mut Activation,
+        (network, bridge): (&Network, &Bridge),
+    ) -> Result<(), EngineError> {
+        self.refuse_no_filtering(bridge, activation.foreign)?;
+        if !activation.foreign || bridge.gateway_if() == bridge.device {
+            return Ok(());
+        }
+        let state = network_state(network, activation);
+        let state = state.part(|key, _| matches!(key, Key::Vlan(_) | Key::BridgeVlan(..)));
+        let observed = self.kernel.observe(&state, &Places::new())?;
+        activation.in_vlan = observed
+            .iter()
+            .any(|(key, found)| matches!(key, Key::BridgeVlan(..)) && found.owner == Ownership::Foreign);
+        Ok(())
+    }
+
+    /// The same as far as it is known before.
+    pub fn refuse_no_filtering(&mut self, bridge: &Bridge, foreign: bool) -> Result<(), EngineError> {
+        let Some(inline) = bridge.inline.filter(|inline| inline.filtering) else { return Ok(()) };
+        self.needs_kind("bridge-vlan")?;
+        if inline.routed && inline.vlan.is_some() {
+            self.needs_kind("vlan")?;
+        }
+        if foreign && !self.kernel.link(&bridge.device)?.is_some_and(|link| link.filtering) {
+            let what = format!("the bridge `{}` tells no VLANs apart", bridge.device);
+            return Err(Refusal::conflict(what)
+                .why("it was not made by qiao, and is not changed")
+                .fix(format!("ip link set {} type bridge vlan_filtering 1", bridge.device))
+                .into());
         }
         Ok(())
     }
@@ -99,7 +140,7 @@ impl<K: Kernel> Session<'_, K> {
         given: &Given,
         (id, netns): (&EndpointId, &Netns),
     ) -> Result<(), EngineError> {
-        wire.extras = given.extras.clone();
+        wire.extras = Extras { lent: wire.extras.lent.take(), ..given.extras.clone() };
         if let Some(mtu) = given.network.bridge().and_then(|bridge| bridge.mtu) {
             wire.mtu = mtu;
         }

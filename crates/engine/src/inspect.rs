@@ -7,7 +7,7 @@ use crate::outcome::Finding;
 use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::network_state;
-use qiao_core::{Endpoint, Network, NetworkName};
+use qiao_core::{Driver, Endpoint, Network, NetworkName};
 use qiao_kernel::Kernel;
 
 impl<K: Kernel> Engine<K> {
@@ -30,6 +30,12 @@ impl<K: Kernel> Engine<K> {
     pub fn can_serve(&mut self, network: &Network) -> Result<(), EngineError> {
         let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
         session.kernel.facts()?;
+        if let Driver::Solo(solo) = &network.driver {
+            return session.can_serve_solo(solo);
+        }
+        if let Some(bridge) = network.bridge() {
+            return session.refuse_no_filtering(bridge, false);
+        }
         match network.child() {
             Some(child) if child.inside => session.needs_kind(child.mode.kind()),
             Some(child) => session.parent(child, None).map(drop),

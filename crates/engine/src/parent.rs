@@ -129,12 +129,15 @@ impl<K: Kernel> Session<'_, K> {
         if self.kernel.has_kind(kind)? {
             return Ok(());
         }
-        let (option, module) = match kind {
-            "macvlan" => ("CONFIG_MACVLAN", kind),
-            "ipvlan" => ("CONFIG_IPVLAN", kind),
-            _ => ("CONFIG_VLAN_8021Q", "8021q"),
+        let (what, option, module) = match kind {
+            "macvlan" => (kind, "CONFIG_MACVLAN", kind),
+            "ipvlan" => (kind, "CONFIG_IPVLAN", kind),
+            "dummy" => (kind, "CONFIG_DUMMY", kind),
+            "tun" => ("tap", "CONFIG_TUN", kind),
+            "bridge-vlan" => ("VLAN filtering of bridges", "CONFIG_BRIDGE_VLAN_FILTERING", "bridge"),
+            _ => (kind, "CONFIG_VLAN_8021Q", "8021q"),
         };
-        Err(Refusal::new(Code::Unsupported, format!("this kernel has no {kind}"))
+        Err(Refusal::new(Code::Unsupported, format!("this kernel has no {what}"))
             .why(format!("it was built without {option}, or its module `{module}` is not there"))
             .into())
     }

@@ -8,9 +8,10 @@ use crate::linux::Linux;
 use crate::netlink::Answer;
 use crate::nft::{self, Damage};
 use crate::rtnl::link::{BRIDGE_GROUPS, Link};
-use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route};
-use crate::sysctl;
+use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route, vlan};
+use crate::{lend, sysctl};
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
+use qiao_core::solo::Lent;
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, Owner, SandboxName};
 use qiao_nft::{ElementValue, Query, Reply};
@@ -32,11 +33,13 @@ pub fn observe(linux: &mut Linux, wanted: &State, places: &Places) -> Result<Obs
     let host = Host { wanted, links: &links };
     host.links(&mut observed);
     host.addresses(linux, &mut observed)?;
+    host.vlans(linux, &mut observed)?;
     host.neighbours(linux, &mut observed)?;
     host.routes(linux, &mut observed)?;
     elements(linux, wanted, &mut observed)?;
     crate::loopback::observe(linux, wanted, &mut observed)?;
     sandbox::observe(linux, wanted, (places, &links), &mut observed)?;
+    lend::observe(linux, wanted, places, &mut observed)?;
     Ok(observed)
 }
 
@@ -81,7 +84,11 @@ fn links_of<'a>(key: &'a Key, value: &'a Value) -> Vec<&'a IfName> {
         (Key::Child(..), Value::Child { parent, inside: false, .. }) => vec![parent],
         (
             Key::Bridge(name)
+            | Key::VlanFiltering(name)
             | Key::BridgeAddress(name, _)
+            | Key::BridgeVlan(name, _)
+            | Key::VlanAddress(name, _)
+            | Key::PortVlans(name)
             | Key::BridgeUp(name)
             | Key::Veth(name)
             | Key::Port(name)
@@ -139,6 +146,10 @@ impl Host<'_> {
                 let link = self.links.get(name)?;
                 Some((ownership(link, "vlan", owner), self.vlan(link, value)?))
             }
+            Key::VlanFiltering(name) => {
+                let link = self.links.get(name)?;
+                link.filtering.then(|| (hanging(link, "bridge", owner), Value::Present))
+            }
             Key::BridgeUp(name) | Key::HostUp(name) => {
                 let kind = if matches!(key, Key::BridgeUp(_)) { "bridge" } else { "veth" };
                 let link = self.links.get(name)?;
@@ -180,15 +191,46 @@ impl Host<'_> {
             let Some(link) = self.links.get(device) else { continue };
             let found = address::read(&ask_one(&mut linux.rtnl, &address::get_all(link.index))?);
             for (key, object) in self.wanted.iter() {
-                let Key::BridgeAddress(name, net) = key else { continue };
+                let (Key::BridgeAddress(name, net) | Key::VlanAddress(name, net)) = key else { continue };
                 let is_it = |a: &&address::Address| a.index == link.index && a.net == *net;
                 let Some(address) = found.iter().find(is_it).filter(|_| name == device) else { continue };
                 // On a bridge that is not ours some addresses may be.
-                let owner = match hanging(link, "bridge", &object.owner) {
+                let kind = if matches!(key, Key::VlanAddress(..)) { "vlan" } else { "bridge" };
+                let owner = match hanging(link, kind, &object.owner) {
                     Ownership::Foreign if address.ours => Ownership::Marked(object.owner.clone()),
                     owner => owner,
                 };
                 observed.insert(key.clone(), owner, Value::Present);
+            }
+        }
+        Ok(())
+    }
+
+    /// The VLANs of bridges and of their ports.
+    fn vlans(&self, linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
+        let is_vlan = |key: &Key| matches!(key, Key::BridgeVlan(..) | Key::PortVlans(_));
+        if !self.wanted.keys().any(is_vlan) {
+            return Ok(());
+        }
+        let messages = ask_one(&mut linux.rtnl, &vlan::get_all())?;
+        for (key, object) in self.wanted.iter() {
+            let (Key::BridgeVlan(name, _) | Key::PortVlans(name)) = key else { continue };
+            let Some(link) = self.links.get(name) else { continue };
+            let Some(vlans) = vlan::read(&messages, link.index) else { continue };
+            let found = match key {
+                Key::BridgeVlan(_, id) => {
+                    let has = vlans.tagged.contains(id) || vlans.untagged.contains(id);
+                    let gateway = IfName::new(&format!("{name}.{id}")).ok();
+                    let gateway = gateway.and_then(|name| self.links.get(&name));
+                    let (link, kind) = gateway.map_or((link, "bridge"), |link| (link, "vlan"));
+                    has.then(|| (hanging(link, kind, &object.owner), Value::Present))
+                }
+                _ => self
+                    .is_in_place(name)
+                    .then(|| (hanging(link, "veth", &object.owner), Value::Vlans(vlans))),
+            };
+            if let Some((owner, value)) = found {
+                observed.insert(key.clone(), owner, value);
             }
         }
         Ok(())
@@ -265,7 +307,7 @@ fn ours_or_bridge(link: &Link) -> &'static str {
 
 fn bridge_of_address(key: &Key) -> Option<&IfName> {
     match key {
-        Key::BridgeAddress(device, _) => Some(device),
+        Key::BridgeAddress(device, _) | Key::VlanAddress(device, _) => Some(device),
         _ => None,
     }
 }
@@ -366,14 +408,21 @@ fn element_value(wanted: &Value, found: Option<ElementValue>) -> Value {
 pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
     let mut observed = Observed::default();
     let links = link::read(&ask_one(&mut linux.rtnl, &link::get_all())?);
+    let (lent, links): (Vec<_>, Vec<_>) =
+        links.into_iter().partition(|link| link.alias.as_deref().is_some_and(|alias| alias.contains(' ')));
+    lent.iter().for_each(|link| survey_lent(link, &mut observed));
     let ours: BTreeMap<u32, (IfName, &Link, Ownership)> = links.iter().filter_map(our_link).collect();
     for (name, link, owner) in ours.values() {
         survey_link(name, link, owner, &mut observed);
         survey_vlan(name, (link, &links), owner, &mut observed);
     }
     for address in address::read(&ask_one(&mut linux.rtnl, &address::get_all(0))?) {
-        if let Some((name, _, owner)) = ours.get(&address.index).filter(|_| address.ours) {
-            observed.insert(Key::BridgeAddress(name.clone(), address.net), owner.clone(), Value::Present);
+        if let Some((name, link, owner)) = ours.get(&address.index).filter(|_| address.ours) {
+            let key = match link.vlan {
+                Some(_) => Key::VlanAddress(name.clone(), address.net),
+                None => Key::BridgeAddress(name.clone(), address.net),
+            };
+            observed.insert(key, owner.clone(), Value::Present);
         }
     }
     for found in neighbour::read(&ask_one(&mut linux.rtnl, &neighbour::get_all())?) {
@@ -420,11 +469,22 @@ fn our_link(link: &Link) -> Option<(u32, (IfName, &Link, Ownership))> {
     (owner != Ownership::Foreign).then_some((link.index, (IfName::new(&link.name).ok()?, link, owner)))
 }
 
+/// A device that was lent, and that the kernel has put back.
+fn survey_lent(link: &Link, observed: &mut Observed) {
+    let Some((Owner::Endpoint(id), device)) = link.alias.as_deref().and_then(lend::read_mark) else { return };
+    let lent = Lent { device, mac: None, mtu: link.mtu, alias: None, up: false };
+    let key = Key::Lent(id.sandbox.clone(), id.ifname.clone());
+    observed.insert(key, Ownership::Marked(Owner::Endpoint(id)), Value::Lent { lent, astray: true });
+}
+
 fn survey_link(name: &IfName, link: &Link, owner: &Ownership, observed: &mut Observed) {
     let mac = link.mac.and_then(|mac| Mac::new(mac).ok());
     match (link.kind.as_deref(), mac) {
         (Some("bridge"), Some(mac)) => {
             observed.insert(Key::Bridge(name.clone()), owner.clone(), Value::Bridge { mac, mtu: link.mtu });
+            if link.filtering {
+                observed.insert(Key::VlanFiltering(name.clone()), owner.clone(), Value::Present);
+            }
             if link.up {
                 observed.insert(Key::BridgeUp(name.clone()), owner.clone(), Value::Present);
             }

@@ -46,7 +46,10 @@ fn compare(door: &Door, engine: &mut Engine<Linux>, prev: &Answer) -> Result<(),
     let sandbox = &door.call.sandbox;
     let netns = engine.kernel().netns(path).map_err(|error| failure(error.into()))?;
     let places = Places::from([(sandbox.clone(), netns)]);
-    let wanted = wanted(door, prev, place);
+    let mut wanted = wanted(door, prev, place);
+    if door.config.doc().is_on("disableContainerInterface")? {
+        wanted.remove(&Key::SandboxUp(sandbox.clone(), door.call.ifname.clone()));
+    }
     let found = engine.kernel().observe(&wanted, &places).map_err(|error| failure(error.into()))?;
     match wanted.keys().find(|key| found.get(key).is_none()) {
         Some(key) => Err(differs(format!("missing: {}", qiao_core::render::noun(key)))),

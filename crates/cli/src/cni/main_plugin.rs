@@ -103,10 +103,26 @@ fn inner_mac(engine: &mut Engine<Linux>, endpoint: &Endpoint) -> Result<Option<M
 
 /// The interface first, then the addresses: nobody else gets one while it is in use. Each as far as it goes.
 fn del(door: &Door) -> Result<(), Failure> {
+    if door.plugin == "host-device" {
+        return give_back(door);
+    }
     let mut known = Vec::new();
     let detached = detach(door, &mut known);
     let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &known));
     detached.and(released)
+}
+
+/// A device that is lent may be anywhere by now, or never come back: nothing of that keeps an address
+/// (containernetworking/plugins#1196).
+fn give_back(door: &Door) -> Result<(), Failure> {
+    let network = door.config.network()?;
+    let known = door.engine().and_then(|engine| door.endpoint(&engine)).ok().flatten();
+    let known = known.filter(|endpoint| *endpoint.network() == network);
+    let known = known.iter().flat_map(|endpoint| endpoint.addresses()).map(|net| net.addr());
+    let known: Vec<IpAddr> = known.collect();
+    let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &known));
+    let detached = detach(door, &mut Vec::new());
+    released.and(detached)
 }
 
 fn detach(door: &Door, known: &mut Vec<IpAddr>) -> Result<(), Failure> {

@@ -26,13 +26,16 @@ type Run = fn(&mut Door) -> Done;
 const WHOLE: &str = "qiao";
 
 /// A plugin by its name.
-const PLUGINS: [(&str, Run); 12] = [
+const PLUGINS: [(&str, Run); 15] = [
     ("bridge", main_plugin::run),
     (WHOLE, main_plugin::run),
     ("ptp", main_plugin::run),
     ("macvlan", main_plugin::run),
     ("ipvlan", main_plugin::run),
     ("vlan", main_plugin::run),
+    ("dummy", main_plugin::run),
+    ("tap", main_plugin::run),
+    ("host-device", main_plugin::run),
     ("host-local", ipam::run),
     ("static", ipam::run),
     ("loopback", loopback::run),

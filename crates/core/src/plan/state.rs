@@ -2,10 +2,12 @@
 
 use super::{Guard, Key, Member};
 use crate::child::Mode;
+use crate::endpoint::PortVlans;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::{EndpointId, Owner};
 use crate::port::Backend;
+use crate::solo::{Lent, Tap};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -66,6 +68,29 @@ pub enum Value {
         #[serde(default)]
         queue: Option<u32>,
     },
+    /// An interface that leads nowhere.
+    Dummy {
+        /// Its hardware address.
+        mac: Mac,
+        /// The MTU in bytes.
+        mtu: u32,
+    },
+    /// An interface that a program serves.
+    Tap {
+        /// Who may, and how.
+        tap: Tap,
+        /// Its hardware address.
+        mac: Mac,
+        /// The MTU in bytes.
+        mtu: u32,
+    },
+    /// A device of the host's that is lent.
+    Lent {
+        /// How it was on the host.
+        lent: Lent,
+        /// It is not where it is lent to, or not under that name: seen so, its sandbox ended, or somebody moved it.
+        astray: bool,
+    },
     /// A bridge port.
     Port {
         /// The port takes no addresses from what it receives, and gets no frames for unknown ones. So it is
@@ -76,6 +101,8 @@ pub enum Value {
         /// Frames may go out where they came in.
         hairpin: bool,
     },
+    /// The VLANs of a bridge port.
+    Vlans(PortVlans),
     /// A host end that is a port of its own, not of a bridge.
     PointToPoint {
         /// It heeds ARP. A port of ours does not: both ends know each other's hardware address.

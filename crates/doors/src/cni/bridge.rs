@@ -3,13 +3,15 @@
 use super::answer::Answer;
 use super::call::Args;
 use super::config::Config;
+use super::doc::Doc;
 use super::failure::Failure;
 use super::main_plugin::{default_route, mtu};
-use qiao_core::endpoint::Extras;
+use qiao_core::endpoint::{Extras, PortVlans};
 use qiao_core::mac::Mac;
 use qiao_core::network::{Bridge, Driver, Inline, Pool};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Subnet};
+use std::collections::BTreeSet;
 
 /// The settings of a bridge network.
 #[derive(Clone, Debug)]
@@ -22,7 +24,13 @@ pub struct Settings {
     hairpin: bool,
     isolated: bool,
     mac: Option<Mac>,
+    vlan: Option<u16>,
+    vlans: Option<PortVlans>,
+    down: bool,
 }
+
+/// The VLAN that ports of a bridge are in unless somebody says otherwise.
+const DEFAULT_VLAN: u16 = 1;
 
 impl Settings {
     /// Reads the settings.
@@ -34,22 +42,41 @@ impl Settings {
         if hairpin && doc.is_on("promiscMode")? {
             return Err(Failure::config("`hairpinMode` and `promiscMode` exclude one another"));
         }
-        refuse_rest(config)?;
+        // Taken and not needed: see docs/cni.md.
+        for key in ["forceAddress", "enabledad", "macspoofchk"] {
+            doc.is_on(key)?;
+        }
+        let down = doc.is_on("disableContainerInterface")?;
+        if down && config.ipam()?.is_some() {
+            return Err(Failure::config("`disableContainerInterface` and `ipam` exclude one another"));
+        }
+        let vlan = doc.number("vlan", 4094)?.filter(|id| *id != 0).map(|id| id as u16);
+        let gateway = doc.is_on("isGateway")? || default_gateway;
+        if let Some(id) = vlan.filter(|_| gateway) {
+            let name = format!("{device}.{id}");
+            IfName::new(&name)
+                .map_err(|_| Failure::config(format!("`bridge`: the name {name} is too long")))?;
+        }
         Ok(Self {
             device: IfName::new(device).map_err(Failure::from)?,
-            gateway: doc.is_on("isGateway")? || default_gateway,
+            gateway,
             default_gateway,
             masquerade: doc.is_on("ipMasq")?,
             mtu: mtu(config)?,
             hairpin,
             isolated: doc.is_on("portIsolation")?,
             mac: mac(config, args)?,
+            vlan,
+            vlans: vlans(doc, vlan)?,
+            down,
         })
     }
 
     /// What is wished for besides: the hardware address, and how the port is.
     pub fn wish(&self, extras: &mut Extras, nameless: bool) -> Option<Mac> {
         (extras.hairpin, extras.isolated, extras.learns) = (self.hairpin, self.isolated, nameless);
+        (extras.vlans, extras.down) = (self.vlans.clone(), self.down);
+        extras.learns |= self.is_trunk();
         self.mac
     }
 
@@ -74,6 +101,11 @@ impl Settings {
         }
     }
 
+    /// Whether the container sends tagged frames: whose addresses are in them is not known, so there is no guard.
+    pub fn is_trunk(&self) -> bool {
+        self.vlans.as_ref().is_some_and(|vlans| !vlans.tagged.is_empty())
+    }
+
     /// The network.
     pub fn driver(&self, ipam: &Answer) -> Driver {
         let mut pools: Vec<Pool> = Vec::new();
@@ -95,7 +127,12 @@ impl Settings {
             masquerade: self.masquerade,
             guard: true,
             publish_address: None,
-            inline: Some(Inline { routed: self.gateway, apart: false }),
+            inline: Some(Inline {
+                routed: self.gateway,
+                apart: false,
+                filtering: self.vlans.is_some(),
+                vlan: self.vlan,
+            }),
         })
     }
 }
@@ -108,20 +145,37 @@ pub(super) fn mac(config: &Config, args: &Args) -> Result<Option<Mac>, Failure> 
     text.parse().map(Some).map_err(|_| Failure::config(format!("`mac`: {text} is not a hardware address")))
 }
 
-/// What is not there yet is said, rather than left out.
-fn refuse_rest(config: &Config) -> Result<(), Failure> {
-    let doc = config.doc();
-    if let Some(vlan) = doc.number("vlan", 4094)?.filter(|vlan| *vlan != 0) {
-        return Err(Failure::unsupported("vlan", vlan));
+/// The VLANs of a port, where any are asked for. The one that is there unasked goes, unless it shall stay.
+fn vlans(doc: Doc<'_>, native: Option<u16>) -> Result<Option<PortVlans>, Failure> {
+    let tagged = trunk(doc)?;
+    if native.is_none() && tagged.is_empty() {
+        return Ok(None);
     }
-    if doc.is_on("disableContainerInterface")? {
-        return Err(Failure::unsupported("disableContainerInterface", true));
+    let keeps = doc.is_on("preserveDefaultVlan")?;
+    let unasked = keeps.then_some(DEFAULT_VLAN);
+    let untagged: BTreeSet<u16> = native.into_iter().chain(unasked).collect();
+    let tagged = tagged.difference(&untagged).copied().collect();
+    Ok(Some(PortVlans { native: native.or(unasked), untagged, tagged }))
+}
+
+/// The ids of `vlanTrunk`: single ones and ranges.
+fn trunk(doc: Doc<'_>) -> Result<BTreeSet<u16>, Failure> {
+    let mut ids = BTreeSet::new();
+    for entry in doc.objects("vlanTrunk")? {
+        let id = |key: &str| match entry.number(key, 4094)? {
+            Some(0) => Err(Failure::config(format!("`vlanTrunk`: `{key}`: 0 is no VLAN"))),
+            id => Ok(id.map(|id| id as u16)),
+        };
+        let (one, first, last) = (id("id")?, id("minID")?, id("maxID")?);
+        ids.extend(one);
+        match (first, last) {
+            (Some(first), Some(last)) if first <= last => ids.extend(first..=last),
+            (None, None) if one.is_some() => {}
+            _ => {
+                let what = "`vlanTrunk`: an entry has `id`, or `minID` and `maxID` in this order";
+                return Err(Failure::config(what));
+            }
+        }
     }
-    for key in ["forceAddress", "enabledad", "macspoofchk", "preserveDefaultVlan"] {
-        doc.is_on(key)?;
-    }
-    match doc.list("vlanTrunk")? {
-        [] => Ok(()),
-        trunk => Err(Failure::unsupported("vlanTrunk", trunk.len())),
-    }
+    Ok(ids)
 }

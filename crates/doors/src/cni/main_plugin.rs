@@ -5,7 +5,7 @@ use super::answer::{Address, Answer, Fields, Interface, Route};
 use super::call::{Args, Call};
 use super::config::Config;
 use super::failure::Failure;
-use super::{bridge, child, ptp};
+use super::{bridge, child, ptp, solo};
 use ipnet::IpNet;
 use qiao_core::endpoint::{Extras, Wire};
 use qiao_core::mac::Mac;
@@ -24,6 +24,8 @@ pub enum Settings {
     Ptp(ptp::Settings),
     /// `macvlan`, `ipvlan` and `vlan`.
     Child(child::Settings),
+    /// `dummy`, `tap` and `host-device`.
+    Solo(solo::Settings),
 }
 
 /// An attachment that was made, as the result needs it.
@@ -45,6 +47,7 @@ impl Settings {
         Ok(match plugin {
             "ptp" => Settings::Ptp(ptp::Settings::parse(config)?),
             "macvlan" | "ipvlan" | "vlan" => Settings::Child(child::Settings::parse(plugin, config, args)?),
+            "dummy" | "tap" | "host-device" => Settings::Solo(solo::Settings::parse(plugin, config, args)?),
             _ => Settings::Bridge(bridge::Settings::parse(config, args)?),
         })
     }
@@ -55,6 +58,7 @@ impl Settings {
             Settings::Bridge(settings) => settings.driver(ipam),
             Settings::Ptp(settings) => settings.driver(ipam)?,
             Settings::Child(settings) => settings.driver()?,
+            Settings::Solo(settings) => settings.driver(),
         };
         network(config, driver)
     }
@@ -65,6 +69,7 @@ impl Settings {
             Settings::Bridge(settings) => settings.complete(ipam),
             Settings::Ptp(settings) => settings.complete(ipam)?,
             Settings::Child(settings) => settings.complete(ipam),
+            Settings::Solo(_) => {}
         }
         Ok(())
     }
@@ -78,16 +83,21 @@ impl Settings {
             Settings::Bridge(settings) => settings.wish(&mut extras, addresses.is_empty()),
             Settings::Ptp(_) => ptp::wish(&mut extras, &network),
             Settings::Child(settings) => settings.mac(),
+            Settings::Solo(settings) => settings.mac(),
         };
         Ok(Attach {
             netns: call.netns.clone(),
             network: Some(network.name.clone()),
             ifname: Some(call.ifname.clone()),
             wish: Wish { mac, ..Wish::default() },
-            guard: Some(network.bridge().is_some() && !addresses.is_empty()),
+            guard: Some(network.bridge().is_some() && !addresses.is_empty() && !self.is_trunk()),
             given: Some(Box::new(Given { network, addresses, extras })),
             ..Attach::new(call.sandbox.clone())
         })
+    }
+
+    fn is_trunk(&self) -> bool {
+        matches!(self, Settings::Bridge(settings) if settings.is_trunk())
     }
 
     /// An address as the container's interface has it: on a point-to-point link it is alone.

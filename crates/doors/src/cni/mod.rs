@@ -15,6 +15,7 @@ mod failure;
 pub mod ipam;
 pub mod main_plugin;
 mod ptp;
+mod solo;
 mod version;
 
 pub use answer::{Address, Answer, Interface, Route};

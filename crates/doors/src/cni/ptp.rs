@@ -63,7 +63,7 @@ impl Settings {
             masquerade: self.masquerade,
             guard: true,
             publish_address: None,
-            inline: Some(Inline { routed: true, apart: false }),
+            inline: Some(Inline { routed: true, apart: false, ..Inline::default() }),
         }))
     }
 }

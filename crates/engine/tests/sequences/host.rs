@@ -1,11 +1,12 @@
 //! A host to try things on: a fake kernel, and a store in a directory of its own.
 
 use qiao_core::child::{Child, Mode};
-use qiao_core::endpoint::Extras;
+use qiao_core::endpoint::{Extras, PortVlans};
 use qiao_core::network::Inline;
 use qiao_core::plan::{Found, Key, Ownership};
 use qiao_core::request::{Attach, CreateNetwork, Detach, Given, Kind};
 use qiao_core::settings::Settings;
+use qiao_core::solo::{Select, Solo};
 use qiao_core::{Bridge, Driver, Network, NetworkId, NetworkName, Owner, Pool, SandboxName};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
@@ -60,6 +61,8 @@ impl Host {
     pub fn snapshot(&self) -> Snapshot {
         let mut store = BTreeMap::new();
         read_tree(&self.dir, &mut String::new(), &mut store);
+        // Interfaces that are neither bridges nor pairs: those that may be lent are among them.
+        store.extend(self.kernel.world().links.iter().map(|link| (format!("link {link}"), String::new())));
         Snapshot { kernel: self.kernel.world().objects.clone(), store }
     }
 
@@ -270,8 +273,21 @@ pub fn ptp() -> Driver {
         masquerade: true,
         guard: true,
         publish_address: None,
-        inline: Some(Inline { routed: true, apart: false }),
+        inline: Some(Inline { routed: true, apart: false, ..Inline::default() }),
     })
+}
+
+/// A network on a VLAN of a bridge, as CNI has it.
+pub fn tagged(sandbox: &str) -> Attach {
+    let Driver::Routed(bridge) = ptp() else { panic!("a routed network") };
+    let inline = Inline { routed: true, filtering: true, vlan: Some(7), ..Inline::default() };
+    let bridge = Bridge { device: "cni0".parse().unwrap(), inline: Some(inline), ..bridge };
+    let mut request = given(sandbox, Driver::Bridge(bridge));
+    let given = request.given.as_mut().unwrap();
+    given.addresses =
+        given.addresses.iter().map(|net| format!("{}/24", net.addr()).parse().unwrap()).collect();
+    given.extras.vlans = Some(PortVlans { native: Some(7), untagged: [7].into(), ..PortVlans::default() });
+    request
 }
 
 /// A network of interfaces on another one, as CNI has it.
@@ -279,6 +295,11 @@ pub fn on(parent: &str, (mode, inside): (Mode, bool)) -> Driver {
     let parent = parent.parse().unwrap();
     let (pools, mtu, queue) = (Vec::new(), None, Some(9));
     Driver::Child(Child { parent, mode, pools, mtu, internal: false, inside, queue, inline: true })
+}
+
+/// A network of a device of the host's, as CNI has it.
+pub fn device() -> Driver {
+    Driver::Solo(Solo::Device(Select::Name("nic0".parse().unwrap())))
 }
 
 /// An error with its causes.

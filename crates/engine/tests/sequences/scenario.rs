@@ -1,10 +1,14 @@
 //! What is tried at every point: an act, how the host is before it, and what undoes it.
 
-use crate::host::{Host, Snapshot, attach, attach_publishing, child, create, detach, given, netns, on, ptp};
+use crate::host::{
+    Host, Snapshot, attach, attach_publishing, child, create, detach, device, given, netns, on, ptp, tagged,
+};
+use qiao_core::Driver;
 use qiao_core::child::Mode;
 use qiao_core::plan::Key;
 use qiao_core::port::PublishSpec;
 use qiao_core::request::Amend;
+use qiao_core::solo::{Solo, Tap};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 
@@ -20,7 +24,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 14] = [
+pub const BACK: [Scenario; 17] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -89,6 +93,24 @@ pub const BACK: [Scenario; 14] = [
         then: |host| host.detach("c1", None),
     },
     Scenario {
+        name: "attachment by a device of the host's",
+        setup: has_nic0,
+        act: |engine| engine.attach(&given("c1", device())).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "attachment in a VLAN of a bridge",
+        setup: |_| {},
+        act: |engine| engine.attach(&tagged("c1")).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "attachment by a tap",
+        setup: |_| {},
+        act: |engine| engine.attach(&given("c1", Driver::Solo(Solo::Tap(Tap::default())))).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
         name: "another hardware address of a child",
         setup: |host| drop(host.engine().attach(&given("c1", on("uplink", (macvlan(), false)))).unwrap()),
         act: |engine| engine.amend(&Amend { mac: "02:00:00:00:00:78".parse().ok(), ..amend() }).map(drop),
@@ -129,7 +151,7 @@ pub const BACK: [Scenario; 14] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 14] = [
+pub const FORWARD: [Scenario; 19] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -203,6 +225,42 @@ pub const FORWARD: [Scenario; 14] = [
             host.attach("c0", "lan");
             host.attach("c1", "lan");
         },
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "detachment of a device of the host's",
+        setup: lent,
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: has_come_back,
+    },
+    Scenario {
+        name: "detachment of a device whose sandbox vanished",
+        setup: |host| {
+            lent(host);
+            host.kernel.world().remove_namespace(&netns("c1"));
+        },
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: has_come_back,
+    },
+    Scenario {
+        name: "repair where a sandbox with a device vanished",
+        setup: |host| {
+            lent(host);
+            host.kernel.world().remove_namespace(&netns("c1"));
+        },
+        act: repairs,
+        then: has_come_back,
+    },
+    Scenario {
+        name: "detachment of the last in a VLAN of a bridge",
+        setup: |host| drop(host.engine().attach(&tagged("c1")).unwrap()),
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "detachment of a dummy",
+        setup: |host| drop(host.engine().attach(&given("c1", Driver::Solo(Solo::Dummy))).unwrap()),
         act: |engine| engine.detach(&detach("c1", None)).map(drop),
         then: |host| host.detach("c1", None),
     },
@@ -299,6 +357,23 @@ fn macvlan() -> Mode {
 fn first_number() -> u16 {
     let given = given("c1", on("uplink", (macvlan(), false))).given.unwrap();
     given.network.mac_number()
+}
+
+/// The host has a device that can be lent.
+fn has_nic0(host: &Host) {
+    host.kernel.world().links.insert("nic0".into());
+}
+
+fn lent(host: &Host) {
+    has_nic0(host);
+    host.engine().attach(&given("c1", device())).unwrap();
+    assert!(!host.kernel.world().links.contains("nic0"), "it is lent");
+}
+
+/// Whatever became of the sandbox.
+fn has_come_back(host: &Host) {
+    host.detach("c1", None);
+    assert!(host.kernel.world().links.contains("nic0"), "it is back");
 }
 
 /// `c1` has an interface that somebody else made.

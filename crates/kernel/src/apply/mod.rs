@@ -31,6 +31,7 @@ pub(crate) fn part(op: &Op) -> Part {
         Key::Ruleset => Part::Nft,
         Key::Loopback(_) => Part::Loopback,
         Key::Child(..) if is_made_outside(op) => Part::Host,
+        Key::Lent(..) => Part::Host, // it is wherever it is
         _ if key.set().is_some() => Part::Nft,
         _ => key.sandbox().map_or(Part::Host, |sandbox| Part::Sandbox(sandbox.clone())),
     }

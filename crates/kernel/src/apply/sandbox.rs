@@ -8,6 +8,7 @@ use crate::reap;
 use crate::rtnl::child::NewChild;
 use crate::rtnl::route::Hop;
 use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route};
+use crate::sys::tun;
 use crate::sysctl::{self, has_ipv6};
 use qiao_core::plan::{Key, Op, Sysctl, Value};
 use qiao_core::{IfName, Mac, SandboxName};
@@ -87,7 +88,13 @@ fn is_leaving(op: &Op, error: &KernelError) -> bool {
 fn directly(op: &Op, sandbox: &mut Sandbox) -> Result<bool, KernelError> {
     match op {
         Op::Add { key: Key::Child(_, link), object } => make(sandbox, link, &object.value)?,
-        Op::Del { key: Key::Child(_, link), .. } => reap::delete_inside(sandbox, link)?,
+        Op::Add { key: Key::Lone(_, link), object } => make_lone(sandbox, link, &object.value)?,
+        Op::Set { key: Key::Lone(_, link), from, to, .. } if !is_same_tap(from, to) => {
+            reap::delete_inside(sandbox, link)?;
+            make_lone(sandbox, link, to)?;
+        }
+        Op::Set { key: Key::Lone(_, link), to, .. } => settle_lone(sandbox, link, to)?,
+        Op::Del { key: Key::Child(_, link) | Key::Lone(_, link), .. } => reap::delete_inside(sandbox, link)?,
         Op::Add { key: Key::NoAdvertisements(_, link), .. } => accept_ra(sandbox, link, 0)?,
         Op::Del { key: Key::NoAdvertisements(_, link), .. } => match accept_ra(sandbox, link, 1) {
             Err(error) if !error.is_absent() => return Err(error),
@@ -105,6 +112,43 @@ fn make(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<(), Kerne
     sandbox.indices.remove(link.as_str());
     let new = NewChild { name: link, netns: None, parent, mode: *mode, mac: *mac, mtu: *mtu, queue: *queue };
     ask_one(&mut sandbox.rtnl, &child::new_child(new)).map(drop)
+}
+
+/// Makes an interface by itself. A tap is kept when it bears our mark: who is killed before leaves none.
+fn make_lone(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<(), KernelError> {
+    sandbox.indices.remove(link.as_str());
+    match value {
+        Value::Dummy { mac, mtu } => {
+            ask_one(&mut sandbox.rtnl, &link::new_dummy(link, (*mac, *mtu))).map(drop)
+        }
+        Value::Tap { tap, .. } => {
+            let file = sandbox.handle.inside(|| tun::make(link, tap))?;
+            settle_lone(sandbox, link, value)?;
+            tun::keep(&file, link)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn settle_lone(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<(), KernelError> {
+    let (mac, mtu, bridge) = match value {
+        Value::Dummy { mac, mtu } => (*mac, *mtu, None),
+        Value::Tap { tap, mac, mtu } => (*mac, *mtu, tap.bridge.as_ref()),
+        _ => return Ok(()),
+    };
+    let master = bridge.map(|bridge| sandbox.index(bridge)).transpose()?;
+    ask_one(&mut sandbox.rtnl, &link::set_lone(link, (mac, mtu), master)).map(drop)
+}
+
+/// Whether two taps may be opened by the same: that is settled when one is made.
+fn is_same_tap(from: &Value, to: &Value) -> bool {
+    match (from, to) {
+        (Value::Tap { tap: a, .. }, Value::Tap { tap: b, .. }) => {
+            (a.owner, a.group, a.multi_queue) == (b.owner, b.group, b.multi_queue)
+        }
+        (Value::Dummy { .. }, Value::Dummy { .. }) => true,
+        _ => false,
+    }
 }
 
 fn accept_ra(sandbox: &Sandbox, link: &IfName, value: u32) -> Result<(), KernelError> {

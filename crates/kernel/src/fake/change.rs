@@ -27,6 +27,7 @@ impl World {
         match key {
             Key::Ruleset
             | Key::BridgeAddress(..)
+            | Key::VlanAddress(..)
             | Key::SandboxAddress(..)
             | Key::Route(..)
             | Key::HostRoute(_)
@@ -57,12 +58,28 @@ impl World {
             }
             (Key::Veth(name), _) => return self.pair(name, object, places),
             (Key::Vlan(_), Value::Vlan { parent, .. }) if !self.has_link(parent) => return Err(libc::ENODEV),
-            (Key::Child(sandbox, link), Value::Child { .. }) => {
+            (Key::Lent(sandbox, link), Value::Lent { lent, .. }) => {
+                let netns = self.home(sandbox, places).ok_or(libc::ENOENT)?;
+                if self.links_in(&netns).contains(link.as_str()) {
+                    return Err(libc::EEXIST);
+                }
+                if !self.links.remove(lent.device.as_str()) {
+                    return Err(libc::ENODEV);
+                }
+            }
+            (Key::Child(sandbox, link) | Key::Lone(sandbox, link), _) => {
                 return self.child((key, object), (sandbox, link), places);
             }
-            (Key::BridgeAddress(name, _) | Key::BridgeUp(name), _) => {
+            (
+                Key::BridgeAddress(name, _)
+                | Key::BridgeUp(name)
+                | Key::VlanFiltering(name)
+                | Key::BridgeVlan(name, _),
+                _,
+            ) => {
                 self.needs(&Key::Bridge(name.clone()))?;
             }
+            (Key::VlanAddress(name, _), _) => self.needs(&Key::Vlan(name.clone()))?,
             (Key::Neighbour(name, _), _) if !self.has_link(name) => return Err(libc::ENODEV),
             (Key::HostRoute(_), Value::Route { dev, .. }) => {
                 self.needs(&Key::Veth(dev.clone()))?;
@@ -70,7 +87,9 @@ impl World {
             }
             (Key::HostUp(name), _) => self.needs(&Key::Veth(name.clone()))?,
             // Whether it is a port at all: settings and entries of what is none are refused.
-            (Key::Port(name) | Key::Fdb(name, _), _) => self.needs(&Key::Port(name.clone()))?,
+            (Key::Port(name) | Key::PortVlans(name) | Key::Fdb(name, _), _) => {
+                self.needs(&Key::Port(name.clone()))?;
+            }
             (Key::SandboxLoopback(sandbox), _) => {
                 self.home(sandbox, places).ok_or(libc::ENOENT)?;
             }
@@ -174,7 +193,7 @@ impl World {
                 self.put(key, object);
                 Ok(())
             }
-            (Key::Bridge(_) | Key::Vlan(_) | Key::Child(..), _) => {
+            (Key::Bridge(_) | Key::Vlan(_) | Key::Child(..) | Key::Lone(..) | Key::Lent(..), _) => {
                 self.needs(key).map(|()| self.put(key, object))
             }
             (Key::Veth(name), Value::Veth { peer, .. })
@@ -207,16 +226,26 @@ impl World {
 
     /// What is gone already is deleted, but for elements: a transaction with such a one is refused.
     fn del(&mut self, key: &Key, places: &Places) -> Result<(), Errno> {
-        if key.sandbox().is_some_and(|sandbox| self.home(sandbox, places).is_none()) {
+        let is_lent = matches!(key, Key::Lent(..));
+        if !is_lent && key.sandbox().is_some_and(|sandbox| self.home(sandbox, places).is_none()) {
             return Ok(());
         }
         match key {
-            Key::Sysctl(_) | Key::Port(_) => return Ok(()),
+            Key::Lent(sandbox, link) => {
+                let found = self.objects.get(key).map(|found| found.value.clone());
+                if let Some(Value::Lent { lent, .. }) = found {
+                    self.links.insert(lent.device.to_string());
+                }
+                let end = Some((sandbox, link));
+                self.objects.retain(|key, found| in_sandbox(key, &found.value) != end);
+                return Ok(());
+            }
+            Key::Sysctl(_) | Key::Port(_) | Key::PortVlans(_) => return Ok(()),
             Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) => {
                 self.remove_link(name);
                 return Ok(());
             }
-            Key::Child(sandbox, link) => {
+            Key::Child(sandbox, link) | Key::Lone(sandbox, link) => {
                 let end = Some((sandbox, link));
                 self.objects.retain(|key, found| in_sandbox(key, &found.value) != end);
                 return Ok(());
@@ -246,7 +275,7 @@ impl World {
     fn sandbox_goes_down(&mut self, sandbox: &SandboxName, link: &IfName) {
         self.objects.retain(|key, found| match key {
             Key::SandboxAddress(.., net) if net.addr().is_ipv4() => true,
-            Key::Child(..) | Key::NoAdvertisements(..) => true,
+            Key::Child(..) | Key::Lone(..) | Key::Lent(..) | Key::NoAdvertisements(..) => true,
             _ => in_sandbox(key, &found.value) != Some((sandbox, link)),
         });
     }

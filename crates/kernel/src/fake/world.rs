@@ -117,7 +117,16 @@ impl World {
             self.pairs().filter(|(_, s, _)| inside(s)).map(|(h, ..)| h.clone()).collect();
         let homeless: BTreeSet<SandboxName> = self.homes.keys().filter(|n| inside(n)).cloned().collect();
         pairs.iter().for_each(|name| self.remove_link(name));
-        self.objects.retain(|key, _| key.sandbox().is_none_or(|name| !homeless.contains(name)));
+        let is_lent = |key: &Key| matches!(key, Key::Lent(..));
+        let stays = |key: &Key| key.sandbox().is_none_or(|name| !homeless.contains(name)) || is_lent(key);
+        self.objects.retain(|key, _| stays(key));
+        // A real device comes back to the host, under whatever name.
+        let lent = self.objects.iter_mut().filter(|(key, _)| is_lent(key));
+        for (_, found) in lent.filter(|(key, _)| key.sandbox().is_some_and(|name| homeless.contains(name))) {
+            if let Value::Lent { astray, .. } = &mut found.value {
+                *astray = true;
+            }
+        }
     }
 
     /// Somebody empties the firewall.
@@ -159,7 +168,7 @@ impl World {
         let loose: BTreeSet<IfName> = self.loose_ends();
         self.objects.retain(|key, found| match key {
             Key::Port(port) => !loose.contains(port) || matches!(found.value, Value::PointToPoint { .. }),
-            Key::Fdb(port, _) => !loose.contains(port),
+            Key::Fdb(port, _) | Key::PortVlans(port) => !loose.contains(port),
             _ => true,
         });
     }
@@ -209,6 +218,8 @@ impl World {
     pub(super) fn insides(&self) -> impl Iterator<Item = (&SandboxName, &IfName)> {
         let alone = self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
             (Key::Child(sandbox, link), Value::Child { inside: true, .. }) => Some((sandbox, link)),
+            (Key::Lone(sandbox, link), _) => Some((sandbox, link)),
+            (Key::Lent(sandbox, link), Value::Lent { astray: false, .. }) => Some((sandbox, link)),
             _ => None,
         });
         self.ends().map(|(_, sandbox, link)| (sandbox, link)).chain(alone)
@@ -330,6 +341,10 @@ pub(super) fn leads_over(route: &Value, link: &IfName) -> bool {
 pub(super) fn link_of(key: &Key) -> Option<&IfName> {
     match key {
         Key::Bridge(name)
+        | Key::VlanFiltering(name)
+        | Key::BridgeVlan(name, _)
+        | Key::VlanAddress(name, _)
+        | Key::PortVlans(name)
         | Key::Vlan(name)
         | Key::BridgeAddress(name, _)
         | Key::BridgeUp(name)
@@ -350,7 +365,9 @@ pub(super) fn in_sandbox<'a>(key: &'a Key, value: &'a Value) -> Option<(&'a Sand
             | Key::SandboxUp(sandbox, link)
             | Key::SandboxNeighbour(sandbox, link, _)
             | Key::NoAdvertisements(sandbox, link)
-            | Key::Child(sandbox, link),
+            | Key::Child(sandbox, link)
+            | Key::Lone(sandbox, link)
+            | Key::Lent(sandbox, link),
             _,
         ) => Some((sandbox, link)),
         (Key::Route(sandbox, _), Value::Route { dev, .. }) => Some((sandbox, dev)),

@@ -171,10 +171,12 @@ pub fn probe(kind: &str) -> Request {
         "macvlan" => InfoKind::MacVlan,
         "ipvlan" => InfoKind::IpVlan,
         "vlan" => InfoKind::Vlan,
+        "dummy" => InfoKind::Dummy,
         other => InfoKind::Other(other.to_owned()),
     };
     let mut message = LinkMessage::default();
     message.header.flags = LinkFlags::empty();
-    message.attributes = vec![Attribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
+    // An address of one byte: a kind that needs no parent would be made else (`dummy_validate`).
+    message.attributes = vec![Attribute::Address(vec![0]), Attribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
     Request::change(Message::NewLink(message), How::Create)
 }

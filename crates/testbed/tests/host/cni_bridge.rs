@@ -177,3 +177,73 @@ fn one_plugin_does_the_work_of_a_chain() {
         host.assert_like(&before, "both are gone");
     });
 }
+
+/// What is told apart by VLANs needs a kernel that can; what makes no sense is refused anywhere.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn vlans_that_cannot_be_are_refused() {
+    on_a_host(|host| {
+        let c1 = host.container("c1");
+        stdout("ip link add try0 type bridge");
+        let lacks = !std::path::Path::new("/sys/class/net/try0/bridge/vlan_filtering").exists();
+        stdout("ip link del try0");
+        let before = host.snapshot();
+        let mut wrong = vec![
+            (r#","vlan":4095"#, 7, "4095"),
+            (r#","vlanTrunk":[{"minID":5}]"#, 7, "maxID"),
+            (r#","vlanTrunk":[{"minID":5,"maxID":4}]"#, 7, "maxID"),
+            (r#","vlanTrunk":[{"id":0}]"#, 7, "0 is no VLAN"),
+            (r#","vlanTrunk":[{}]"#, 7, "id"),
+            (r#","disableContainerInterface":true"#, 7, "ipam"),
+        ];
+        if lacks {
+            wrong.push((r#","vlan":10"#, 103, "CONFIG_BRIDGE_VLAN_FILTERING"));
+            wrong.push((r#","vlanTrunk":[{"id":10}]"#, 103, "CONFIG_BRIDGE_VLAN_FILTERING"));
+        }
+        for (more, code, word) in wrong {
+            let refused = call(host, ("bridge", "ADD"), ("c1", &c1.path()), &config("bridge", more));
+            assert_eq!(refused.json()["code"], code, "{more}: {refused}");
+            assert!(refused.stdout.contains(word), "{more}: {refused}");
+            assert_eq!(leases(), [""; 0], "{more}");
+            host.assert_like(&before, more);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_that_stays_down() {
+    on_a_host(|host| {
+        let c1 = host.container("c1");
+        let before = host.snapshot();
+        let more = r#","forceAddress":true,"enabledad":true,"macspoofchk":true,"promiscMode":true"#;
+        let down = format!(
+            r#"{{"cniVersion":"1.0.0","name":"n1","type":"bridge","bridge":"cni0","disableContainerInterface":true{more}}}"#
+        );
+        let own = ("c1", &*c1.path());
+        let result = ok(host, ("bridge", "ADD"), own, &down).json();
+        assert!(c1.stdout("ip link show eth0").contains("state DOWN"), "{}", c1.stdout("ip link show eth0"));
+        let checked = down.replacen('{', &format!(r#"{{"prevResult":{result},"#), 1);
+        ok(host, ("bridge", "CHECK"), own, &checked);
+        c1.run("ip link del eth0");
+        assert_eq!(call(host, ("bridge", "CHECK"), own, &checked).json()["code"], 110);
+        ok(host, ("bridge", "DEL"), own, &down);
+        host.assert_like(&before, "it is gone");
+    });
+}
+
+/// Networks without addresses: every container has a hardware address of its own.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn two_containers_without_addresses() {
+    on_a_host(|host| {
+        let bare = r#"{"cniVersion":"1.0.0","name":"n1","type":"bridge","bridge":"cni0"}"#;
+        let (c1, c2) = (host.container("c1"), host.container("c2"));
+        for (place, ip) in [(&c1, "10.9.0.2/24"), (&c2, "10.9.0.3/24")] {
+            ok(host, ("bridge", "ADD"), (place.name(), &place.path()), bare);
+            place.run(&format!("ip addr add {ip} dev eth0"));
+        }
+        let _service = Service::start(&c1, Protocol::Tcp, "10.9.0.2:80");
+        assert!(ask(&c2, Protocol::Tcp, "10.9.0.2:80").is_some());
+    });
+}

@@ -4,6 +4,7 @@
 mod cni_bridge;
 mod cni_children;
 mod cni_ptp;
+mod cni_solo;
 mod containers;
 mod frames;
 mod inp_30_arguments;

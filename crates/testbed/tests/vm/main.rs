@@ -2,3 +2,5 @@
 
 mod children;
 mod cni_children;
+mod cni_solo;
+mod cni_vlans;
