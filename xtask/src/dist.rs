@@ -19,7 +19,7 @@ pub fn dist(dir: &Path) -> Result<()> {
 }
 
 /// The CNI plugins: the same file under their names.
-const PLUGINS: [&str; 15] = [
+const PLUGINS: [&str; 16] = [
     "qiao",
     "bridge",
     "ptp",
@@ -31,6 +31,7 @@ const PLUGINS: [&str; 15] = [
     "host-device",
     "host-local",
     "static",
+    "dhcp",
     "loopback",
     "portmap",
     "firewall",

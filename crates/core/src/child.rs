@@ -28,7 +28,10 @@ pub struct Child {
     /// (`IFLA_MACVLAN_BC_QUEUE_LEN`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
-    /// Its door describes it anew with every request (CNI).
+    /// The addresses are those that a DHCP server of the neighbourhood gives; there are no pools.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dhcp: bool,
+    /// Its door describes it anew with every request, and it is kept for as long as it has members.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inline: bool,
 }
@@ -39,11 +42,11 @@ impl Child {
         if self.parent.as_str() == "lo" {
             return Err(Refusal::invalid("the loopback interface is no parent of others"));
         }
-        if self.inline {
-            // Its door has the addresses.
-            return self.mtu.map_or(Ok(()), |mtu| check_mtu(mtu, false));
+        match self.dhcp || self.inline && self.pools.is_empty() {
+            // A server, or its door, has the addresses.
+            true => self.mtu.map_or(Ok(()), |mtu| check_mtu(mtu, false)),
+            false => check_pools(&self.pools, self.mtu),
         }
-        check_pools(&self.pools, self.mtu)
     }
 }
 

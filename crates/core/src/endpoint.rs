@@ -1,9 +1,11 @@
 //! Endpoints: one interface of one sandbox on one network.
 
+use crate::dhcp::Terms;
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
 use crate::port::Publish;
+use crate::route::{Attributes, Static};
 use crate::solo::Lent;
 use crate::subnet::Family;
 use ipnet::IpNet;
@@ -131,6 +133,18 @@ pub struct Extras {
     /// Of a device of the host's: how it was there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lent: Option<Lent>,
+    /// The terms on which a DHCP server gave the address, as they were at first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leased: Option<Box<Terms>>,
+    /// Routes with attributes of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statics: Vec<Static>,
+    /// No default route by this endpoint, whatever its network has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_default: bool,
+    /// What its default routes have besides.
+    #[serde(skip_serializing_if = "Attributes::is_none")]
+    pub defaults: Attributes,
 }
 
 /// The VLANs of a bridge port (IEEE 802.1Q), by their ids, 1 to 4094.
@@ -149,6 +163,12 @@ impl Extras {
     /// Whether there is nothing.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The routes asked for, those without attributes first.
+    pub fn all_routes(&self) -> impl Iterator<Item = Static> {
+        let plain = |(to, via): &(IpNet, _)| Static { to: *to, via: *via, attributes: Attributes::default() };
+        self.routes.iter().map(plain).chain(self.statics.iter().cloned())
     }
 }
 
@@ -176,6 +196,11 @@ impl Endpoint {
     /// The addresses, with their prefix lengths.
     pub fn addresses(&self) -> &[IpNet] {
         self.wire.as_ref().map_or(&[], |wire| &wire.addresses)
+    }
+
+    /// The terms on which a DHCP server gave the address, where one did.
+    pub fn leased(&self) -> Option<&Terms> {
+        self.wire.as_ref().and_then(|wire| wire.extras.leased.as_deref())
     }
 }
 

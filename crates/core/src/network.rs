@@ -98,8 +98,8 @@ pub struct Bridge {
     pub inline: Option<Inline>,
 }
 
-/// What only networks have that their door describes anew with every request. They are open: everybody reaches
-/// their members and is reached. They are kept for as long as they have members, and may share a bridge, with
+/// What only networks have that their door describes anew with every request. Unless closed, they are open: everybody
+/// reaches their members and is reached. They are kept for as long as they have members, and may share a bridge, with
 /// one another and with whoever made it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +115,13 @@ pub struct Inline {
     /// The VLAN of the bridge that the gateways are in; none for the one that is not tagged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
+    /// It is not open: it keeps out whom a network of our own kind keeps out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
+    /// The port that names are resolved at, where it is not 53: what members send to port 53 of a gateway goes
+    /// there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_port: Option<u16>,
 }
 
 impl Network {
@@ -205,6 +212,8 @@ impl Bridge {
             own.routed |= other.routed;
             own.apart |= other.apart;
             own.filtering |= other.filtering;
+            own.closed |= other.closed;
+            own.dns_port = other.dns_port.or(own.dns_port);
         }
     }
 

@@ -45,6 +45,21 @@ pub struct Given {
     pub addresses: Vec<IpNet>,
     /// What else the endpoint has.
     pub extras: Extras,
+    /// The name of the host's end of the pair; none leaves it to the engine.
+    pub host_if: Option<IfName>,
+    /// Whether default routes lead to the network's gateways; else what is asked for is among the extras.
+    pub default_routes: bool,
+    /// The client holds published ports with sockets of its own, and asks for them again on each network that the
+    /// sandbox joins: neither is in its way.
+    pub held: bool,
+}
+
+impl Given {
+    /// A network without default routes of its own, for a client that leaves the rest to the engine.
+    pub fn new(network: Network, addresses: Vec<IpNet>, extras: Extras) -> Self {
+        let extras = Extras { no_default: true, ..extras };
+        Self { network, addresses, extras, host_if: None, default_routes: false, held: false }
+    }
 }
 
 /// Addresses that are asked for rather than given out.
@@ -88,6 +103,8 @@ pub struct Amend {
     pub apart: Option<bool>,
     /// The hardware address of the sandbox's end from now on; none leaves it.
     pub mac: Option<Mac>,
+    /// As in [`Given`].
+    pub held: bool,
 }
 
 /// Detach a sandbox from one network, or from all.
@@ -128,6 +145,8 @@ pub struct CreateNetwork {
     pub parent: Option<IfName>,
     /// Whom the children of a macvlan or ipvlan network reach; none for the kind's default.
     pub mode: Option<Mode>,
+    /// Addresses are those that a DHCP server of the parent's neighbourhood gives.
+    pub dhcp: bool,
     /// Create it although something of the host is in the way.
     pub force: bool,
 }
@@ -148,6 +167,7 @@ impl CreateNetwork {
             options: BridgeOptions::default(),
             parent: None,
             mode: None,
+            dhcp: false,
             force: false,
         }
     }

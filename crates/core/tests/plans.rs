@@ -356,9 +356,17 @@ fn open_routed_networks() {
 
 fn child(name: &str, parent: &str, (mode, subnets): (Mode, &[&str])) -> Network {
     let pools = bridge(name, subnets).pools;
-    let (parent, mtu) = (parent.parse().unwrap(), None);
-    let child =
-        Child { parent, mode, pools, mtu, internal: false, inside: false, queue: None, inline: false };
+    let child = Child {
+        parent: parent.parse().unwrap(),
+        mode,
+        pools,
+        mtu: None,
+        internal: false,
+        inside: false,
+        queue: None,
+        dhcp: false,
+        inline: false,
+    };
     child.check().unwrap();
     Network { driver: Driver::Child(child), ..network(name, bridge(name, subnets)) }
 }

@@ -63,7 +63,8 @@ impl<K: Kernel> Session<'_, K> {
         }
         if let (Some(specs), Some(wire)) = (&request.publish, endpoint.wire.clone()) {
             let bridge = network.bridge().ok_or_else(|| no_rules(&network))?;
-            let publish = self.publish(bridge, &wire, specs)?;
+            let held = request.held.then_some(&request.sandbox);
+            let publish = self.publish((bridge, &wire), specs, held)?;
             endpoint.wire.iter_mut().for_each(|wire| wire.publish.clone_from(&publish));
         }
         Ok(Version { endpoint, network })

@@ -122,6 +122,7 @@ impl<K: Kernel> Session<'_, K> {
         let leases = self.txn.claims().leases(&network.name)?;
         for net in addresses {
             match leases.holder(net.addr())? {
+                Some(Holder::Endpoint(key)) if self.detach_if_gone(&key)? => leases.forget(net.addr())?,
                 Some(Holder::Endpoint(key)) => {
                     let what = format!("the address `{}` is taken by {key}", net.addr());
                     return Err(Refusal::conflict(what).into());
@@ -144,18 +145,18 @@ impl<K: Kernel> Session<'_, K> {
         if let Some(mtu) = given.network.bridge().and_then(|bridge| bridge.mtu) {
             wire.mtu = mtu;
         }
-        let key = |net: &IpNet| Key::Route(id.sandbox.clone(), *net);
         let mut wanted = State::default();
-        for (net, via) in &wire.extras.routes {
-            let value = Value::Route { dev: id.ifname.clone(), via: *via, onlink: false, src: None };
-            wanted.insert(key(net), &qiao_core::Owner::Endpoint(id.clone()), value);
+        for (key, value) in wire.extras.all_routes().map(|route| route.object(id)) {
+            wanted.insert(key, &qiao_core::Owner::Endpoint(id.clone()), value);
         }
         if wanted.is_empty() {
             return Ok(());
         }
         let places = BTreeMap::from([(id.sandbox.clone(), netns.clone())]);
         let there = self.kernel.observe(&wanted, &places)?;
-        wire.extras.routes.retain(|(net, _)| there.get(&key(net)).is_none());
+        let is_free = |net: &IpNet| there.get(&Key::Route(id.sandbox.clone(), *net)).is_none();
+        wire.extras.routes.retain(|(net, _)| is_free(net));
+        wire.extras.statics.retain(|route| is_free(&route.to));
         Ok(())
     }
 

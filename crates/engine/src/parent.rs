@@ -1,7 +1,7 @@
 //! Macvlan, ipvlan and VLAN networks: the interface of the host that they are on, and what hangs on it.
 
 use crate::address::Given;
-use crate::draft::gateways;
+use crate::draft::{defaults, gateways};
 use crate::error::EngineError;
 use crate::session::Session;
 use crate::subnets::all_used;
@@ -9,7 +9,7 @@ use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, Active};
 use qiao_core::endpoint::{Join, Netns, Wire};
 use qiao_core::owner::EndpointId;
-use qiao_core::request::{Attach, CreateNetwork, Kind};
+use qiao_core::request::{Attach, CreateNetwork, Kind, Wish};
 use qiao_core::subnet::Family;
 use qiao_core::{Child, Code, Endpoint, IfName, Mac, Network, Refusal, Subnet};
 use qiao_kernel::{Facts, HostLink, Kernel};
@@ -29,6 +29,9 @@ impl<K: Kernel> Session<'_, K> {
     /// Decides what a macvlan or ipvlan network will be.
     pub fn design_child(&mut self, request: &CreateNetwork, facts: &Facts) -> Result<Child, EngineError> {
         refuse_options(request)?;
+        if request.dhcp {
+            refuse_of_dhcp(request)?;
+        }
         let mut child = Child {
             parent: parent_of(request, facts)?,
             mode: request.mode.map_or_else(|| default_mode(request.kind), Ok)?,
@@ -37,9 +40,14 @@ impl<K: Kernel> Session<'_, K> {
             internal: request.options.internal,
             inside: false,
             queue: None,
+            dhcp: request.dhcp,
             inline: false,
         };
         self.parent(&child, None)?;
+        if child.dhcp {
+            child.check()?;
+            return Ok(child);
+        }
         self.refuse_no_subnet(request, (&child, facts))?;
         for family in [Family::V4, Family::V6] {
             if request.subnets.iter().any(|subnet| subnet.family() == family) {
@@ -103,7 +111,8 @@ impl<K: Kernel> Session<'_, K> {
                 let ours = link.ours && !child.inside;
                 (link, child.parent.clone(), vlan.filter(|_| ours))
             }
-            (None, Some(vlan)) if !child.inline => {
+            // What the configuration of CNI names is there.
+            (None, Some(vlan)) if !(child.inline && child.pools.is_empty()) => {
                 let base = self.kernel.link(&vlan.parent)?.ok_or_else(|| no_parent(&vlan.parent))?;
                 self.needs_kind("vlan")?;
                 (base, vlan.parent.clone(), Some(vlan))
@@ -177,19 +186,22 @@ impl<K: Kernel> Session<'_, K> {
             Mode::Ipvlan(..) => Join::Ipvlan,
             Mode::Vlan(_) => Join::Vlan,
         };
-        let mac = if passthru { found.mac } else { self.mac(network, (id, given), &request.wish)? };
-        let wire = Wire {
+        let wish =
+            Wish { mac: self.leased.as_ref().map(|l| l.mac).or(request.wish.mac), ..request.wish.clone() };
+        let mac = if passthru { found.mac } else { self.mac(network, (id, given), &wish)? };
+        let mut wire = Wire {
             join,
             host_if: activation.device.clone(),
             mac,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: child.mtu.unwrap_or(found.mtu),
-            gateways: if request.given.is_some() { Vec::new() } else { gateways(network, others) },
+            gateways: if defaults(request) { gateways(network, others) } else { Vec::new() },
             publish: Vec::new(),
             guard: false,
             allow: Vec::new(),
             extras: Default::default(),
         };
+        self.on_lease(&mut wire, others, network);
         Ok((wire, Some(if join == Join::Macvlan { mac } else { found.mac })))
     }
 
@@ -246,6 +258,29 @@ fn usable(link: &HostLink, name: &IfName, mode: Mode) -> Result<(), Refusal> {
             .fix("-d ipvlan"));
     }
     Ok(())
+}
+
+/// Refuses what a DHCP server decides, and where none can.
+fn refuse_of_dhcp(request: &CreateNetwork) -> Result<(), Refusal> {
+    if request.kind == Kind::Ipvlan {
+        return Err(Refusal::invalid("an ipvlan network has no addresses by DHCP")
+            .why("its containers have their parent's hardware address, by which servers tell hosts apart")
+            .fix("-d macvlan"));
+    }
+    let given = [
+        (!request.subnets.is_empty(), "--subnet"),
+        (!request.gateways.is_empty(), "--gateway"),
+        (!request.ranges.is_empty(), "--ip-range"),
+        (!request.aux.is_empty(), "--aux-address"),
+        (request.ipv6 == Some(true), "--ipv6"),
+    ];
+    match given.into_iter().find(|(given, _)| *given) {
+        Some((_, option)) => {
+            Err(Refusal::invalid(format!("{option} makes no sense with `--ipam-driver dhcp`"))
+                .why("the addresses are those that the DHCPv4 server of the neighbourhood gives"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuses what only the host's rules could do: they do not see these packets.

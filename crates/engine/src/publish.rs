@@ -8,7 +8,7 @@ use qiao_core::name::quoted;
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, PublishSpec};
 use qiao_core::settings::LoopbackMethod;
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Code, Protocol, Publish, Refusal};
+use qiao_core::{Bridge, Code, Protocol, Publish, Refusal, SandboxName};
 use qiao_kernel::{InTheWay, Kernel};
 use qiao_store::Binding;
 use std::collections::BTreeMap;
@@ -17,16 +17,25 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Where one `-p` leads: the addresses of the host, and the container's address behind each.
 type Ways = Vec<(HostAddr, IpAddr)>;
 
-/// What the same request publishes, and what the endpoint publishes already.
-type Own<'a> = (&'a [Publish], &'a [Publish]);
+/// What is not in the way of a request.
+#[derive(Clone, Copy)]
+struct Own<'a> {
+    /// What the same request publishes. It must not do so twice.
+    found: &'a [Publish],
+    /// What the endpoint publishes already.
+    had: &'a [Publish],
+    /// The sandbox whose client holds the ports with sockets of its own.
+    held: Option<&'a SandboxName>,
+}
 
 impl<K: Kernel> Session<'_, K> {
-    /// What is published for the ports asked for.
+    /// What is published for the ports asked for. Where a client holds the ports of a sandbox itself, and asks for
+    /// them again with each network, `held` is that sandbox: what another of its endpoints publishes is left out.
     pub fn publish(
         &mut self,
-        bridge: &Bridge,
-        wire: &Wire,
+        (bridge, wire): (&Bridge, &Wire),
         specs: &[PublishSpec],
+        held: Option<&SandboxName>,
     ) -> Result<Vec<Publish>, EngineError> {
         if bridge.internal && !specs.is_empty() {
             return Err(Refusal::invalid(format!("cannot publish {}: the network is internal", specs[0]))
@@ -48,10 +57,48 @@ impl<K: Kernel> Session<'_, K> {
                     !host.ip().is_loopback() || has()
                 });
             }
-            let ports = self.host_ports(spec, &ways, (&found, &wire.publish))?;
+            self.detach_gone_holders(spec, &ways)?;
+            self.leave_out_others(spec, &mut ways, (held, &wire.publish))?;
+            let ports = self.host_ports(spec, &ways, Own { found: &found, had: &wire.publish, held })?;
             found.extend(ways.iter().map(|(host, ip)| publish(spec, (*host, ports), *ip)));
         }
         Ok(found)
+    }
+
+    /// Detaches containers that have ended and hold the ports that are asked for.
+    fn detach_gone_holders(&mut self, spec: &PublishSpec, ways: &Ways) -> Result<(), EngineError> {
+        let Some(ports) = spec.host.filter(|_| !spec.is_choice()) else { return Ok(()) };
+        for binding in self.txn.claims().bindings(spec.protocol, ports)? {
+            let is_held = |(host, _): &(HostAddr, IpAddr)| {
+                binding.listen.conflicts(Listen { protocol: spec.protocol, host: *host, ports })
+            };
+            if ways.iter().any(is_held) {
+                self.detach_if_gone(&binding.owner)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out where other endpoints of the sandbox publish the same port.
+    fn leave_out_others(
+        &mut self,
+        spec: &PublishSpec,
+        ways: &mut Ways,
+        (held, own): (Option<&SandboxName>, &[Publish]),
+    ) -> Result<(), EngineError> {
+        let (Some(sandbox), Some(ports)) = (held, spec.host) else { return Ok(()) };
+        let others = self.txn.sandbox(sandbox)?;
+        let listens: Vec<Listen> = others
+            .iter()
+            .flat_map(|e| e.publish())
+            .filter(|publish| !own.contains(publish))
+            .map(|publish| publish.listen)
+            .collect();
+        ways.retain(|(host, _)| {
+            let way = Listen { protocol: spec.protocol, host: *host, ports };
+            !listens.iter().any(|listen| listen.conflicts(way) && covers(listen.host, *host))
+        });
+        Ok(())
     }
 
     /// Whether the host has an address: without IPv6 it has no ::1, which nobody asked for by name.
@@ -116,24 +163,22 @@ impl<K: Kernel> Session<'_, K> {
         Ok(listens.into_iter().try_for_each(|listen| self.check_listen(listen, own, &bindings)))
     }
 
-    fn check_listen(
-        &mut self,
-        listen: Listen,
-        (found, had): Own<'_>,
-        bindings: &[Binding],
-    ) -> Result<(), Refusal> {
+    fn check_listen(&mut self, listen: Listen, own: Own<'_>, bindings: &[Binding]) -> Result<(), Refusal> {
         let taken = |why: String| Refusal::conflict(format!("the port {listen} is taken")).why(why);
-        if let Some(other) = found.iter().find(|other| other.listen.conflicts(listen)) {
+        if let Some(other) = own.found.iter().find(|other| other.listen.conflicts(listen)) {
             return Err(taken(format!("the same request publishes {other}")));
         }
-        if had.iter().any(|own| own.listen == listen) {
+        if own.had.iter().any(|own| own.listen == listen) {
             return Ok(());
         }
-        if let Some(binding) = bindings.iter().find(|binding| binding.listen.conflicts(listen)) {
+        let is_other =
+            |binding: &&Binding| !own.is_held_by(&binding.owner) && binding.listen.conflicts(listen);
+        if let Some(binding) = bindings.iter().find(is_other) {
             return Err(taken(format!("{} publishes {}", owner_words(&binding.owner), binding.listen)));
         }
         match self.kernel.in_the_way(listen) {
             None => Ok(()),
+            Some(InTheWay::Socket(_)) if own.held.is_some() => Ok(()),
             Some(InTheWay::Socket(port)) => {
                 Err(taken(format!("a process of the host has {}/{}", port, listen.protocol))
                     .fix(format!("ss -lnp 'sport = :{port}'           (which process)")))
@@ -146,6 +191,18 @@ impl<K: Kernel> Session<'_, K> {
             )),
         }
     }
+}
+
+impl Own<'_> {
+    /// Whether a port that somebody has is the same client's.
+    fn is_held_by(&self, owner: &str) -> bool {
+        self.held.is_some_and(|sandbox| owner.split_once('@').is_some_and(|(of, _)| of == sandbox.as_str()))
+    }
+}
+
+/// Whether whoever listens at the first address listens at the second.
+fn covers(first: HostAddr, second: HostAddr) -> bool {
+    first == second || matches!(first, HostAddr::Any(family) if family == second.family())
 }
 
 /// Refuses what would be published on loopback addresses only. On all addresses it is published on the others.

@@ -15,8 +15,9 @@
 //!   leases/NETWORK/ADDRESS  -> key who has which address
 //!   leases/NETWORK/last4    -> ip  where the next search starts
 //!   macs/NETWORK/MAC        -> key
-//!   ports/PROTO/PORT/IP     -> key
+//!   ports/PROTO/PORT        -> key IP…  (see `ports.rs`)
 //!   ranges/PROTO:A-B:IP     -> key
+//!   dhcp/WHOSE/KEY.json            leases that a DHCP server gave (see the crate `dhcp`)
 //!   loopback/                      what the loopback proxy serves (see the crate `proxy`)
 //!   loopback-hooks          -> cgroup  the kernel serves loopback clients, by hooks of this cgroup
 //!   quarantine/                    files that made no sense
@@ -33,7 +34,8 @@ mod error;
 mod host_local;
 mod journal;
 mod lock;
-mod record;
+mod ports;
+pub mod record;
 mod runtime;
 pub mod steps;
 mod store;
@@ -42,6 +44,6 @@ pub use claims::{Binding, Claims, Holder, Leases};
 pub use dir::{Dir, Durability};
 pub use error::StoreError;
 pub use host_local::{HostLocal, Tenant};
-pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Pending};
+pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pending};
 pub use runtime::Saved;
 pub use store::{Paths, Store, Txn};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 fn amend(door: &Door) -> Amend {
     let (sandbox, ifname) = (door.call.sandbox.clone(), door.call.ifname.clone());
-    Amend { sandbox, ifname, publish: None, apart: None, mac: None }
+    Amend { sandbox, ifname, publish: None, apart: None, mac: None, held: false }
 }
 
 /// `portmap`.

@@ -28,6 +28,8 @@ fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
     let mut settings = Settings::parse(door.plugin, &door.config, &door.call.args)?;
     let mut engine = door.engine()?;
     choose_parent(door, &mut settings, &mut engine)?;
+    // The interface is made with its addresses: until then what it will be on leads to the servers.
+    door.over = ipam::fixed_mac(door)?.and_then(|mac| settings.over(mac));
     let mut lease = {
         let leases =
             engine.store().claims().leases(&door.config.network()?).map_err(|e| failure(e.into()))?;

@@ -4,6 +4,7 @@
 mod chain;
 mod check;
 mod delegate;
+mod dhcp;
 mod door;
 mod host_local;
 mod ipam;
@@ -26,7 +27,7 @@ type Run = fn(&mut Door) -> Done;
 const WHOLE: &str = "qiao";
 
 /// A plugin by its name.
-const PLUGINS: [(&str, Run); 15] = [
+const PLUGINS: [(&str, Run); 16] = [
     ("bridge", main_plugin::run),
     (WHOLE, main_plugin::run),
     ("ptp", main_plugin::run),
@@ -38,6 +39,7 @@ const PLUGINS: [(&str, Run); 15] = [
     ("host-device", main_plugin::run),
     ("host-local", ipam::run),
     ("static", ipam::run),
+    ("dhcp", ipam::run),
     ("loopback", loopback::run),
     ("portmap", chain::portmap),
     ("firewall", chain::firewall),
@@ -53,6 +55,9 @@ pub fn called_as_plugin() -> Option<ExitCode> {
     let name = std::path::Path::new(&own).file_name()?.to_str()?;
     let (name, run) = PLUGINS.into_iter().find(|(plugin, _)| *plugin == name)?;
     let is_command = name == WHOLE && std::env::var_os("CNI_COMMAND").is_none();
+    if name == "dhcp" && std::env::args_os().nth(1).is_some_and(|word| word == "daemon") {
+        return Some(dhcp::daemon());
+    }
     if is_command { None } else { Some(plugin(name, run)) }
 }
 

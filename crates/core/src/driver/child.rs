@@ -1,7 +1,7 @@
 //! Macvlan, ipvlan and VLAN networks: one interface per endpoint, made where it is used, on an interface of the host.
 
 use super::Activation;
-use super::bridge::{extra_routes, sandbox_side};
+use super::bridge::sandbox_side;
 use crate::child::Child;
 use crate::endpoint::{Endpoint, Wire};
 use crate::plan::{Key, State, Value};
@@ -32,9 +32,15 @@ pub fn endpoint(child: &Child, activation: &Activation, (endpoint, wire): (&Endp
     sandbox_side((endpoint, wire), local).into_iter().for_each(&mut put);
     for gateway in &wire.gateways {
         let via = child.mode.has_neighbours().then_some(*gateway);
-        let route = Value::Route { dev: ifname.clone(), via, onlink: false, src: None };
+        let route = Value::Route {
+            dev: ifname.clone(),
+            via,
+            onlink: false,
+            src: None,
+            attributes: wire.extras.defaults,
+        };
         put((Key::Route(sandbox.clone(), Family::of(*gateway).default_route()), route));
     }
-    extra_routes(endpoint, wire).for_each(&mut put);
+    wire.extras.all_routes().map(|route| route.object(&endpoint.id)).for_each(&mut put);
     state
 }

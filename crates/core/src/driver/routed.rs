@@ -7,6 +7,7 @@ use super::bridge::{link_members, published, sandbox_side, subnet_members};
 use crate::endpoint::{Endpoint, Wire};
 use crate::network::{Bridge, Network, Pool};
 use crate::plan::{Guard, Key, Member, State, Value};
+use crate::route::{Attributes, Static};
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 
@@ -109,18 +110,22 @@ fn host_side((endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Value)> {
 /// The ways out: all of the subnet is reached by the gateway, whose hardware address is written down, since
 /// nobody would be asked for it. On an open network the door says what is reached by whom.
 fn ways(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Value)> {
+    let way = |to, via| Static { to, via: Some(via), attributes: Attributes::default() };
     let subnets = bridge.pools.iter().filter(|_| bridge.inline.is_none());
-    let defaults = wire.gateways.iter().map(|via| (Family::of(*via).default_route(), Some(*via)));
-    let ways = subnets.map(|pool| (pool.subnet.net(), Some(pool.gateway))).chain(defaults);
+    let subnets = subnets.map(|pool| way(pool.subnet.net(), pool.gateway));
+    let defaults = wire.gateways.iter().map(|via| way(Family::of(*via).default_route(), *via));
     let (sandbox, ifname) = (endpoint.sandbox(), &endpoint.id.ifname);
     let mut objects = Vec::new();
-    for (net, via) in ways.chain(wire.extras.routes.iter().copied()) {
-        if let Some(via) = via {
+    for route in subnets.chain(defaults).chain(wire.extras.all_routes()) {
+        if let Some(via) = route.via {
             let gateway = Key::SandboxNeighbour(sandbox.clone(), ifname.clone(), via);
             objects.push((gateway, Value::Mac(wire.first_mac().host_end())));
         }
-        let value = Value::Route { dev: ifname.clone(), via, onlink: via.is_some(), src: None };
-        objects.push((Key::Route(sandbox.clone(), net), value));
+        let (key, mut value) = route.object(&endpoint.id);
+        if let Value::Route { via, onlink, .. } = &mut value {
+            *onlink = via.is_some();
+        }
+        objects.push((key, value));
     }
     objects
 }
@@ -129,7 +134,8 @@ fn ways(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Valu
 fn host_routes(bridge: &Bridge, wire: &Wire) -> Vec<(Key, Value)> {
     let route = |net: &IpNet| {
         let src = bridge.pool_of(net.addr()).map(|pool| pool.gateway);
-        let value = Value::Route { dev: wire.host_if.clone(), via: None, onlink: false, src };
+        let attributes = Attributes::default();
+        let value = Value::Route { dev: wire.host_if.clone(), via: None, onlink: false, src, attributes };
         (Key::HostRoute(net.addr().into()), value)
     };
     wire.addresses.iter().map(route).collect()

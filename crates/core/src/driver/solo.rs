@@ -1,6 +1,6 @@
 //! Interfaces by themselves: no end of them is on the host.
 
-use super::bridge::{extra_routes, sandbox_side};
+use super::bridge::sandbox_side;
 use crate::endpoint::{Endpoint, Wire};
 use crate::plan::{Key, State, Value};
 use crate::solo::Solo;
@@ -35,6 +35,6 @@ pub fn endpoint(solo: &Solo, (endpoint, wire): (&Endpoint, &Wire)) -> State {
         let (sandbox, ifname) = name();
         put((Key::SandboxMac(sandbox, ifname), Value::Mac(mac)));
     }
-    extra_routes(endpoint, wire).for_each(&mut put);
+    wire.extras.all_routes().map(|route| route.object(&endpoint.id)).for_each(&mut put);
     state
 }

@@ -7,6 +7,7 @@ use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::{EndpointId, Owner};
 use crate::port::Backend;
+use crate::route::Attributes;
 use crate::solo::{Lent, Tap};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,6 +125,9 @@ pub enum Value {
         /// The address that the host sends from.
         #[serde(default)]
         src: Option<IpAddr>,
+        /// What it has besides.
+        #[serde(default, skip_serializing_if = "Attributes::is_none")]
+        attributes: Attributes,
     },
     /// Where a published port goes.
     Backend(Backend),

@@ -84,8 +84,8 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                 Kind::Child(mode, parent) => {
                     let Bridge { pools, mtu, internal, .. } = bridge;
                     let (inside, queue) = (parent == "eth8", Some(7).filter(|_| masquerade));
-                    let parent = parent.parse().unwrap();
-                    Driver::Child(Child { parent, mode, pools, mtu, internal, inside, queue, inline: guard })
+                    let (parent, inline, dhcp) = (parent.parse().unwrap(), guard, false);
+                    Driver::Child(Child { parent, mode, pools, mtu, internal, inside, queue, dhcp, inline })
                 }
             };
             Network { id, name, driver, labels: Default::default(), created: 7 }
@@ -305,7 +305,9 @@ fn changed(value: &Value) -> Value {
         Value::Tap { tap, mac, mtu } => Value::Tap { tap, mac, mtu: mtu + 1 },
         Value::Lent { lent, astray } => Value::Lent { lent, astray: !astray },
         Value::PointToPoint { arp, enslaved } => Value::PointToPoint { arp: !arp, enslaved },
-        Value::Route { dev, via, onlink, src } => Value::Route { dev, via, onlink: !onlink, src },
+        Value::Route { dev, via, onlink, src, attributes } => {
+            Value::Route { dev, via, onlink: !onlink, src, attributes }
+        }
         Value::Veth { sandbox, peer, mac, mtu, bridge: None } => {
             Value::Veth { sandbox, peer, mac, mtu: mtu + 1, bridge: None }
         }

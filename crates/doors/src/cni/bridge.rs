@@ -72,6 +72,16 @@ impl Settings {
         })
     }
 
+    /// The bridge.
+    pub fn device(&self) -> &IfName {
+        &self.device
+    }
+
+    /// The hardware address; this one where none is asked for.
+    pub fn mac_or(&mut self, mac: Mac) -> Mac {
+        *self.mac.get_or_insert(mac)
+    }
+
     /// What is wished for besides: the hardware address, and how the port is.
     pub fn wish(&self, extras: &mut Extras, nameless: bool) -> Option<Mac> {
         (extras.hairpin, extras.isolated, extras.learns) = (self.hairpin, self.isolated, nameless);
@@ -129,9 +139,9 @@ impl Settings {
             publish_address: None,
             inline: Some(Inline {
                 routed: self.gateway,
-                apart: false,
                 filtering: self.vlans.is_some(),
                 vlan: self.vlan,
+                ..Inline::default()
             }),
         })
     }

@@ -68,6 +68,12 @@ impl Settings {
         }
     }
 
+    /// The interface of the host that leads to the neighbourhood, for a child with a hardware address of its own.
+    pub fn over(&mut self, mac: Mac) -> Option<(IfName, Mac)> {
+        let parent = self.parent.clone().filter(|_| !self.inside && matches!(self.mode, Mode::Macvlan(_)))?;
+        Some((parent, *self.mac.get_or_insert(mac)))
+    }
+
     /// The hardware address that is asked for.
     pub fn mac(&self) -> Option<Mac> {
         self.mac
@@ -84,6 +90,7 @@ impl Settings {
             internal: false,
             inside: self.inside,
             queue: self.queue,
+            dhcp: false,
             inline: true,
         };
         child.check().map_err(about("master"))?;

@@ -12,7 +12,7 @@ use qiao_core::mac::Mac;
 use qiao_core::network::{Driver, Network};
 use qiao_core::owner::fnv;
 use qiao_core::request::{Attach, Given, Wish};
-use qiao_core::{Endpoint, NetworkId};
+use qiao_core::{Endpoint, IfName, NetworkId};
 use std::net::IpAddr;
 
 /// The settings of a main plugin.
@@ -91,9 +91,19 @@ impl Settings {
             ifname: Some(call.ifname.clone()),
             wish: Wish { mac, ..Wish::default() },
             guard: Some(network.bridge().is_some() && !addresses.is_empty() && !self.is_trunk()),
-            given: Some(Box::new(Given { network, addresses, extras })),
+            given: Some(Box::new(Given::new(network, addresses, extras))),
             ..Attach::new(call.sandbox.clone())
         })
+    }
+
+    /// What leads to the neighbourhood until the interface is made: an interface of the host, and the hardware address
+    /// that the container's will have; this one where none is asked for.
+    pub fn over(&mut self, mac: Mac) -> Option<(IfName, Mac)> {
+        match self {
+            Settings::Bridge(settings) => Some((settings.device().clone(), settings.mac_or(mac))),
+            Settings::Child(settings) => settings.over(mac),
+            _ => None,
+        }
     }
 
     fn is_trunk(&self) -> bool {

@@ -10,6 +10,7 @@ mod call;
 pub mod chain;
 mod child;
 mod config;
+pub mod dhcp;
 mod doc;
 mod failure;
 pub mod ipam;

@@ -76,7 +76,8 @@ impl Host {
         let keys: BTreeSet<String> = endpoints.iter().map(|endpoint| endpoint.id.key()).collect();
         let Snapshot { kernel, store } = self.snapshot();
         for (path, target) in store.iter().filter(|(path, _)| is_claim(path)) {
-            assert!(keys.contains(target), "{when}: {path} is of {target}");
+            let owner = target.split(' ').next().unwrap();
+            assert!(keys.contains(owner), "{when}: {path} is of {target}");
         }
         let pending: Vec<_> = store
             .keys()
@@ -252,7 +253,7 @@ pub fn given(sandbox: &str, driver: Driver) -> Attach {
     let address = format!("10.9.0.{}/{}", 10 + number, if network.bridge().is_some() { 32 } else { 24 });
     let out = ("0.0.0.0/0".parse().unwrap(), Some("10.9.0.1".parse().unwrap()));
     let extras = Extras { routes: vec![out], ..Extras::default() };
-    let given = Given { network, addresses: vec![address.parse().unwrap()], extras };
+    let given = Given::new(network, vec![address.parse().unwrap()], extras);
     Attach {
         ifname: Some("eth0".parse().unwrap()),
         given: Some(Box::new(given)),
@@ -294,7 +295,17 @@ pub fn tagged(sandbox: &str) -> Attach {
 pub fn on(parent: &str, (mode, inside): (Mode, bool)) -> Driver {
     let parent = parent.parse().unwrap();
     let (pools, mtu, queue) = (Vec::new(), None, Some(9));
-    Driver::Child(Child { parent, mode, pools, mtu, internal: false, inside, queue, inline: true })
+    Driver::Child(Child {
+        parent,
+        mode,
+        pools,
+        mtu,
+        internal: false,
+        inside,
+        queue,
+        dhcp: false,
+        inline: true,
+    })
 }
 
 /// A network of a device of the host's, as CNI has it.

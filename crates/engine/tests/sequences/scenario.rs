@@ -331,7 +331,7 @@ pub const FORWARD: [Scenario; 19] = [
 
 fn amend() -> Amend {
     let (sandbox, ifname) = ("c1".parse().unwrap(), "eth0".parse().unwrap());
-    Amend { sandbox, ifname, publish: None, apart: None, mac: None }
+    Amend { sandbox, ifname, publish: None, apart: None, mac: None, held: false }
 }
 
 fn ports() -> Option<Vec<PublishSpec>> {

@@ -31,6 +31,7 @@ use std::rc::Rc;
 pub struct Fake {
     world: Rc<RefCell<World>>,
     trusted: Option<u32>,
+    moved: bool,
     seen: Option<u32>,
 }
 
@@ -38,7 +39,7 @@ impl Fake {
     /// The kernel as another process sees it: the same world, and nothing remembered.
     #[must_use]
     pub fn again(&self) -> Self {
-        Self { world: Rc::clone(&self.world), trusted: None, seen: None }
+        Self { world: Rc::clone(&self.world), trusted: None, moved: true, seen: None }
     }
 
     /// The world.
@@ -112,6 +113,7 @@ impl Fake {
             (world.generation, world.is_whole())
         };
         self.seen = Some(generation);
+        self.moved |= self.trusted != Some(generation);
         self.trusted = whole.then_some(generation);
     }
 }
@@ -254,7 +256,11 @@ impl Kernel for Fake {
     }
 
     fn trust(&mut self, generation: Option<u32>) {
-        self.trusted = generation;
+        (self.trusted, self.moved) = (generation, generation.is_none());
+    }
+
+    fn is_unmoved(&self) -> bool {
+        !self.moved && self.seen.is_some()
     }
 
     fn generation(&self) -> Option<u32> {

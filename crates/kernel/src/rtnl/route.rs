@@ -9,6 +9,7 @@ use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{
     RouteAttribute as Attribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use qiao_core::route::{Attributes, Kind};
 use qiao_core::subnet::Family;
 use std::net::IpAddr;
 
@@ -16,6 +17,8 @@ use std::net::IpAddr;
 const TABLE_LOCAL: u32 = 255;
 /// Set by router advertisement (`RTPROT_RA`, linux/rtnetlink.h).
 const RTPROT_RA: u8 = 9;
+/// Set by an administrator (`RTPROT_STATIC`, linux/rtnetlink.h).
+const RTPROT_STATIC: u8 = 4;
 /// The gateway is on the link (`RTNH_F_ONLINK`, linux/rtnetlink.h).
 const RTNH_F_ONLINK: u32 = 4;
 /// Where a way's interface is in `struct rtnexthop`.
@@ -35,11 +38,16 @@ pub struct Hop {
     pub onlink: bool,
     /// The address to send from.
     pub src: Option<IpAddr>,
+    /// What it has besides.
+    pub attributes: Attributes,
 }
 
 /// A route.
 pub fn set(destination: IpNet, hop: Hop, mode: Mode) -> Request {
-    let mut message = message(destination);
+    let mut message = message(destination, hop.attributes);
+    if hop.attributes.kind != Kind::Unicast {
+        return Request::change(Message::NewRoute(message), mode);
+    }
     if hop.via.is_none() && destination.addr().is_ipv4() {
         message.header.scope = RouteScope::Link;
     }
@@ -53,8 +61,8 @@ pub fn set(destination: IpNet, hop: Hop, mode: Mode) -> Request {
 }
 
 /// Takes a route of ours away.
-pub fn delete(destination: IpNet) -> Request {
-    let mut message = message(destination);
+pub fn delete(destination: IpNet, attributes: Attributes) -> Request {
+    let mut message = message(destination, attributes);
     message.header.scope = RouteScope::NoWhere; // of any scope
     Request::change(Message::DelRoute(message), Mode::Change)
 }
@@ -74,14 +82,23 @@ pub fn get_ours(of: Family) -> Request {
     Request::dump(Message::GetRoute(message))
 }
 
-fn message(destination: IpNet) -> RouteMessage {
+fn message(destination: IpNet, attributes: Attributes) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(destination.addr());
     message.header.destination_prefix_length = destination.prefix_len();
     message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message.header.protocol = RouteProtocol::Other(PROTOCOL);
+    message.header.protocol = match attributes.administered {
+        true => RouteProtocol::Static,
+        false => RouteProtocol::Other(PROTOCOL),
+    };
     message.header.scope = RouteScope::Universe;
-    message.header.kind = RouteType::Unicast;
+    message.header.kind = match attributes.kind {
+        Kind::Unicast => RouteType::Unicast,
+        Kind::Blackhole => RouteType::BlackHole,
+        Kind::Unreachable => RouteType::Unreachable,
+        Kind::Prohibit => RouteType::Prohibit,
+    };
+    message.attributes.extend(attributes.metric.map(Attribute::Priority));
     if destination.prefix_len() > 0 {
         message.attributes.push(Attribute::Destination(destination.network().into()));
     }
@@ -131,6 +148,8 @@ pub struct Route {
     pub advertised: bool,
     /// Whether it bears our mark.
     pub ours: bool,
+    /// What it has besides; the metric is always there.
+    pub attributes: Attributes,
 }
 
 /// Reads the routes out of an answer.
@@ -139,12 +158,22 @@ pub fn read(messages: &[Received]) -> Vec<Route> {
     routes.filter_map(|(_, payload)| read_one(payload)).collect()
 }
 
+fn kind_of(kind: u8) -> Kind {
+    match kind {
+        libc::RTN_BLACKHOLE => Kind::Blackhole,
+        libc::RTN_UNREACHABLE => Kind::Unreachable,
+        libc::RTN_PROHIBIT => Kind::Prohibit,
+        _ => Kind::Unicast,
+    }
+}
+
 /// Reads a `struct rtmsg` and what follows it.
 fn read_one(payload: &[u8]) -> Option<Route> {
     let [family, prefix, _, _, table, protocol, _, kind, ..] = *payload.first_chunk::<12>()?;
     let of = if i32::from(family) == libc::AF_INET { Family::V4 } else { Family::V6 };
     let mut destination = of.address(0);
     let (mut via, mut index, mut src, mut table) = (None, None, None, u32::from(table));
+    let mut metric = 0;
     for (kind, value) in attributes(&payload[12..]) {
         match kind {
             libc::RTA_DST => destination = ip(value)?,
@@ -154,6 +183,7 @@ fn read_one(payload: &[u8]) -> Option<Route> {
             // Of several ways the first stands for all: a default route over two uplinks is one, too.
             libc::RTA_MULTIPATH => index = index.or_else(|| number_at(value, NEXT_HOP_INDEX)),
             libc::RTA_TABLE => table = number(value)?,
+            libc::RTA_PRIORITY => metric = number(value)?,
             _ => {}
         }
     }
@@ -168,5 +198,10 @@ fn read_one(payload: &[u8]) -> Option<Route> {
         forwards: FORWARDING.contains(&kind) && table != TABLE_LOCAL,
         advertised: protocol == RTPROT_RA,
         ours: protocol == PROTOCOL,
+        attributes: Attributes {
+            metric: Some(metric),
+            administered: protocol == RTPROT_STATIC,
+            kind: kind_of(kind),
+        },
     })
 }

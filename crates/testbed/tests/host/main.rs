@@ -3,9 +3,11 @@
 
 mod cni_bridge;
 mod cni_children;
+mod cni_dhcp;
 mod cni_ptp;
 mod cni_solo;
 mod containers;
+mod dhcp_networks;
 mod frames;
 mod inp_30_arguments;
 mod inp_31_files;
