@@ -45,5 +45,5 @@ pub use dir::{Dir, Durability};
 pub use error::StoreError;
 pub use host_local::{HostLocal, Tenant};
 pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pending};
-pub use runtime::Saved;
+pub use runtime::{Saved, boot_id};
 pub use store::{Paths, Store, Txn};

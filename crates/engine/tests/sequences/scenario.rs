@@ -81,12 +81,6 @@ pub const BACK: [Scenario; 17] = [
         then: |host| host.detach("c1", None),
     },
     Scenario {
-        name: "attachment by a VLAN of CNI",
-        setup: blue_with_c0,
-        act: |engine| engine.attach(&given("c1", on("uplink", (Mode::Vlan(7), false)))).map(drop),
-        then: |host| host.detach("c1", None),
-    },
-    Scenario {
         name: "attachment by a child of an interface of the sandbox's own",
         setup: has_eth9,
         act: |engine| engine.attach(&given("c1", on("eth9", (macvlan(), true)))).map(drop),
@@ -120,6 +114,15 @@ pub const BACK: [Scenario; 17] = [
         },
     },
     Scenario {
+        name: "attachment with a lease",
+        setup: |host| {
+            host.create_leased("lan");
+            host.attach("c0", "lan");
+        },
+        act: |engine| engine.attach(&attach("c1", "lan")).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
         name: "creation of a network on a VLAN",
         setup: |_| {},
         act: |engine| engine.create_network(&child("lan")).map(drop),
@@ -151,7 +154,7 @@ pub const BACK: [Scenario; 17] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 19] = [
+pub const FORWARD: [Scenario; 18] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -259,21 +262,6 @@ pub const FORWARD: [Scenario; 19] = [
         then: |host| host.detach("c1", None),
     },
     Scenario {
-        name: "detachment of a dummy",
-        setup: |host| drop(host.engine().attach(&given("c1", Driver::Solo(Solo::Dummy))).unwrap()),
-        act: |engine| engine.detach(&detach("c1", None)).map(drop),
-        then: |host| host.detach("c1", None),
-    },
-    Scenario {
-        name: "detachment of a VLAN of CNI",
-        setup: |host| {
-            drop(host.engine().attach(&given("c0", on("uplink", (Mode::Vlan(7), false)))).unwrap());
-            drop(host.engine().attach(&given("c1", on("uplink", (Mode::Vlan(7), false)))).unwrap());
-        },
-        act: |engine| engine.detach(&detach("c1", None)).map(drop),
-        then: |host| host.detach("c1", None),
-    },
-    Scenario {
         name: "detachment of a child of an interface of the sandbox's own",
         setup: |host| {
             has_eth9(host);
@@ -281,6 +269,17 @@ pub const FORWARD: [Scenario; 19] = [
         },
         act: |engine| engine.detach(&detach("c1", None)).map(drop),
         then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "detachment with a lease, whose router another one inherits",
+        setup: |host| {
+            host.create_leased("lan");
+            host.create_leased("wan");
+            host.attach("c1", "lan");
+            host.attach("c1", "wan");
+        },
+        act: |engine| engine.detach(&detach("c1", Some("lan"))).map(drop),
+        then: |host| host.detach("c1", Some("lan")),
     },
     Scenario {
         name: "removal of the last network on a VLAN",

@@ -46,7 +46,7 @@ fn member_elements(member: &Member) -> Result<Vec<Element>, EncodeError> {
             let end = |from, to| address(address(key(), from), to).build();
             Ok(vec![Element::new(end(from.first(), to.first())).with_end(end(from.last(), to.last()))?])
         }
-        Member::Gateway(net, ip) => {
+        Member::Gateway(net, ip) | Member::Outbound(net, ip) => {
             let value = address(key(), *ip).build();
             let with_value = |element: Element| match element.is_interval_end() {
                 true => element,

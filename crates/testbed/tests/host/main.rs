@@ -4,6 +4,7 @@
 mod cni_bridge;
 mod cni_children;
 mod cni_dhcp;
+mod cni_install;
 mod cni_ptp;
 mod cni_solo;
 mod containers;
@@ -18,6 +19,9 @@ mod iso_7_internal;
 mod kill;
 mod modes_children;
 mod modes_routed;
+mod netavark;
+mod netavark_defects;
+mod netavark_replay;
 mod port_12_conflicts;
 mod port_13_flows;
 mod port_14_full;

@@ -203,6 +203,7 @@ fn translations(table: &mut Builder) {
     let itself = |of, source, (set, map)| {
         ([own(of, source, set), was_translated(), translate_source(of, source, map)].concat(), "")
     };
+    let outbound = |of, source, map| ([vec![], family(of), translate_source(of, source, map)].concat(), "");
     let mut rules = vec![
         again(own(Family::Ip, Load::Source4, "own4")),
         again(own(Family::Ip6, Load::Source6, "own6")),
@@ -214,6 +215,8 @@ fn translations(table: &mut Builder) {
         accept(&[own(Family::Ip6, Load::Target6, "homes6")]),
         accept(&[own(Family::Ip, Load::Source4, "own4")]),
         accept(&[own(Family::Ip6, Load::Source6, "own6")]),
+        outbound(Family::Ip, Load::Source4, "outbound4"),
+        outbound(Family::Ip6, Load::Source6, "outbound6"),
     ];
     for source in [source4_in("masquerade4"), source6_in("masquerade6")] {
         rules.push(([source.clone(), l4(TCP), masquerade_high()].concat(), ""));
