@@ -157,7 +157,7 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 /// The n-th value inside another, counted around.
-fn nth<'v>(value: &'v mut Value, n: usize) -> &'v mut Value {
+fn nth(value: &mut Value, n: usize) -> &mut Value {
     let count = match &*value {
         Value::Object(map) => map.len(),
         Value::Array(list) => list.len(),

@@ -43,8 +43,12 @@ impl Settings {
             return Err(Failure::config("`hairpinMode` and `promiscMode` exclude one another"));
         }
         // Taken and not needed: see docs/cni.md.
-        for key in ["forceAddress", "enabledad", "macspoofchk"] {
+        for key in ["forceAddress", "enabledad"] {
             doc.is_on(key)?;
+        }
+        if doc.is_on("macspoofchk")? && (config.ipam()?.is_none() || !trunk(doc)?.is_empty()) {
+            let without = "true without `ipam`, or with `vlanTrunk`, where there is no guard,";
+            return Err(Failure::unsupported("macspoofchk", without));
         }
         let down = doc.is_on("disableContainerInterface")?;
         if down && config.ipam()?.is_some() {

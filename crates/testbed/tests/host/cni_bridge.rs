@@ -195,6 +195,7 @@ fn vlans_that_cannot_be_are_refused() {
             (r#","vlanTrunk":[{"id":0}]"#, 7, "0 is no VLAN"),
             (r#","vlanTrunk":[{}]"#, 7, "id"),
             (r#","disableContainerInterface":true"#, 7, "ipam"),
+            (r#","macspoofchk":true,"vlanTrunk":[{"id":7}]"#, 2, "macspoofchk"),
         ];
         if lacks {
             wrong.push((r#","vlan":10"#, 103, "CONFIG_BRIDGE_VLAN_FILTERING"));
@@ -216,7 +217,7 @@ fn an_interface_that_stays_down() {
     on_a_host(|host| {
         let c1 = host.container("c1");
         let before = host.snapshot();
-        let more = r#","forceAddress":true,"enabledad":true,"macspoofchk":true,"promiscMode":true"#;
+        let more = r#","forceAddress":true,"enabledad":true,"promiscMode":true"#;
         let down = format!(
             r#"{{"cniVersion":"1.0.0","name":"n1","type":"bridge","bridge":"cni0","disableContainerInterface":true{more}}}"#
         );

@@ -143,6 +143,27 @@ fn a_vanished_namespace_keeps_no_address() {
     });
 }
 
+/// Whatever else goes wrong: the address is free first.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_address_is_free_although_nothing_else_works() {
+    on_a_host(|host| {
+        second_interface(host);
+        let c1 = host.container("c1");
+        lend(host, &c1, NIC0);
+        let (records, aside) = (host.qiao.run_dir(), "/run/aside");
+        run(&format!("mv {records} {aside}"));
+        run(&format!("touch {records}"));
+        let failed = call(host, ("host-device", "DEL"), ("c1", ""), &config("host-device", NIC0));
+        assert_ne!(failed.code, Some(0), "the control: its records cannot be read: {failed}");
+        assert_eq!(leases(), [""; 0], "{failed}");
+        run(&format!("rm {records}"));
+        run(&format!("mv {aside} {records}"));
+        ok(host, ("host-device", "DEL"), ("c1", ""), &config("host-device", NIC0));
+        assert!(stdout("ip link show nic0").contains("alias rack-7"));
+    });
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn what_cannot_be_lent_is_refused() {
