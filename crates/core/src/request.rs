@@ -52,13 +52,15 @@ pub struct Given {
     /// The client holds published ports with sockets of its own, and asks for them again on each network that the
     /// sandbox joins: neither is in its way.
     pub held: bool,
+    /// What a DHCP server is told that the container is called; none for the sandbox's name.
+    pub hostname: Option<String>,
 }
 
 impl Given {
     /// A network without default routes of its own, for a client that leaves the rest to the engine.
     pub fn new(network: Network, addresses: Vec<IpNet>, extras: Extras) -> Self {
         let extras = Extras { no_default: true, ..extras };
-        Self { network, addresses, extras, host_if: None, default_routes: false, held: false }
+        Self { network, addresses, extras, host_if: None, default_routes: false, held: false, hostname: None }
     }
 }
 

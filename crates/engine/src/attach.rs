@@ -17,6 +17,7 @@ impl<K: Kernel> Engine<K> {
         if !session.needs_lease(request)? {
             return session.attach(request);
         }
+        session.others(request)?; // a container of this name that is gone gives its lease back first
         drop(session); // a DHCP server takes its time, and nobody else has to wait
         self.with_lease(request, |session| session.attach(request))
     }

@@ -109,7 +109,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// The sandbox's other endpoints. Those whose namespace is gone are of a container that is gone too.
-    fn others(&mut self, request: &Attach) -> Result<Vec<Endpoint>, EngineError> {
+    pub fn others(&mut self, request: &Attach) -> Result<Vec<Endpoint>, EngineError> {
         let (others, gone): (Vec<_>, Vec<_>) = self
             .txn
             .sandbox(&request.sandbox)?
@@ -234,12 +234,12 @@ impl<K: Kernel> Session<'_, K> {
         let id = EndpointId { sandbox: request.sandbox.clone(), ifname, network: network.name.clone() };
         let host = self.hosts_addresses(&network, activation)?;
         let given = match &request.given {
-            Some(known) => self.given_addresses(&network, &known.addresses)?,
-            None if is_dhcp(&network) => {
+            Some(known) if !is_dhcp(&network) => self.given_addresses(&network, &known.addresses)?,
+            _ if is_dhcp(&network) => {
                 let address = self.need_lease(&host)?.terms.net();
                 self.given_addresses(&network, &[address])?
             }
-            None => self.addresses(&network, &request.wish, &host)?,
+            _ => self.addresses(&network, &request.wish, &host)?,
         };
         let (mut wire, announced) = self.wire((&network, activation), request, (&id, &given, others))?;
         if let (Some(known), Some(netns)) = (&request.given, &netns) {

@@ -7,7 +7,7 @@ use crate::error::EngineError;
 use crate::session::Session;
 use ipnet::IpNet;
 use qiao_core::driver::{Activation, Active, network_state};
-use qiao_core::endpoint::{Extras, Netns, Wire};
+use qiao_core::endpoint::{Netns, Wire};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Ownership, State, Value};
 use qiao_core::request::Given;
@@ -141,7 +141,12 @@ impl<K: Kernel> Session<'_, K> {
         given: &Given,
         (id, netns): (&EndpointId, &Netns),
     ) -> Result<(), EngineError> {
-        wire.extras = Extras { lent: wire.extras.lent.take(), ..given.extras.clone() };
+        let made = std::mem::replace(&mut wire.extras, given.extras.clone());
+        wire.extras.routes.extend(made.routes);
+        (wire.extras.leased, wire.extras.lent) = (made.leased, made.lent);
+        if given.extras.no_default {
+            wire.gateways.clear();
+        }
         if let Some(mtu) = given.network.bridge().and_then(|bridge| bridge.mtu) {
             wire.mtu = mtu;
         }

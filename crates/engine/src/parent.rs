@@ -112,7 +112,7 @@ impl<K: Kernel> Session<'_, K> {
                 (link, child.parent.clone(), vlan.filter(|_| ours))
             }
             // What the configuration of CNI names is there.
-            (None, Some(vlan)) if !(child.inline && child.pools.is_empty()) => {
+            (None, Some(vlan)) if !child.inline || child.dhcp || !child.pools.is_empty() => {
                 let base = self.kernel.link(&vlan.parent)?.ok_or_else(|| no_parent(&vlan.parent))?;
                 self.needs_kind("vlan")?;
                 (base, vlan.parent.clone(), Some(vlan))

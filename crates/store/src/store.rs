@@ -313,14 +313,14 @@ impl Txn<'_> {
 
     /// Whether a network has no members. It takes one look, however many there are.
     pub fn is_unused(&self, network: &NetworkName) -> Result<bool, StoreError> {
-        let Some(macs) = self.run.sub("macs")? else { return Ok(true) };
-        Ok(macs.remove_dir(network.as_str())? || macs.sub(network.as_str())?.is_none())
+        let macs = crate::claims::below("macs", network.as_str());
+        Ok(self.run.remove_dir(&macs)? || !self.run.has(&macs))
     }
 
     /// Forgets what a network gave out.
     pub fn forget_claims(&self, network: &NetworkName) -> Result<(), StoreError> {
         for kind in ["leases", "macs"] {
-            self.run.keep(kind)?.map_or(Ok(()), |dir| dir.remove_tree(network.as_str()))?;
+            self.run.remove_tree(&crate::claims::below(kind, network.as_str()))?;
         }
         Ok(())
     }
