@@ -22,8 +22,24 @@ pub fn dist(dir: &Path) -> Result<()> {
 }
 
 /// The CNI plugins: the same file under their names.
-const PLUGINS: [&str; 9] =
-    ["qiao", "bridge", "host-local", "static", "dhcp", "loopback", "portmap", "firewall", "tuning"];
+const PLUGINS: [&str; 16] = [
+    "qiao",
+    "bridge",
+    "ptp",
+    "macvlan",
+    "ipvlan",
+    "vlan",
+    "dummy",
+    "tap",
+    "host-device",
+    "host-local",
+    "static",
+    "dhcp",
+    "loopback",
+    "portmap",
+    "firewall",
+    "tuning",
+];
 
 /// What Podman starts: the same file under its names.
 const HELPERS: [&str; 2] = ["netavark", "aardvark-dns"];

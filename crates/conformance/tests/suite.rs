@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "bridge",
     "host-local",
     "portmap",
@@ -16,6 +16,8 @@ const NAMES: [&str; 11] = [
     "ptp",
     "macvlan",
     "ipvlan",
+    "vlan",
+    "host-device",
     "static",
 ];
 
@@ -31,7 +33,7 @@ esac
 const NOT_DOING: &[&str] = &["VERSION-1", "VERSION-3", "VERSION-4", "DEL-3", "STATUS-1", "STATUS-5", "GC-8"];
 
 /// Not every kernel has macvlan and ipvlan.
-const DEPENDS_ON_THE_KERNEL: &[&str] = &["MAIN-3", "MAIN-4", "MAIN-7"];
+const DEPENDS_ON_THE_KERNEL: &[&str] = &["MAIN-3", "MAIN-4", "MAIN-7", "MAIN-10"];
 
 /// What our plugins are known to fail: routes of other tables, `tuning` with an MTU, and a host whose `iptables`
 /// drops what it forwards.

@@ -1,4 +1,4 @@
-//! Macvlan and ipvlan networks: each endpoint has an interface of its own on one of the host's, past the host's
+//! Macvlan, ipvlan and VLAN networks: each endpoint has an interface of its own on one of the host's, past the host's
 //! rules. Who is there is the neighbours' affair, not the host's.
 
 use crate::name::{IfName, quoted};
@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The settings of a macvlan or ipvlan network.
+/// The settings of a macvlan, ipvlan or VLAN network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Child {
@@ -21,6 +21,13 @@ pub struct Child {
     pub mtu: Option<u32>,
     /// No default route.
     pub internal: bool,
+    /// The parent is not the host's: it is in the sandbox.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inside: bool,
+    /// How many broadcast frames wait for macvlan children at most, or none for the kernel's default
+    /// (`IFLA_MACVLAN_BC_QUEUE_LEN`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
     /// The addresses are those that a DHCP server of the neighbourhood gives; there are no pools.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dhcp: bool,
@@ -35,7 +42,8 @@ impl Child {
         if self.parent.as_str() == "lo" {
             return Err(Refusal::invalid("the loopback interface is no parent of others"));
         }
-        match self.dhcp {
+        match self.dhcp || self.inline && self.pools.is_empty() {
+            // A server, or its door, has the addresses.
             true => self.mtu.map_or(Ok(()), |mtu| check_mtu(mtu, false)),
             false => check_pools(&self.pools, self.mtu),
         }
@@ -50,6 +58,8 @@ pub enum Mode {
     Macvlan(MacvlanMode),
     /// An ipvlan child (`enum ipvlan_mode`, and the flag beside it).
     Ipvlan(IpvlanMode, IpvlanFlag),
+    /// The VLAN of this id, 0 to 4094 (IEEE 802.1Q). A parent has one child of each id.
+    Vlan(u16),
 }
 
 impl Mode {
@@ -58,6 +68,7 @@ impl Mode {
         match self {
             Mode::Macvlan(_) => "macvlan",
             Mode::Ipvlan(..) => "ipvlan",
+            Mode::Vlan(_) => "vlan",
         }
     }
 
@@ -66,10 +77,20 @@ impl Mode {
         self == Mode::Macvlan(MacvlanMode::Passthru)
     }
 
+    /// Refuses a hardware address of a child's own where it has the parent's.
+    pub fn check_mac(self) -> Result<(), Refusal> {
+        match self.is_passthru() || !matches!(self, Mode::Macvlan(_)) {
+            true => {
+                Err(Refusal::invalid("the hardware address is the parent's").why(format!("it is {self}")))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Whether children have neighbours. On others, packets go out by the parent's routes, and nobody is asked
     /// for a hardware address.
     pub fn has_neighbours(self) -> bool {
-        matches!(self, Mode::Macvlan(_) | Mode::Ipvlan(IpvlanMode::L2, _))
+        !matches!(self, Mode::Ipvlan(IpvlanMode::L3 | IpvlanMode::L3s, _))
     }
 
     /// The mode's name.
@@ -82,6 +103,7 @@ impl Mode {
             Mode::Ipvlan(IpvlanMode::L2, _) => "l2",
             Mode::Ipvlan(IpvlanMode::L3, _) => "l3",
             Mode::Ipvlan(IpvlanMode::L3s, _) => "l3s",
+            Mode::Vlan(_) => "802.1q",
         }
     }
 
@@ -125,8 +147,11 @@ impl Mode {
 }
 
 impl fmt::Display for Mode {
-    /// In `ip`'s words: `macvlan mode bridge`, `ipvlan mode l2 private`.
+    /// In `ip`'s words: `macvlan mode bridge`, `ipvlan mode l2 private`, `vlan id 10`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Mode::Vlan(id) = self {
+            return write!(f, "vlan id {id}");
+        }
         write!(f, "{} mode {}", self.kind(), self.name())?;
         match self {
             Mode::Ipvlan(_, IpvlanFlag::Private) => f.write_str(" private"),

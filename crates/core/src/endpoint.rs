@@ -6,9 +6,11 @@ use crate::name::{Hostname, IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
 use crate::port::Publish;
 use crate::route::{Attributes, Static};
+use crate::solo::Lent;
 use crate::subnet::Family;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A network namespace: the path it was opened at and what it was then. The path may be used again by
@@ -61,6 +63,10 @@ pub enum Join {
     Macvlan,
     /// It is an ipvlan child of the host's, and has its hardware address.
     Ipvlan,
+    /// It is a VLAN of the host's, and has its hardware address.
+    Vlan,
+    /// Nothing does: it is by itself.
+    Nothing,
 }
 
 impl Join {
@@ -77,9 +83,10 @@ pub struct Wire {
     /// What joins the sandbox's interface to the host.
     #[serde(default, skip_serializing_if = "Join::is_pair")]
     pub join: Join,
-    /// The host's interface: its end of the pair, or the parent.
+    /// The host's interface: its end of the pair, the parent, or the device as it is called there.
     pub host_if: IfName,
-    /// The hardware address of the sandbox's end; of an ipvlan child what it would be, had it one of its own.
+    /// The hardware address of the sandbox's end; of an ipvlan child or a VLAN what it would be, had
+    /// it one of its own.
     pub mac: Mac,
     /// The sandbox's addresses with their prefix lengths, at most one of each family.
     pub addresses: Vec<IpNet>,
@@ -116,6 +123,19 @@ pub struct Extras {
     /// The sandbox's end was given another hardware address after it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
+    /// Of such an end on a routed network: the hardware address that it was made with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_mac: Option<Mac>,
+    /// The port of a routed network is kept apart from others that are.
+    pub apart: bool,
+    /// The VLANs of the port, on a bridge that tells them apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlans: Option<PortVlans>,
+    /// The interface inside stays down.
+    pub down: bool,
+    /// Of a device of the host's: how it was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lent: Option<Lent>,
     /// The terms on which a DHCP server gave the address, as they were at first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leased: Option<Box<Terms>>,
@@ -138,6 +158,18 @@ pub struct Names {
     pub aliases: Vec<Hostname>,
     /// Whom its other questions go to; nobody for the network's.
     pub upstreams: Vec<IpAddr>,
+}
+
+/// The VLANs of a bridge port (IEEE 802.1Q), by their ids, 1 to 4094.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PortVlans {
+    /// The one that untagged frames are of.
+    pub native: Option<u16>,
+    /// Those whose frames go out untagged.
+    pub untagged: BTreeSet<u16>,
+    /// Those whose frames go out tagged.
+    pub tagged: BTreeSet<u16>,
 }
 
 impl Extras {
@@ -186,9 +218,14 @@ impl Endpoint {
 }
 
 impl Wire {
+    /// The hardware address that the pair was made with: the host's end is named after it.
+    pub fn first_mac(&self) -> Mac {
+        self.extras.first_mac.unwrap_or(self.mac)
+    }
+
     /// The hardware address, where the interface has one of its own.
     pub fn own_mac(&self) -> Option<Mac> {
-        (self.join != Join::Ipvlan).then_some(self.mac)
+        (!matches!(self.join, Join::Ipvlan | Join::Vlan)).then_some(self.mac)
     }
 
     /// The address of a family.

@@ -25,6 +25,7 @@ pub mod render;
 pub mod request;
 pub mod route;
 pub mod settings;
+pub mod solo;
 pub mod subnet;
 
 pub use child::Child;
@@ -36,4 +37,5 @@ pub use owner::Owner;
 pub use plan::{Key, Op, Plan, State, Value};
 pub use port::{Protocol, Publish};
 pub use refusal::{Code, Refusal};
+pub use solo::Solo;
 pub use subnet::Subnet;

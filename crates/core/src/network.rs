@@ -4,6 +4,7 @@ use crate::child::Child;
 use crate::name::{IfName, NetworkId, NetworkName};
 use crate::owner::fnv;
 use crate::refusal::Refusal;
+use crate::solo::Solo;
 use crate::subnet::{Family, Subnet, number};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -43,8 +44,10 @@ pub enum Driver {
     /// A pair of interfaces and a route for each endpoint. The settings are those of a bridge network; its
     /// device has no ports, it carries the gateways' addresses.
     Routed(Bridge),
-    /// An interface of each endpoint's own on an interface of the host: macvlan or ipvlan.
+    /// An interface of each endpoint's own on an interface of the host: macvlan, ipvlan or a VLAN.
     Child(Child),
+    /// An interface of each endpoint's own that hangs on nothing of the host's.
+    Solo(Solo),
     /// The host's own network.
     Host,
     /// Only a loopback interface.
@@ -52,12 +55,13 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `host` or `none`; Docker says `null` for the last.
+    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `vlan`, `dummy`, `tap`, `host-device`, `host` or `none`; Docker says `null` for the last.
     pub fn as_str(&self) -> &'static str {
         match self {
             Driver::Bridge(_) => "bridge",
             Driver::Routed(_) => "routed",
             Driver::Child(child) => child.mode.kind(),
+            Driver::Solo(solo) => solo.kind(),
             Driver::Host => "host",
             Driver::None => "null",
         }
@@ -117,6 +121,12 @@ pub struct Inline {
     /// Members of other networks like it do not reach its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
+    /// The bridge tells VLANs apart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub filtering: bool,
+    /// The VLAN of the bridge that the gateways are in; none for the one that is not tagged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
     /// It is not open: it keeps out whom a network of our own kind keeps out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
@@ -147,11 +157,11 @@ impl Network {
     pub fn bridge(&self) -> Option<&Bridge> {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => Some(bridge),
-            Driver::Child(_) | Driver::Host | Driver::None => None,
+            Driver::Child(_) | Driver::Solo(_) | Driver::Host | Driver::None => None,
         }
     }
 
-    /// The settings of a macvlan or ipvlan network.
+    /// The settings of a macvlan, ipvlan or VLAN network.
     pub fn child(&self) -> Option<&Child> {
         match &self.driver {
             Driver::Child(child) => Some(child),
@@ -159,10 +169,14 @@ impl Network {
         }
     }
 
-    /// Whether its door describes it anew with every request: it goes with its last member.
+    /// Whether its door describes it anew with every request: it is kept for as long as it has members.
     pub fn is_inline(&self) -> bool {
-        self.bridge().is_some_and(|bridge| bridge.inline.is_some())
-            || self.child().is_some_and(|child| child.inline)
+        match &self.driver {
+            Driver::Bridge(bridge) | Driver::Routed(bridge) => bridge.inline.is_some(),
+            Driver::Child(child) => child.inline,
+            Driver::Solo(_) => true,
+            Driver::Host | Driver::None => false,
+        }
     }
 
     /// The pools, at most one of each family; none where no addresses are given out.
@@ -170,7 +184,7 @@ impl Network {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => &bridge.pools,
             Driver::Child(child) => &child.pools,
-            Driver::Host | Driver::None => &[],
+            Driver::Solo(_) | Driver::Host | Driver::None => &[],
         }
     }
 
@@ -184,7 +198,7 @@ impl Network {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => bridge.internal,
             Driver::Child(child) => child.internal,
-            Driver::Host | Driver::None => false,
+            Driver::Solo(_) | Driver::Host | Driver::None => false,
         }
     }
 
@@ -208,14 +222,24 @@ impl Bridge {
         self.inline.is_none_or(|inline| inline.routed)
     }
 
+    /// The interface that has the gateways' addresses: the bridge, or a VLAN of it.
+    pub fn gateway_if(&self) -> IfName {
+        let vlan = self.inline.filter(|inline| inline.routed).and_then(|inline| inline.vlan);
+        let name = vlan.and_then(|id| IfName::new(&format!("{}.{id}", self.device)).ok());
+        name.unwrap_or_else(|| self.device.clone())
+    }
+
     /// Takes in what another description of the same network has besides.
     pub fn widen(&mut self, other: &Bridge) {
-        let more = other.pools.iter().filter(|pool| self.pools.iter().all(|p| p.subnet != pool.subnet));
+        let is_new =
+            |pool: &&Pool| self.pools.iter().all(|p| (p.subnet, p.gateway) != (pool.subnet, pool.gateway));
+        let more = other.pools.iter().filter(is_new);
         self.pools.extend(more.cloned().collect::<Vec<_>>());
         self.masquerade |= other.masquerade;
         if let (Some(own), Some(other)) = (&mut self.inline, other.inline) {
             own.routed |= other.routed;
             own.apart |= other.apart;
+            own.filtering |= other.filtering;
             own.closed |= other.closed;
             own.dns_port = other.dns_port.or(own.dns_port);
         }
@@ -229,6 +253,11 @@ impl Bridge {
     /// Whether the network has addresses of the family.
     pub fn has(&self, family: Family) -> bool {
         self.pool(family).is_some()
+    }
+
+    /// The pool that an address is of.
+    pub fn pool_of(&self, ip: IpAddr) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.contains(ip))
     }
 
     /// Refuses settings that contradict one another.

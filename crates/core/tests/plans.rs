@@ -5,13 +5,15 @@
 use ipnet::IpNet;
 use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
-use qiao_core::endpoint::{Join, Wire, host_if};
+use qiao_core::endpoint::{Join, PortVlans, Wire, host_if};
+use qiao_core::network::Inline;
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value, diff};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Publish, PublishSpec};
 use qiao_core::render::{self, Paths};
+use qiao_core::solo::{Lent, Select, Tap};
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Child, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Plan, Pool};
+use qiao_core::{Bridge, Child, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Plan, Pool, Solo};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -83,6 +85,7 @@ fn endpoint(network: &Network, (ifname, gateways): (&str, bool), publish: &[&str
             None => Join::Pair,
             Some(Mode::Macvlan(_)) => Join::Macvlan,
             Some(Mode::Ipvlan(..)) => Join::Ipvlan,
+            Some(Mode::Vlan(_)) => Join::Vlan,
         },
         host_if: host_if(&sandbox, &ifname, 0),
         mac: Mac::derived(network.mac_number(), addresses[0].addr()),
@@ -144,7 +147,7 @@ fn activation(network: &Network) -> Activation {
     match (network.bridge(), network.child()) {
         (Some(bridge), _) => Activation::new(network, bridge, (1500, false)),
         (_, Some(child)) => Activation::of_child(child, (parent, 1500), Vlan::of_name(&child.parent)),
-        _ => panic!("no wire"),
+        _ => Activation::of_solo(network),
     }
 }
 
@@ -332,6 +335,26 @@ fn routed_networks() {
     Case { name: "routed-detach", title, about, from, to: host }.check();
 }
 
+/// A point-to-point network of CNI, as its door describes it; the container is kept apart from others.
+#[test]
+fn open_routed_networks() {
+    let open = Bridge {
+        inline: Some(Inline { routed: true, apart: true, ..Inline::default() }),
+        ..bridge("blue", BOTH)
+    };
+    let ptp = routed("blue", Bridge { isolate: false, ..open });
+    let mut endpoint = endpoint(&ptp, ("eth0", false), &["8080:80"]);
+    let (subnet, gateway) = ("172.30.0.0/24".parse().unwrap(), "172.30.0.1".parse().unwrap());
+    let wire = endpoint.wire.as_mut().unwrap();
+    wire.extras.routes = vec![(subnet, Some(gateway)), ("0.0.0.0/0".parse().unwrap(), Some(gateway))];
+    (wire.extras.apart, wire.extras.first_mac) = (true, Some(wire.mac));
+    (wire.mac, wire.extras.mac) = ("02:00:00:00:00:77".parse().unwrap(), "02:00:00:00:00:77".parse().ok());
+    let about = vec![about_network(&ptp), about_endpoint(&endpoint), "observed:  nothing of ours".into()];
+    let to = all(&[host_state(&[&ptp]), attached(&ptp, &endpoint)]);
+    let title = "an open routed network, with all that CNI's plugins ask for behind it";
+    Case { name: "routed-open", title, about, from: untouched(&to), to }.check();
+}
+
 fn child(name: &str, parent: &str, (mode, subnets): (Mode, &[&str])) -> Network {
     let pools = bridge(name, subnets).pools;
     let child = Child {
@@ -340,6 +363,8 @@ fn child(name: &str, parent: &str, (mode, subnets): (Mode, &[&str])) -> Network 
         pools,
         mtu: None,
         internal: false,
+        inside: false,
+        queue: None,
         dhcp: false,
         inline: false,
     };
@@ -366,6 +391,53 @@ fn children() {
     Case { name: "ipvlan-detach", title: "the child goes", about, from, to: host.clone() }.check();
     let (title, about) = ("the last network on a VLAN goes", vec![about_network(&vlan)]);
     Case { name: "vlan-rm", title, about, from: host, to: State::default() }.check();
+}
+
+/// CNI's `bridge` with VLANs: the gateway is in the containers' VLAN.
+#[test]
+fn bridges_with_vlans() {
+    let inline = Inline { routed: true, filtering: true, vlan: Some(10), ..Inline::default() };
+    let blue = network("blue", Bridge { inline: Some(inline), ..bridge("blue", BOTH) });
+    let mut eth0 = endpoint(&blue, ("eth0", true), &[]);
+    let vlans = PortVlans { native: Some(10), untagged: [10].into(), tagged: [20, 21].into() };
+    eth0.wire.as_mut().unwrap().extras.vlans = Some(vlans);
+    let about = vec![about_network(&blue), about_endpoint(&eth0)];
+    let to = all(&[host_state(&[&blue]), attached(&blue, &eth0)]);
+    let title = "the first container of a bridge that tells VLANs apart";
+    let case = Case { name: "bridge-vlan", title, about, from: untouched(&to), to };
+    case.check();
+    case.explain();
+}
+
+/// An interface by itself, with an address.
+fn alone(solo: Solo, lent: Option<Lent>) -> (Network, Endpoint) {
+    let network = Network { driver: Driver::Solo(solo), ..network("cni.lan", bridge("lan", V4)) };
+    let base = child("cni.lan", "eth0", (Mode::macvlan("bridge").unwrap(), V4));
+    let mut endpoint = endpoint(&base, ("eth0", false), &[]);
+    let wire = endpoint.wire.as_mut().unwrap();
+    (wire.join, wire.extras.lent) = (Join::Nothing, lent);
+    (network, endpoint)
+}
+
+#[test]
+fn interfaces_by_themselves() {
+    let mac = "02:00:00:00:00:99".parse().ok();
+    let lent =
+        Lent { device: "enp3s0".parse().unwrap(), mac, mtu: 1500, alias: Some("rack 7".into()), up: true };
+    let device = Solo::Device(Select::Name("enp3s0".parse().unwrap()));
+    let tap = Tap { multi_queue: true, owner: Some(1000), bridge: "br0".parse().ok(), ..Tap::default() };
+    for (what, solo, lent) in [
+        (("dummy", "an interface that leads nowhere"), Solo::Dummy, None),
+        (("tap", "an interface that a program serves"), Solo::Tap(tap), None),
+        (("host-device", "a device of the host that is lent"), device, Some(lent)),
+    ] {
+        let (network, eth0) = alone(solo, lent);
+        let about = vec![about_endpoint(&eth0)];
+        let to = all(&[host_state(&[&network]), attached(&network, &eth0)]);
+        let case = Case { name: what.0, title: what.1, about, from: untouched(&to), to };
+        case.check();
+        case.explain();
+    }
 }
 
 #[test]

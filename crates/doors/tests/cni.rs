@@ -6,9 +6,8 @@ use qiao_core::endpoint::{Extras, Join, Netns, Wire};
 use qiao_core::owner::EndpointId;
 use qiao_core::request::Attach;
 use qiao_core::{Endpoint, Network};
-use qiao_doors::cni::{
-    Address, Answer, Call, Config, Doc, Failure, Verb, bridge, chain, ipam, version_reply,
-};
+use qiao_doors::cni::main_plugin::{Made, Settings};
+use qiao_doors::cni::{Address, Answer, Call, Config, Doc, Failure, Verb, chain, ipam, version_reply};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -89,18 +88,19 @@ fn replayed(vector: &Vector) -> Result<(Value, Value), Failure> {
 fn replayed_bridge(vector: &Vector, config: &Config, call: &Call) -> Result<(Value, Value), Failure> {
     let said = vector.whole["stdout"].as_object().unwrap();
     let said = Answer::parse(Doc(said), config.version)?;
-    let settings = bridge::Settings::parse(config, &call.args)?;
+    let settings = Settings::parse("bridge", config, &call.args)?;
     // The addresses that were given when it was recorded.
     let leases = ipam::HostLocal::parse(config, &call.args)?;
     leases.check()?;
     let given: Vec<_> = said.ips.iter().map(|ip| (ip.net.addr(), range_of(&leases, ip))).collect();
     let mut answer = leases.answer(&given, Default::default());
-    settings.complete(&mut answer);
+    settings.complete(&mut answer)?;
     let request = settings.request((config, call), &answer)?;
     let network = request.given.as_ref().unwrap().network.clone();
     let endpoint = endpoint(call, &network, &said);
     let bridge_mac = said.interfaces[0].mac.as_ref().map(|mac| mac.parse().unwrap());
-    let reply = bridge::answer(config, call, (&endpoint, &network, bridge_mac), answer);
+    let made = Made { endpoint: &endpoint, network: &network, bridge_mac, mac: None };
+    let reply = settings.answer((config, call), made, answer);
     Ok((asked(&request), reply.to_json(config.version)?))
 }
 

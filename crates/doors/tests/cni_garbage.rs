@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
+use qiao_core::Mac;
 use qiao_doors::cni::{
-    Answer, Call, Config, Doc, Failure, Version, bridge, chain, dhcp, ipam, version_reply,
+    Answer, Call, Config, Doc, Failure, Version, chain, dhcp, ipam, main_plugin, version_reply,
 };
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+
+/// The main plugins.
+const MAIN: [&str; 8] = ["bridge", "ptp", "macvlan", "ipvlan", "vlan", "dummy", "tap", "host-device"];
 
 type Environment = Map<String, Value>;
 
@@ -76,13 +80,15 @@ fn answers(env: &Environment, input: &[u8]) -> Vec<Failure> {
     leases.iter().flat_map(|wanted| &wanted.sets).for_each(|set| {
         let _ = ipam::candidates(set, None).take(3).count();
     });
-    let made = bridge::Settings::parse(&config, args).and_then(|settings| {
+    let made = MAIN.map(|plugin| {
+        let mut settings = main_plugin::Settings::parse(plugin, &config, args)?;
         let mut answer = leases.as_ref().map(|l| l.answer(&given, Map::new())).unwrap_or_default();
-        settings.complete(&mut answer);
+        let _ = Mac::new([2, 0, 0, 0, 0, 1]).map(|mac| settings.over(mac));
+        settings.complete(&mut answer)?;
         settings.request((&config, &call), &answer).map(drop)
     });
+    failures.extend(made.into_iter().filter_map(Result::err));
     let results = [
-        made,
         leases.map(drop),
         ipam::fixed(&config, args).map(drop),
         ipam::HostLocal::dir(&config).map(drop),

@@ -2,16 +2,14 @@
 
 use crate::error::EngineError;
 use crate::session::Session;
-use qiao_core::driver::{Activation, Active, HostNeeds};
+use qiao_core::driver::{Activation, Active, ETHERNET_MTU, HostNeeds};
+use qiao_core::endpoint::Netns;
 use qiao_core::plan::{Key, State, Sysctl, Value};
 use qiao_core::subnet::Family;
-use qiao_core::{Network, NetworkName, Owner, driver};
+use qiao_core::{Driver, Network, NetworkName, Owner, driver};
 use qiao_kernel::{Facts, Kernel};
 use qiao_store::Saved;
 use std::collections::BTreeSet;
-
-/// The MTU of Ethernet, for hosts without a default route.
-const ETHERNET_MTU: u32 = 1500;
 
 /// A network that is about to come into use.
 #[derive(Clone, Debug)]
@@ -24,22 +22,30 @@ pub(crate) struct Activating {
 
 impl<K: Kernel> Session<'_, K> {
     /// How a network would come into use, and what the host's state would be.
-    pub fn activating(&mut self, network: &Network, facts: &Facts) -> Result<Activating, EngineError> {
+    pub fn activating(
+        &mut self,
+        (network, netns): (&Network, Option<&Netns>),
+        facts: &Facts,
+    ) -> Result<Activating, EngineError> {
         let mut active = self.txn.active()?;
         if let Some(bridge) = network.bridge() {
             let host = (facts.mtu.unwrap_or(ETHERNET_MTU), facts.bridge_netfilter);
             let mut activation = Activation::new(network, bridge, host);
             if bridge.inline.is_some() {
                 self.join_bridge(&mut activation, (&network.name, &active))?;
+                self.join_vlan(&mut activation, (network, bridge))?;
             }
             active.insert(network.name.clone(), activation);
         }
         if let Some(child) = network.child() {
-            let found = self.parent(child)?;
+            let found = self.parent(child, netns)?;
             active.insert(
                 network.name.clone(),
                 Activation::of_child(child, (found.mac, found.mtu), found.vlan),
             );
+        }
+        if matches!(network.driver, Driver::Solo(_)) {
+            active.insert(network.name.clone(), Activation::of_solo(network));
         }
         let saved = self.saved_for(&active, facts)?;
         Ok(Activating { active, saved })

@@ -5,6 +5,7 @@ use crate::leaving;
 use crate::session::Session;
 use ipnet::IpNet;
 use qiao_core::ipam::assign;
+use qiao_core::owner::{EndpointId, fnv};
 use qiao_core::request::Wish;
 use qiao_core::subnet::Family;
 use qiao_core::{Mac, Network, Pool, Refusal};
@@ -59,9 +60,16 @@ impl<K: Kernel> Session<'_, K> {
         Ok((network.endpoint_net(pool, given.ip), given.moves))
     }
 
-    /// The hardware address: the one wished for, or the one that belongs to the first address.
-    pub fn mac(&mut self, network: &Network, addresses: &[Given], wish: &Wish) -> Result<Mac, EngineError> {
-        let first = addresses.first().map_or(IpAddr::from([0, 0, 0, 0]), |(net, _)| net.addr());
+    /// The hardware address: the one wished for, or the one that belongs to the first address, or to the
+    /// endpoint's name.
+    pub fn mac(
+        &mut self,
+        network: &Network,
+        (id, addresses): (&EndpointId, &[Given]),
+        wish: &Wish,
+    ) -> Result<Mac, EngineError> {
+        let nameless = || IpAddr::V4((fnv(&id.key(), 0) as u32).into());
+        let first = addresses.first().map_or_else(nameless, |(net, _)| net.addr());
         let mac = wish.mac.unwrap_or_else(|| Mac::derived(network.mac_number(), first));
         match self.txn.claims().mac_owner(&network.name, mac)? {
             Some(owner) => {

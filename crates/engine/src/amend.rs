@@ -7,9 +7,10 @@ use crate::error::EngineError;
 use crate::recover::{name, places};
 use crate::session::Session;
 use qiao_core::driver::{Activation, network_state};
+use qiao_core::endpoint::Wire;
 use qiao_core::plan::{Key, State, diff};
 use qiao_core::request::Amend;
-use qiao_core::{Driver, Endpoint, Mac, Network, Plan, Publish, Refusal};
+use qiao_core::{Code, Driver, Endpoint, Mac, Network, Plan, Publish, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::{Amendment, Journal};
 
@@ -53,18 +54,15 @@ impl<K: Kernel> Session<'_, K> {
     /// What shall be: the last place to refuse.
     fn amended(&mut self, old: &Version, request: &Amend) -> Result<Version, EngineError> {
         let (mut endpoint, mut network) = (old.endpoint.clone(), old.network.clone());
-        let Driver::Bridge(bridge) = &mut network.driver else {
-            return Err(Refusal::invalid(format!("network `{}` is no bridge", network.name)).into());
-        };
-        if let Some(from_its_own) = request.apart {
-            bridge.inline.iter_mut().for_each(|inline| inline.apart = true);
-            endpoint.wire.iter_mut().for_each(|wire| wire.extras.isolated |= from_its_own);
+        if let (Some(from_its_own), Some(wire)) = (request.apart, &mut endpoint.wire) {
+            set_apart(&mut network, wire, from_its_own)?;
         }
-        if let Some(mac) = request.mac {
+        if let (Some(mac), Some(wire)) = (request.mac, &mut endpoint.wire) {
             self.refuse_taken_mac(&old.endpoint, mac)?;
-            endpoint.wire.iter_mut().for_each(|wire| (wire.mac, wire.extras.mac) = (mac, Some(mac)));
+            set_mac(&network, wire, mac)?;
         }
         if let (Some(specs), Some(wire)) = (&request.publish, endpoint.wire.clone()) {
+            let bridge = network.bridge().ok_or_else(|| no_rules(&network))?;
             let held = request.held.then_some(&request.sandbox);
             let publish = self.publish((bridge, &wire), specs, held)?;
             endpoint.wire.iter_mut().for_each(|wire| wire.publish.clone_from(&publish));
@@ -173,6 +171,44 @@ impl<K: Kernel> Session<'_, K> {
         self.tell_names_again(kept)?;
         Ok(self.txn.changes()?.amended(after)?)
     }
+}
+
+/// The refusal for what only the host's rules could do: they do not see this network's packets.
+fn no_rules(network: &Network) -> Refusal {
+    let what = format!("network `{}` is a {} network", network.name, network.driver.as_str());
+    Refusal::new(Code::Unsupported, what).why("its packets do not pass the host's rules")
+}
+
+/// Keeps an endpoint apart: a bridge as a whole, or a port that has no bridge.
+fn set_apart(network: &mut Network, wire: &mut Wire, from_its_own: bool) -> Result<(), Refusal> {
+    match &mut network.driver {
+        Driver::Bridge(bridge) => {
+            bridge.inline.iter_mut().for_each(|inline| inline.apart = true);
+            wire.extras.isolated |= from_its_own;
+        }
+        Driver::Routed(bridge) => {
+            bridge.inline.iter_mut().for_each(|inline| inline.apart |= !from_its_own);
+            wire.extras.apart = true;
+        }
+        _ => return Err(no_rules(network)),
+    }
+    Ok(())
+}
+
+fn set_mac(network: &Network, wire: &mut Wire, mac: Mac) -> Result<(), Refusal> {
+    match &network.driver {
+        Driver::Bridge(_) => wire.extras.mac = Some(mac),
+        Driver::Routed(_) => {
+            wire.extras.first_mac = Some(wire.first_mac());
+            wire.extras.mac = Some(mac);
+        }
+        Driver::Child(child) => child.mode.check_mac()?,
+        Driver::Solo(solo) if solo.is_device() => wire.extras.mac = Some(mac),
+        Driver::Solo(_) => {}
+        Driver::Host | Driver::None => return Err(no_rules(network)),
+    }
+    wire.mac = mac;
+    Ok(())
 }
 
 fn mac(endpoint: &Endpoint) -> Option<Mac> {

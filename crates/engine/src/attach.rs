@@ -76,6 +76,10 @@ impl<K: Kernel> Session<'_, K> {
                 let mac = draft.announced.filter(|_| draft.announces);
                 mac.map_or(Ok(()), |mac| Ok(self.kernel.announce(&draft.endpoint, Via::Itself(mac))?))
             }
+            Driver::Solo(solo) if solo.is_device() => match draft.announced {
+                Some(mac) => Ok(self.kernel.announce(&draft.endpoint, Via::Itself(mac))?),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }

@@ -111,7 +111,7 @@ impl<K: Kernel> Session<'_, K> {
         observed: &mut Observed,
     ) -> Result<(), EngineError> {
         let child = had.iter().find_map(|(key, object)| match (key, &object.value) {
-            (Key::Child(..), Value::Child { parent, .. }) => Some((parent, object)),
+            (Key::Child(..), Value::Child { parent, inside: false, .. }) => Some((parent, object)),
             _ => None,
         });
         let (Some((parent, object)), Some(netns)) = (child, &endpoint.netns) else { return Ok(()) };

@@ -101,7 +101,7 @@ impl<K: Kernel> Session<'_, K> {
         let netns = self.netns(request, &network, &others)?;
         let others = self.with_namesakes((&network, netns.as_ref()), others)?;
         match &network.driver {
-            Driver::Bridge(_) | Driver::Routed(_) | Driver::Child(_) => {
+            Driver::Bridge(_) | Driver::Routed(_) | Driver::Child(_) | Driver::Solo(_) => {
                 self.draft_wired(network, request, (netns, &others))
             }
             Driver::Host | Driver::None => self.draft_plain(network, request, netns),
@@ -224,7 +224,7 @@ impl<K: Kernel> Session<'_, K> {
             true => None,
             false => {
                 let facts = self.kernel.facts()?;
-                Some(self.activating(&network, &facts)?)
+                Some(self.activating((&network, netns.as_ref()), &facts)?)
             }
         };
         let active = activating.as_ref().map_or_else(|| self.txn.active(), |a| Ok(a.active.clone()))?;
@@ -251,7 +251,7 @@ impl<K: Kernel> Session<'_, K> {
         desired.extend(network_state(&network, activation));
         desired.extend(self.wanted(&network, activation, &endpoint));
         let moved = given.iter().filter(|(_, moves)| *moves).map(|(net, _)| net.addr()).collect();
-        let announces = request.wish.mac.is_some() || network.child().is_some();
+        let announces = request.wish.mac.is_some() || network.bridge().is_none();
         let places = places(&endpoint);
         Ok(Draft { endpoint, network, desired, places, announces, announced, new: false, activating, moved })
     }
@@ -262,13 +262,16 @@ impl<K: Kernel> Session<'_, K> {
         request: &Attach,
         (id, given, others): (&EndpointId, &[Given], &[Endpoint]),
     ) -> Result<(Wire, Option<Mac>), EngineError> {
+        if let Driver::Solo(solo) = &network.driver {
+            return self.solo_wire((network, activation, solo), request, (id, given));
+        }
         let Some(bridge) = network.bridge() else {
-            return self.child_wire((network, activation), request, (given, others));
+            return self.child_wire((network, activation), request, (id, given, others));
         };
         let mut wire = Wire {
             join: Join::Pair,
             host_if: self.host_if(request, id)?,
-            mac: self.mac(network, given, &request.wish)?,
+            mac: self.mac(network, (id, given), &request.wish)?,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: activation.mtu,
             gateways: if defaults(request) { gateways(network, others) } else { Vec::new() },

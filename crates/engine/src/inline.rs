@@ -11,7 +11,7 @@ use qiao_core::endpoint::{Netns, Wire};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Ownership, State, Value};
 use qiao_core::request::Given;
-use qiao_core::{Driver, Network, NetworkName, Refusal};
+use qiao_core::{Bridge, Child, Driver, Network, NetworkName, Refusal};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::{Holder, Saved};
 use std::collections::BTreeMap;
@@ -20,13 +20,36 @@ impl<K: Kernel> Session<'_, K> {
     /// A network as its door describes it now, and as it was described before. The second says whether it is new.
     pub fn given_network(&mut self, given: &Network) -> Result<(Network, bool), EngineError> {
         let Some(mut known) = self.txn.network(&given.name)? else { return Ok((given.clone(), true)) };
-        if let (Driver::Bridge(bridge), Some(more)) = (&mut known.driver, given.bridge()) {
-            if bridge.device != more.device {
-                let what = format!("network `{}` is on bridge `{}`", known.name, bridge.device);
-                let why = format!("while it has members, it cannot be on `{}`", more.device);
-                return Err(Refusal::conflict(what).why(why).into());
+        let name = known.name.clone();
+        let moved = |from: &dyn std::fmt::Display, to: &dyn std::fmt::Display| {
+            let what = format!("network `{name}` is {from}");
+            Refusal::conflict(what).why(format!("while it has members, it cannot be {to}"))
+        };
+        match (&mut known.driver, &given.driver) {
+            (Driver::Bridge(bridge), Driver::Bridge(more))
+            | (Driver::Routed(bridge), Driver::Routed(more)) => {
+                let place =
+                    |bridge: &Bridge| (bridge.device.clone(), bridge.inline.and_then(|inline| inline.vlan));
+                if place(bridge) != place(more) {
+                    let vlan = |bridge: &Bridge| bridge.inline.and_then(|inline| inline.vlan).unwrap_or(0);
+                    let on =
+                        |bridge: &Bridge| format!("on bridge `{}`, VLAN {}", bridge.device, vlan(bridge));
+                    return Err(moved(&on(bridge), &on(more)).into());
+                }
+                bridge.widen(more);
             }
-            bridge.widen(more);
+            (Driver::Child(child), Driver::Child(more)) => {
+                let at = |child: &Child| format!("{} on `{}`", child.mode, child.parent);
+                if (&child.parent, child.mode, child.inside) != (&more.parent, more.mode, more.inside) {
+                    return Err(moved(&at(child), &at(more)).into());
+                }
+                child.clone_from(more);
+            }
+            (Driver::Solo(solo), Driver::Solo(more)) if solo.kind() == more.kind() => solo.clone_from(more),
+            (was, is) => {
+                let kind = |driver: &Driver| format!("a {} network", driver.as_str());
+                return Err(moved(&kind(was), &kind(is)).into());
+            }
         }
         Ok((known, false))
     }
@@ -49,6 +72,42 @@ impl<K: Kernel> Session<'_, K> {
             if let Value::Bridge { mac, mtu } = found.value {
                 (activation.mac, activation.mtu) = (mac, mtu);
             }
+        }
+        Ok(())
+    }
+
+    /// A network with VLANs needs a bridge that tells them apart, which somebody else's must do already.
+    pub fn join_vlan(
+        &mut self,
+        activation: &mut Activation,
+        (network, bridge): (&Network, &Bridge),
+    ) -> Result<(), EngineError> {
+        self.refuse_no_filtering(bridge, activation.foreign)?;
+        if !activation.foreign || bridge.gateway_if() == bridge.device {
+            return Ok(());
+        }
+        let state = network_state(network, activation);
+        let state = state.part(|key, _| matches!(key, Key::Vlan(_) | Key::BridgeVlan(..)));
+        let observed = self.kernel.observe(&state, &Places::new())?;
+        activation.in_vlan = observed
+            .iter()
+            .any(|(key, found)| matches!(key, Key::BridgeVlan(..)) && found.owner == Ownership::Foreign);
+        Ok(())
+    }
+
+    /// The same as far as it is known before.
+    pub fn refuse_no_filtering(&mut self, bridge: &Bridge, foreign: bool) -> Result<(), EngineError> {
+        let Some(inline) = bridge.inline.filter(|inline| inline.filtering) else { return Ok(()) };
+        self.needs_kind("bridge-vlan")?;
+        if inline.routed && inline.vlan.is_some() {
+            self.needs_kind("vlan")?;
+        }
+        if foreign && !self.kernel.link(&bridge.device)?.is_some_and(|link| link.filtering) {
+            let what = format!("the bridge `{}` tells no VLANs apart", bridge.device);
+            return Err(Refusal::conflict(what)
+                .why("it was not made by qiao, and is not changed")
+                .fix(format!("ip link set {} type bridge vlan_filtering 1", bridge.device))
+                .into());
         }
         Ok(())
     }
@@ -82,9 +141,9 @@ impl<K: Kernel> Session<'_, K> {
         given: &Given,
         (id, netns): (&EndpointId, &Netns),
     ) -> Result<(), EngineError> {
-        let lease = std::mem::replace(&mut wire.extras, given.extras.clone());
-        wire.extras.routes.extend(lease.routes);
-        wire.extras.leased = lease.leased;
+        let made = std::mem::replace(&mut wire.extras, given.extras.clone());
+        wire.extras.routes.extend(made.routes);
+        (wire.extras.leased, wire.extras.lent) = (made.leased, made.lent);
         if given.extras.no_default {
             wire.gateways.clear();
         }
@@ -108,8 +167,7 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Ends a network of which nobody is a member any more.
     pub fn retire(&mut self, name: &NetworkName) -> Result<(), EngineError> {
-        let network = self.txn.network(name)?;
-        match network.filter(Network::is_inline) {
+        match self.txn.network(name)?.filter(Network::is_inline) {
             Some(network) if self.txn.is_unused(name)? => self.finish_remove(&network).map(drop),
             _ => Ok(()),
         }

@@ -7,7 +7,7 @@ use crate::outcome::Finding;
 use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::network_state;
-use qiao_core::{Endpoint, NetworkName};
+use qiao_core::{Driver, Endpoint, Network, NetworkName};
 use qiao_kernel::Kernel;
 
 impl<K: Kernel> Engine<K> {
@@ -24,6 +24,23 @@ impl<K: Kernel> Engine<K> {
         }
         let plan = session.missing(&wanted, &places(endpoint))?;
         Ok(plan.ops().iter().map(|op| Finding { line: qiao_core::render::line(op) }).collect())
+    }
+
+    /// Whether the host has what a network needs. Nothing is touched.
+    pub fn can_serve(&mut self, network: &Network) -> Result<(), EngineError> {
+        let mut session = Session::lock(self)?;
+        session.kernel.facts()?;
+        if let Driver::Solo(solo) = &network.driver {
+            return session.can_serve_solo(solo);
+        }
+        if let Some(bridge) = network.bridge() {
+            return session.refuse_no_filtering(bridge, false);
+        }
+        match network.child() {
+            Some(child) if child.inside => session.needs_kind(child.mode.kind()),
+            Some(child) => session.parent(child, None).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Detaches the endpoints of a network that `lives` does not know, each as far as it goes; which they were.

@@ -27,6 +27,7 @@ mod publish;
 mod reassert;
 mod recover;
 mod session;
+mod solo;
 mod stuck;
 mod subnets;
 

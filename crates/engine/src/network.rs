@@ -154,7 +154,7 @@ impl<K: Kernel> Session<'_, K> {
         network: Network,
         facts: &Facts,
     ) -> Result<(Creation, Activating, State), EngineError> {
-        let activating = self.activating(&network, facts)?;
+        let activating = self.activating((&network, None), facts)?;
         let mut desired = host_state(&activating.active, &activating.saved);
         if let Some(activation) = activating.active.get(&network.name) {
             desired.extend(network_state(&network, activation));

@@ -1,4 +1,4 @@
-//! Macvlan and ipvlan networks: the interface of the host that they are on, and what hangs on it.
+//! Macvlan, ipvlan and VLAN networks: the interface of the host that they are on, and what hangs on it.
 
 use crate::address::Given;
 use crate::draft::{defaults, gateways};
@@ -7,7 +7,8 @@ use crate::session::Session;
 use crate::subnets::all_used;
 use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, Active};
-use qiao_core::endpoint::{Join, Wire};
+use qiao_core::endpoint::{Join, Netns, Wire};
+use qiao_core::owner::EndpointId;
 use qiao_core::request::{Attach, CreateNetwork, Kind, Wish};
 use qiao_core::subnet::Family;
 use qiao_core::{Child, Code, Endpoint, IfName, Mac, Network, Refusal, Subnet};
@@ -37,15 +38,12 @@ impl<K: Kernel> Session<'_, K> {
             pools: Vec::new(),
             mtu: request.options.mtu,
             internal: request.options.internal,
+            inside: false,
+            queue: None,
             dhcp: request.dhcp,
             inline: false,
         };
-        let found = self.parent(&child)?;
-        if let Some(mtu) = child.mtu.filter(|mtu| *mtu > found.mtu) {
-            return Err(Refusal::invalid(format!("the MTU {mtu} is more than that of `{}`", child.parent))
-                .why(format!("it has {}", found.mtu))
-                .into());
-        }
+        self.parent(&child, None)?;
         if child.dhcp {
             child.check()?;
             return Ok(child);
@@ -101,18 +99,25 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// The parent of a network: an interface that there is, or a VLAN of one.
-    pub fn parent(&mut self, child: &Child) -> Result<Found, EngineError> {
-        let kind = child.mode.kind();
-        self.needs_kind(kind, kind)?;
+    pub fn parent(&mut self, child: &Child, netns: Option<&Netns>) -> Result<Found, EngineError> {
+        self.needs_kind(child.mode.kind())?;
         let vlan = Vlan::of_name(&child.parent);
-        let found = match (self.kernel.link(&child.parent)?, vlan) {
-            (Some(link), vlan) => (link.clone(), child.parent.clone(), vlan.filter(|_| link.ours)),
-            (None, Some(vlan)) => {
+        let there = match netns.filter(|_| child.inside) {
+            Some(netns) => self.kernel.link_in(netns, &child.parent)?,
+            None => self.kernel.link(&child.parent)?,
+        };
+        let found = match (there, vlan) {
+            (Some(link), vlan) => {
+                let ours = link.ours && !child.inside;
+                (link, child.parent.clone(), vlan.filter(|_| ours))
+            }
+            // What the configuration of CNI names is there.
+            (None, Some(vlan)) if !child.inline || child.dhcp || !child.pools.is_empty() => {
                 let base = self.kernel.link(&vlan.parent)?.ok_or_else(|| no_parent(&vlan.parent))?;
-                self.needs_kind("vlan", "8021q")?;
+                self.needs_kind("vlan")?;
                 (base, vlan.parent.clone(), Some(vlan))
             }
-            (None, None) => return Err(no_parent(&child.parent).into()),
+            (None, _) => return Err(no_parent(&child.parent).into()),
         };
         let (link, name, vlan) = found;
         usable(&link, &name, child.mode)?;
@@ -120,19 +125,28 @@ impl<K: Kernel> Session<'_, K> {
             Refusal::invalid(format!("the interface `{name}` has no hardware address"))
                 .why("it is no Ethernet")
         })?;
+        if let Some(mtu) = child.mtu.filter(|mtu| *mtu > link.mtu) {
+            return Err(Refusal::invalid(format!("the MTU {mtu} is more than that of `{}`", child.parent))
+                .why(format!("it has {}", link.mtu))
+                .into());
+        }
         Ok(Found { mac, mtu: link.mtu, vlan })
     }
 
-    fn needs_kind(&mut self, kind: &str, module: &str) -> Result<(), EngineError> {
+    /// Refuses a kind of link that this kernel does not know.
+    pub fn needs_kind(&mut self, kind: &str) -> Result<(), EngineError> {
         if self.kernel.has_kind(kind)? {
             return Ok(());
         }
-        let option = match kind {
-            "macvlan" => "CONFIG_MACVLAN",
-            "ipvlan" => "CONFIG_IPVLAN",
-            _ => "CONFIG_VLAN_8021Q",
+        let (what, option, module) = match kind {
+            "macvlan" => (kind, "CONFIG_MACVLAN", kind),
+            "ipvlan" => (kind, "CONFIG_IPVLAN", kind),
+            "dummy" => (kind, "CONFIG_DUMMY", kind),
+            "tun" => ("tap", "CONFIG_TUN", kind),
+            "bridge-vlan" => ("VLAN filtering of bridges", "CONFIG_BRIDGE_VLAN_FILTERING", "bridge"),
+            _ => (kind, "CONFIG_VLAN_8021Q", "8021q"),
         };
-        Err(Refusal::new(Code::Unsupported, format!("this kernel has no {kind}"))
+        Err(Refusal::new(Code::Unsupported, format!("this kernel has no {what}"))
             .why(format!("it was built without {option}, or its module `{module}` is not there"))
             .into())
     }
@@ -143,7 +157,7 @@ impl<K: Kernel> Session<'_, K> {
         network: &Network,
         activation: &Activation,
     ) -> Result<Vec<IpAddr>, EngineError> {
-        if network.child().is_none() {
+        if network.child().is_none_or(|child| child.inside) {
             return Ok(Vec::new());
         }
         let link = self.kernel.link(&activation.device)?;
@@ -155,26 +169,32 @@ impl<K: Kernel> Session<'_, K> {
         &mut self,
         (network, activation): (&Network, &Activation),
         request: &Attach,
-        (given, others): (&[Given], &[Endpoint]),
+        (id, given, others): (&EndpointId, &[Given], &[Endpoint]),
     ) -> Result<(Wire, Option<Mac>), EngineError> {
         let Some(child) = network.child() else { return Err(Refusal::invalid("it has no parent").into()) };
         refuse_wishes(child.mode, request)?;
-        let found = self.parent(child)?;
+        let path = request.netns.as_deref().filter(|_| child.inside);
+        let netns = path.map(|path| self.kernel.netns(path)).transpose()?;
+        let found = self.parent(child, netns.as_ref())?;
         let passthru = child.mode.is_passthru();
         if passthru && self.txn.claims().count(&network.name)? > 0 {
             let what = format!("network `{}` has a member, and takes no other", network.name);
             return Err(Refusal::conflict(what).why("a passthru child has its parent for itself").into());
         }
-        let is_macvlan = matches!(child.mode, Mode::Macvlan(_));
+        let join = match child.mode {
+            Mode::Macvlan(_) => Join::Macvlan,
+            Mode::Ipvlan(..) => Join::Ipvlan,
+            Mode::Vlan(_) => Join::Vlan,
+        };
         let wish =
             Wish { mac: self.leased.as_ref().map(|l| l.mac).or(request.wish.mac), ..request.wish.clone() };
-        let mac = if passthru { found.mac } else { self.mac(network, given, &wish)? };
+        let mac = if passthru { found.mac } else { self.mac(network, (id, given), &wish)? };
         let mut wire = Wire {
-            join: if is_macvlan { Join::Macvlan } else { Join::Ipvlan },
+            join,
             host_if: activation.device.clone(),
             mac,
             addresses: given.iter().map(|(net, _)| *net).collect(),
-            mtu: activation.mtu,
+            mtu: child.mtu.unwrap_or(found.mtu),
             gateways: if defaults(request) { gateways(network, others) } else { Vec::new() },
             publish: Vec::new(),
             guard: false,
@@ -182,7 +202,7 @@ impl<K: Kernel> Session<'_, K> {
             extras: Default::default(),
         };
         self.on_lease(&mut wire, others, network);
-        Ok((wire, Some(if is_macvlan { mac } else { found.mac })))
+        Ok((wire, Some(if join == Join::Macvlan { mac } else { found.mac })))
     }
 
     /// The networks whose interface of the host is there, and what is to be said of the others: nothing of them
@@ -228,7 +248,7 @@ fn usable(link: &HostLink, name: &IfName, mode: Mode) -> Result<(), Refusal> {
         return Err(Refusal::conflict(format!("the interface `{name}` is down"))
             .fix(format!("ip link set {name} up")));
     }
-    if link.enslaved {
+    if link.enslaved && !matches!(mode, Mode::Vlan(_)) {
         return Err(Refusal::conflict(format!("the interface `{name}` is a port of a bridge or a bond"))
             .fix("-o parent= with the bridge or the bond itself"));
     }
@@ -293,8 +313,5 @@ fn refuse_wishes(mode: Mode, request: &Attach) -> Result<(), Refusal> {
         return Err(Refusal::invalid(format!("a {} network has no guard", mode.kind()))
             .why("its packets do not pass the host's rules"));
     }
-    if request.wish.mac.is_some() && (mode.is_passthru() || matches!(mode, Mode::Ipvlan(..))) {
-        return Err(Refusal::invalid("the hardware address is the parent's").why(format!("it is {mode}")));
-    }
-    Ok(())
+    if request.wish.mac.is_some() { mode.check_mac() } else { Ok(()) }
 }

@@ -9,6 +9,7 @@ use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Op, Plan, State, Sysctl};
 use qiao_core::port::Listen;
+use qiao_core::solo::Select;
 use qiao_core::{Endpoint, IfName, Mac, SandboxName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub enum Via<'a> {
     Itself(Mac),
 }
 
-/// An interface of the host that others shall be children of.
+/// An interface that others shall be children of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostLink {
     /// Its hardware address.
@@ -54,6 +55,12 @@ pub struct HostLink {
     pub wireless: bool,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
+    /// Whether it is a bridge.
+    pub is_bridge: bool,
+    /// Whether it is one that tells VLANs apart.
+    pub filtering: bool,
+    /// Its alias.
+    pub alias: Option<String>,
 }
 
 /// A kernel, or something that behaves like one.
@@ -95,7 +102,19 @@ pub trait Kernel {
     /// The host's interface of this name; none where there is none.
     fn link(&mut self, name: &IfName) -> Result<Option<HostLink>, KernelError>;
 
-    /// Whether the kernel can make links of a kind: `macvlan`, `ipvlan`, `vlan`.
+    /// The interface of this name in a namespace; none where there is none.
+    fn link_in(&mut self, netns: &Netns, name: &IfName) -> Result<Option<HostLink>, KernelError>;
+
+    /// The name of the host's device that is meant; none where there is none.
+    fn device(&mut self, which: &Select) -> Result<Option<IfName>, KernelError>;
+
+    /// The driver that a device is given to, where that is a program's (DPDK): it has no interface then.
+    fn program_driver(&mut self, _which: &Select) -> Option<String> {
+        None
+    }
+
+    /// Whether the kernel can make links of a kind: `macvlan`, `ipvlan`, `vlan`, `dummy`, `tun`; and `bridge-vlan`,
+    /// bridges that tell VLANs apart.
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError>;
 
     /// What is in the way of publishing a port, among the sockets and addresses of the host.

@@ -14,6 +14,7 @@ pub mod facts;
 pub mod fake;
 mod heap;
 mod kernel;
+mod lend;
 mod linux;
 mod lo;
 mod loopback;

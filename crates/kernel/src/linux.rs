@@ -11,12 +11,13 @@ use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, ask, ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
-use crate::{announce, apply, conntrack, observe, parent, reap, sysctl};
+use crate::{announce, apply, conntrack, lend, observe, parent, reap, sysctl};
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Plan, State, Sysctl};
 use qiao_core::port::Listen;
 use qiao_core::settings::LoopbackMethod;
+use qiao_core::solo::Select;
 use qiao_core::{Endpoint, IfName};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -241,6 +242,19 @@ impl Kernel for Linux {
 
     fn link(&mut self, name: &IfName) -> Result<Option<HostLink>, KernelError> {
         parent::link(&mut self.rtnl, name)
+    }
+
+    fn link_in(&mut self, netns: &Netns, name: &IfName) -> Result<Option<HostLink>, KernelError> {
+        let Some(sandbox) = self.sandbox(netns)? else { return Ok(None) };
+        parent::link(&mut sandbox.rtnl, name)
+    }
+
+    fn device(&mut self, which: &Select) -> Result<Option<IfName>, KernelError> {
+        lend::find(&mut self.rtnl, which)
+    }
+
+    fn program_driver(&mut self, which: &Select) -> Option<String> {
+        lend::program_driver(which)
     }
 
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {

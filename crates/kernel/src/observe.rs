@@ -1,6 +1,9 @@
 //! What exists: of what is asked about, or of everything that is ours.
 
 mod sandbox;
+mod survey;
+
+pub use survey::survey;
 
 use crate::error::KernelError;
 use crate::kernel::Places;
@@ -8,12 +11,12 @@ use crate::linux::Linux;
 use crate::netlink::Answer;
 use crate::nft::{self, Damage};
 use crate::rtnl::link::{BRIDGE_GROUPS, Link};
-use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route};
-use crate::sysctl;
+use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route, vlan};
+use crate::{lend, sysctl};
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
 use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
-use qiao_core::{IfName, Mac, Owner, SandboxName};
+use qiao_core::{IfName, Mac, Owner};
 use qiao_nft::{ElementValue, Query, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,11 +57,13 @@ pub fn observe(linux: &mut Linux, wanted: &State, places: &Places) -> Result<Obs
     let host = Host { wanted, links: &links };
     host.links(&mut observed);
     host.addresses(linux, &mut observed)?;
+    host.vlans(linux, &mut observed)?;
     host.neighbours(linux, &mut observed)?;
     host.routes(linux, &mut observed)?;
     elements(linux, wanted, &mut observed)?;
     crate::loopback::observe(linux, wanted, &mut observed)?;
     sandbox::observe(linux, wanted, (places, &links), &mut observed)?;
+    lend::observe(linux, wanted, places, &mut observed)?;
     Ok(observed)
 }
 
@@ -103,7 +108,11 @@ fn wanted_links(linux: &mut Linux, wanted: &State) -> Result<Links, KernelError>
 fn link_of(key: &Key) -> Option<&IfName> {
     match key {
         Key::Bridge(name)
+        | Key::VlanFiltering(name)
         | Key::BridgeAddress(name, _)
+        | Key::BridgeVlan(name, _)
+        | Key::VlanAddress(name, _)
+        | Key::PortVlans(name)
         | Key::BridgeUp(name)
         | Key::Veth(name)
         | Key::Vlan(name)
@@ -117,9 +126,8 @@ fn link_of(key: &Key) -> Option<&IfName> {
 fn leads_to<'a>(key: &'a Key, value: &'a Value) -> Option<&'a IfName> {
     match (key, value) {
         (Key::Veth(_), Value::Veth { bridge, .. }) => bridge.as_ref(),
-        (Key::Vlan(_), Value::Vlan { parent, .. }) | (Key::Child(..), Value::Child { parent, .. }) => {
-            Some(parent)
-        }
+        (Key::Vlan(_), Value::Vlan { parent, .. })
+        | (Key::Child(..), Value::Child { parent, inside: false, .. }) => Some(parent),
         (Key::Neighbour(name, _), _) => Some(name),
         (Key::HostRoute(_), Value::Route { dev, .. }) => Some(dev),
         _ => None,
@@ -170,6 +178,10 @@ impl Host<'_> {
                 let link = self.links.get(name)?;
                 Some((ownership(link, "vlan", owner), self.vlan(link, value)?))
             }
+            Key::VlanFiltering(name) => {
+                let link = self.links.get(name)?;
+                link.filtering.then(|| (hanging(link, "bridge", owner), Value::Present))
+            }
             Key::BridgeUp(name) | Key::HostUp(name) => {
                 let kind = if matches!(key, Key::BridgeUp(_)) { "bridge" } else { "veth" };
                 let link = self.links.get(name)?;
@@ -210,15 +222,46 @@ impl Host<'_> {
             let Some(link) = self.links.get(device) else { continue };
             let found = address::read(&ask_one(&mut linux.rtnl, &address::get_all(link.index))?);
             for (key, object) in self.wanted.iter() {
-                let Key::BridgeAddress(name, net) = key else { continue };
+                let (Key::BridgeAddress(name, net) | Key::VlanAddress(name, net)) = key else { continue };
                 let is_it = |a: &&address::Address| a.index == link.index && a.net == *net;
                 let Some(address) = found.iter().find(is_it).filter(|_| name == device) else { continue };
                 // On a bridge that is not ours some addresses may be.
-                let owner = match hanging(link, "bridge", &object.owner) {
+                let kind = if matches!(key, Key::VlanAddress(..)) { "vlan" } else { "bridge" };
+                let owner = match hanging(link, kind, &object.owner) {
                     Ownership::Foreign if address.ours => Ownership::Marked(object.owner.clone()),
                     owner => owner,
                 };
                 observed.insert(key.clone(), owner, Value::Present);
+            }
+        }
+        Ok(())
+    }
+
+    /// The VLANs of bridges and of their ports.
+    fn vlans(&self, linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
+        let is_vlan = |key: &Key| matches!(key, Key::BridgeVlan(..) | Key::PortVlans(_));
+        if !self.wanted.keys().any(is_vlan) {
+            return Ok(());
+        }
+        let messages = ask_one(&mut linux.rtnl, &vlan::get_all())?;
+        for (key, object) in self.wanted.iter() {
+            let (Key::BridgeVlan(name, _) | Key::PortVlans(name)) = key else { continue };
+            let Some(link) = self.links.get(name) else { continue };
+            let Some(vlans) = vlan::read(&messages, link.index) else { continue };
+            let found = match key {
+                Key::BridgeVlan(_, id) => {
+                    let has = vlans.tagged.contains(id) || vlans.untagged.contains(id);
+                    let gateway = IfName::new(&format!("{name}.{id}")).ok();
+                    let gateway = gateway.and_then(|name| self.links.get(&name));
+                    let (link, kind) = gateway.map_or((link, "bridge"), |link| (link, "vlan"));
+                    has.then(|| (hanging(link, kind, &object.owner), Value::Present))
+                }
+                _ => self
+                    .is_in_place(name)
+                    .then(|| (hanging(link, "veth", &object.owner), Value::Vlans(vlans))),
+            };
+            if let Some((owner, value)) = found {
+                observed.insert(key.clone(), owner, value);
             }
         }
         Ok(())
@@ -295,7 +338,7 @@ fn ours_or_bridge(link: &Link) -> &'static str {
 
 fn bridge_of_address(key: &Key) -> Option<&IfName> {
     match key {
-        Key::BridgeAddress(device, _) => Some(device),
+        Key::BridgeAddress(device, _) | Key::VlanAddress(device, _) => Some(device),
         _ => None,
     }
 }
@@ -389,97 +432,5 @@ fn element_value(wanted: &Value, found: Option<ElementValue>) -> Value {
             nft::read_backend(&bytes, backend).map_or(Value::Present, Value::Backend)
         }
         (wanted, _) => wanted.clone(),
-    }
-}
-
-/// Everything in the host's namespace that bears a mark of ours.
-pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
-    let mut observed = Observed::default();
-    let links = link::read(&ask_one(&mut linux.rtnl, &link::get_all())?);
-    let ours: BTreeMap<u32, (IfName, &Link, Ownership)> = links.iter().filter_map(our_link).collect();
-    for (name, link, owner) in ours.values() {
-        survey_link(name, link, owner, &mut observed);
-        survey_vlan(name, (link, &links), owner, &mut observed);
-    }
-    for address in address::read(&ask_one(&mut linux.rtnl, &address::get_all(0))?) {
-        if let Some((name, _, owner)) = ours.get(&address.index).filter(|_| address.ours) {
-            observed.insert(Key::BridgeAddress(name.clone(), address.net), owner.clone(), Value::Present);
-        }
-    }
-    for found in neighbour::read(&ask_one(&mut linux.rtnl, &neighbour::get_all())?) {
-        let (Some(ip), Some(mac)) = (found.ip, found.mac.and_then(|mac| Mac::new(mac).ok())) else {
-            continue;
-        };
-        if let Some((name, ..)) = ours.get(&found.index).filter(|_| found.ours) {
-            observed.insert(Key::Neighbour(name.clone(), ip), Ownership::Ours, Value::Mac(mac));
-        }
-    }
-    for family in [Family::V4, Family::V6] {
-        for route in
-            ask_one(&mut linux.rtnl, &route::get_ours(family)).map(|m| route::read(&m)).unwrap_or_default()
-        {
-            if let Some((name, ..)) = route.index.and_then(|index| ours.get(&index)).filter(|_| route.ours) {
-                let (via, onlink, src) = (route.via, route.onlink, route.src);
-                let attributes = Attributes::default();
-                let value = Value::Route { dev: name.clone(), via, onlink, src, attributes };
-                observed.insert(Key::HostRoute(route.destination), Ownership::Ours, value);
-            }
-        }
-    }
-    match linux.damage()? {
-        Damage::None => {
-            observed.insert(
-                Key::Ruleset,
-                Ownership::Marked(Owner::Host),
-                Value::Ruleset(qiao_core::render::DIGEST),
-            );
-            nft::survey(&mut linux.nft, &mut observed)?;
-        }
-        Damage::Absent => {}
-        Damage::Some => observed.insert(Key::Ruleset, Ownership::Marked(Owner::Host), Value::Ruleset(0)),
-    }
-    crate::loopback::survey(linux, &mut observed)?;
-    Ok(observed)
-}
-
-fn our_link(link: &Link) -> Option<(u32, (IfName, &Link, Ownership))> {
-    let owner = match link.alias.as_deref() {
-        Some(alias) => nft::owner_of(Some(alias), None),
-        None if link.group == GROUP => Ownership::Ours,
-        None => Ownership::Foreign,
-    };
-    (owner != Ownership::Foreign).then_some((link.index, (IfName::new(&link.name).ok()?, link, owner)))
-}
-
-fn survey_link(name: &IfName, link: &Link, owner: &Ownership, observed: &mut Observed) {
-    let mac = link.mac.and_then(|mac| Mac::new(mac).ok());
-    match (link.kind.as_deref(), mac) {
-        (Some("bridge"), Some(mac)) => {
-            observed.insert(Key::Bridge(name.clone()), owner.clone(), Value::Bridge { mac, mtu: link.mtu });
-            if link.up {
-                observed.insert(Key::BridgeUp(name.clone()), owner.clone(), Value::Present);
-            }
-        }
-        (Some("veth"), Some(mac)) => {
-            let (sandbox, peer) = other_end(owner, name);
-            let veth = Value::Veth { sandbox, peer, mac, mtu: link.mtu, bridge: None };
-            observed.insert(Key::Veth(name.clone()), owner.clone(), veth);
-        }
-        _ => {}
-    }
-}
-
-fn survey_vlan(name: &IfName, (link, all): (&Link, &[Link]), owner: &Ownership, observed: &mut Observed) {
-    let Some(id) = link.vlan else { return };
-    let parent = all.iter().find(|parent| Some(parent.index) == link.peer_index);
-    let parent = parent.and_then(|parent| IfName::new(&parent.name).ok()).unwrap_or_else(elsewhere);
-    observed.insert(Key::Vlan(name.clone()), owner.clone(), Value::Vlan { parent, id, up: link.up });
-}
-
-/// The other end as far as the owner's mark tells; for a hashed mark nothing is known but the host's end.
-fn other_end(owner: &Ownership, name: &IfName) -> (SandboxName, IfName) {
-    match owner {
-        Ownership::Marked(Owner::Endpoint(id)) => (id.sandbox.clone(), id.ifname.clone()),
-        _ => (SandboxName::new("unknown").expect("`unknown` is a sandbox name"), name.clone()),
     }
 }

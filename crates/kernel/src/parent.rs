@@ -4,7 +4,7 @@ use crate::error::KernelError;
 use crate::kernel::HostLink;
 use crate::netlink::Socket;
 use crate::nft::owner_of;
-use crate::rtnl::{GROUP, address, ask_one, child, link};
+use crate::rtnl::{GROUP, address, ask_one, child, link, vlan};
 use qiao_core::plan::Ownership;
 use qiao_core::{IfName, Mac};
 
@@ -26,11 +26,22 @@ pub fn link(socket: &mut Socket, name: &IfName) -> Result<Option<HostLink>, Kern
         enslaved: found.master.is_some(),
         wireless: std::path::Path::new(&format!("/sys/class/net/{name}/phy80211")).exists(),
         addresses: addresses.map(|address| address.net).collect(),
+        is_bridge: found.kind.as_deref() == Some("bridge"),
+        filtering: found.filtering,
+        alias: found.alias,
     }))
 }
 
 /// Whether the kernel knows a kind of link.
 pub fn has_kind(socket: &mut Socket, kind: &str) -> Result<bool, KernelError> {
+    if kind == "tun" {
+        // rtnetlink makes none. Opening it loads the module.
+        return Ok(std::fs::File::open("/dev/net/tun").is_ok());
+    }
+    if kind == "bridge-vlan" {
+        let answer = ask_one(socket, &vlan::probe());
+        return Ok(answer.is_err_and(|error| error.errno() == Some(libc::EPROTONOSUPPORT)));
+    }
     match ask_one(socket, &child::probe(kind)) {
         Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => Ok(false),
         Err(KernelError::Errno { errno, .. }) if errno != libc::EPERM => Ok(true),

@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::env;
 use std::ffi::OsStr;
 use std::fmt;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -92,6 +93,28 @@ impl Qiao {
     pub fn ok(&self, line: &str) -> Outcome {
         let outcome = self.run(line);
         assert_eq!(outcome.code, Some(0), "`qiao {line}`: {outcome}");
+        outcome
+    }
+
+    /// Runs it as a CNI plugin for `eth0` of a container: its name, and the path of its namespace.
+    pub fn plugin(&self, (plugin, verb): (&str, &str), container: (&str, &str), config: &str) -> Outcome {
+        let mut command = self.command();
+        command
+            .arg0(plugin)
+            .env("CNI_COMMAND", verb)
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", "/nonexistent");
+        command.env("CNI_CONTAINERID", container.0).env("CNI_NETNS", container.1);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start qiao");
+        child.stdin.take().expect("a pipe").write_all(config.as_bytes()).expect("write the configuration");
+        Outcome::of(child.wait_with_output().expect("wait for qiao"))
+    }
+
+    /// The same; it must succeed.
+    pub fn plugin_ok(&self, call: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
+        let outcome = self.plugin(call, container, config);
+        assert_eq!(outcome.code, Some(0), "{call:?} {container:?}: {outcome}");
         outcome
     }
 

@@ -74,9 +74,9 @@ impl<'w> Tool<'w> {
                 self.host.run("ip link set br-floor addrgenmode none up");
                 load(&self.host, qiao_floor::nft::TABLE)
             }
-            Kind::Qiao => {
-                self.qiao("network create bench --subnet 10.64.0.0/16 --ipv6=false --dns off".split(' ')).map(drop)
-            }
+            Kind::Qiao => self
+                .qiao("network create bench --subnet 10.64.0.0/16 --ipv6=false --dns off".split(' '))
+                .map(drop),
             _ => Ok(()),
         }
     }

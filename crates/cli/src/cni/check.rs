@@ -2,7 +2,9 @@
 
 use super::door::{Door, failure};
 use super::ipam;
+use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, State, Value};
+use qiao_core::route::Static;
 use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, IfName, Owner};
 use qiao_doors::cni::{Answer, Failure};
@@ -46,7 +48,10 @@ fn compare(door: &Door, engine: &mut Engine<Linux>, prev: &Answer) -> Result<(),
     let sandbox = &door.call.sandbox;
     let netns = engine.kernel().netns(path).map_err(|error| failure(error.into()))?;
     let places = Places::from([(sandbox.clone(), netns)]);
-    let wanted = wanted(door, prev, place);
+    let mut wanted = wanted(door, prev, place);
+    if door.config.doc().is_on("disableContainerInterface")? {
+        wanted.remove(&Key::SandboxUp(sandbox.clone(), door.call.ifname.clone()));
+    }
     let found = engine.kernel().observe(&wanted, &places).map_err(|error| failure(error.into()))?;
     match wanted.keys().find(|key| found.get(key).is_none()) {
         Some(key) => Err(differs(format!("missing: {}", qiao_core::render::noun(key)))),
@@ -56,23 +61,22 @@ fn compare(door: &Door, engine: &mut Engine<Linux>, prev: &Answer) -> Result<(),
 
 fn wanted(door: &Door, prev: &Answer, place: usize) -> State {
     let (sandbox, ifname): (_, &IfName) = (&door.call.sandbox, &door.call.ifname);
+    let network = &door.config.name;
     let mut state = State::default();
-    let mut put = |key: Key| {
-        // By which way a route leads is for those behind this plugin to change.
-        let (dev, attributes) = (ifname.clone(), Default::default());
-        let route = Value::Route { dev, via: None, onlink: false, src: None, attributes };
-        let value = if matches!(key, Key::Route(..)) { route } else { Value::Present };
-        state.insert(key, &Owner::Host, value)
-    };
-    put(Key::SandboxUp(sandbox.clone(), ifname.clone()));
+    let mut put = |key, value| state.insert(key, &Owner::Host, value);
+    put(Key::SandboxUp(sandbox.clone(), ifname.clone()), Value::Present);
     for ip in prev.ips.iter().filter(|ip| ip.interface == Some(place)) {
-        put(Key::SandboxAddress(sandbox.clone(), ifname.clone(), ip.net));
+        put(Key::SandboxAddress(sandbox.clone(), ifname.clone(), ip.net), Value::Present);
     }
     for route in &prev.routes {
         let family = Family::of(route.dst.addr());
         let has_family = prev.ips.iter().any(|ip| Family::of(ip.net.addr()) == family);
         if has_family {
-            put(Key::Route(sandbox.clone(), route.dst));
+            let id =
+                EndpointId { sandbox: sandbox.clone(), ifname: ifname.clone(), network: network.clone() };
+            let plain = Static { to: route.dst, via: route.gw, attributes: Default::default() };
+            let (key, value) = plain.object(&id);
+            put(key, value);
         }
     }
     state

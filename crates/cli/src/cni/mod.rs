@@ -1,7 +1,6 @@
 //! CNI plugins: this program under a plugin's name. One process, one transaction of each kind, no other program
 //! but foreign delegates.
 
-mod bridge;
 mod chain;
 mod check;
 mod delegate;
@@ -10,6 +9,7 @@ mod door;
 mod host_local;
 mod ipam;
 mod loopback;
+mod main_plugin;
 
 use door::Door;
 use qiao_doors::cni::{Call, Config, Failure, Verb, Version, version_reply};
@@ -27,9 +27,16 @@ type Run = fn(&mut Door) -> Done;
 const WHOLE: &str = "qiao";
 
 /// A plugin by its name.
-const PLUGINS: [(&str, Run); 9] = [
-    ("bridge", bridge::run),
-    (WHOLE, bridge::run),
+const PLUGINS: [(&str, Run); 16] = [
+    ("bridge", main_plugin::run),
+    (WHOLE, main_plugin::run),
+    ("ptp", main_plugin::run),
+    ("macvlan", main_plugin::run),
+    ("ipvlan", main_plugin::run),
+    ("vlan", main_plugin::run),
+    ("dummy", main_plugin::run),
+    ("tap", main_plugin::run),
+    ("host-device", main_plugin::run),
     ("host-local", ipam::run),
     ("static", ipam::run),
     ("dhcp", ipam::run),

@@ -4,7 +4,7 @@ use super::{addresses, with};
 use crate::check::Check;
 use crate::stage::Stage;
 use crate::verdict::{Met, must, of, same};
-use qiao_testbed::{Place, Protocol, Service, ask, run};
+use qiao_testbed::{Place, Protocol, Service, ask, run, stdout};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -35,6 +35,30 @@ pub const CHECKS: &[Check] = &[
         .on(&["bridge", "static"]),
     Check::must("MAIN-7", ("CHECK", "`ptp` and `macvlan` are content right after ADD, and find that the address is gone"), check)
         .on(&["ptp", "macvlan", "host-local"]),
+    Check::must(
+        "MAIN-8",
+        ("host-device", "the device is in the container under CNI_IFNAME, and DEL gives it back with its name and alias"),
+        device,
+    )
+    .on(&["host-device", "host-local"]),
+    Check::custom(
+        "MAIN-9",
+        ("containernetworking/plugins#1196", "DEL of `host-device` frees the address, also with an empty CNI_NETNS and one that is gone"),
+        device_in_the_dark,
+    )
+    .on(&["host-device", "host-local"]),
+    Check::must(
+        "MAIN-10",
+        ("vlan", "the container is a neighbour of who is in the VLAN of the master; DEL undoes it, twice and without a namespace"),
+        vlan,
+    )
+    .on(&["vlan", "host-local"]),
+    Check::must(
+        "MAIN-11",
+        ("ptp", "the result has the host's interface and the container's, in this order, and the addresses are the container's"),
+        ptp_result,
+    )
+    .on(&["ptp", "host-local"]),
 ];
 
 /// A main plugin with one address to give away, of the network of the outside host or one of its own.
@@ -98,8 +122,13 @@ fn ptp_masquerade(stage: &Stage) -> Met {
 
 /// Whether this kernel has such links.
 fn kernel_has(kind: &str) -> Met {
-    let words = ["link", "add", "link", "up0", "name", "probe0", "type", kind];
-    if Command::new("ip").args(words).output().is_ok_and(|output| output.status.success()) {
+    let words = ["link", "add", "link", "up0", "name", "probe0", "type"];
+    if Command::new("ip")
+        .args(words)
+        .args(kind.split(' '))
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
         run("ip link del probe0");
         return Ok(());
     }
@@ -121,6 +150,72 @@ fn macvlan(stage: &Stage) -> Met {
 
 fn ipvlan(stage: &Stage) -> Met {
     on_the_uplink(stage, "ipvlan")
+}
+
+/// A device of the host's with an alias, and the configuration that lends it.
+fn lendable(stage: &Stage) -> Value {
+    run("ip link add nic0 address 02:00:00:00:00:99 type veth peer name out0 netns lan");
+    run("ip link set nic0 alias rack-7");
+    stage.lan.run("ip link set out0 up");
+    with(&config("host-device", "192.0.2.50"), "device", &json!("nic0"))
+}
+
+fn device(stage: &Stage) -> Met {
+    let config = lendable(stage);
+    let (place, attachment) = stage.container("c1");
+    let result = stage.add(&config, &attachment)?;
+    let link = place.stdout("ip link show dev eth0");
+    must(link.contains("02:00:00:00:00:99"), || link)?;
+    let look = stdout("ip link");
+    must(!look.contains("nic0"), || format!("it is on the host too: {look}"))?;
+    stage.del(&with(&config, "prevResult", &result), &attachment)?;
+    let link = stdout("ip link show dev nic0");
+    must(link.contains("02:00:00:00:00:99"), || link.clone())?;
+    must(link.contains("alias rack-7"), || format!("its alias is another one: {link}"))
+}
+
+fn device_in_the_dark(stage: &Stage) -> Met {
+    let config = lendable(stage);
+    let (_, attachment) = stage.container("c1");
+    stage.add(&config, &attachment)?;
+    stage.del(&config, &attachment.at(""))?;
+    let again = |name: &str| {
+        let (place, attachment) = stage.container(name);
+        run("ip link add nic1 type veth peer name out1 netns lan");
+        let config = with(&config, "device", &json!("nic1"));
+        let added = of("the address is not free", stage.add(&config, &attachment));
+        added.map(|_| (place, attachment, config))
+    };
+    let (place, attachment, config) = again("c2")?;
+    place.delete();
+    stage.del(&config, &attachment)?;
+    again("c3").map(drop)
+}
+
+fn vlan(stage: &Stage) -> Met {
+    kernel_has("vlan id 9")?;
+    stage.lan.run("ip link add link eth0 name eth0.9 type vlan id 9");
+    stage.lan.run("ip link set eth0.9 up");
+    stage.lan.run("ip addr add 198.51.100.1/24 dev eth0.9");
+    let config = with(&config("vlan", "198.51.100.50"), "master", &json!("up0"));
+    whole_life(stage, &with(&config, "vlanId", &json!(9)), |place, _| {
+        let _server = Service::start(place, Protocol::Tcp, "0.0.0.0:80");
+        answers(&stage.lan, "198.51.100.50:80", place.name())
+    })
+}
+
+fn ptp_result(stage: &Stage) -> Met {
+    let (_, attachment) = stage.container("c1");
+    let result = stage.add(&config("ptp", "10.88.0.7"), &attachment)?;
+    let sandboxes: Vec<_> =
+        result["interfaces"].as_array().into_iter().flatten().map(|i| &i["sandbox"]).collect();
+    must(sandboxes.len() == 2 && sandboxes[0].as_str().unwrap_or_default().is_empty(), || {
+        result.to_string()
+    })?;
+    same("the second interface's `sandbox`", &sandboxes[1].as_str(), &Some(&*attachment.netns))?;
+    same("`ips[0].interface`", &result["ips"][0]["interface"], &json!(1))?;
+    let link = result["interfaces"][0]["name"].as_str().unwrap_or_default();
+    must(stdout("ip link").contains(link), || format!("the host has no {link}"))
 }
 
 fn static_config() -> Value {

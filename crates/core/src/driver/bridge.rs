@@ -22,10 +22,29 @@ pub fn network(network: &Network, bridge: &Bridge, activation: &Activation) -> S
     let mut put = |key, value| state.insert(key, &owner, value);
     put(Key::BridgeUp(device.clone()), Value::Present);
     members(bridge).into_iter().for_each(|member| put(Key::Member(member), Value::Present));
-    let addresses = bridge_addresses(bridge, mac);
-    addresses.into_iter().for_each(|net| put(Key::BridgeAddress(device.clone(), net), Value::Present));
+    let gateway = bridge.gateway_if();
+    let address = |net| match gateway == *device {
+        true => Key::BridgeAddress(device.clone(), net),
+        false => Key::VlanAddress(gateway.clone(), net),
+    };
+    bridge_addresses(bridge, mac).into_iter().for_each(|net| put(address(net), Value::Present));
+    let vlans = vlans(bridge).into_iter();
+    let vlans = vlans.filter(|(key, _)| !(activation.in_vlan && matches!(key, Key::BridgeVlan(..))));
+    vlans.for_each(|(key, value)| put(key, value));
     resolver(bridge).into_iter().for_each(|(key, value)| put(key, value));
     state
+}
+
+/// That the bridge tells VLANs apart, and the interface in the one that the gateways are in.
+fn vlans(bridge: &Bridge) -> Vec<(Key, Value)> {
+    let Some(inline) = bridge.inline.filter(|inline| inline.filtering) else { return Vec::new() };
+    let (device, gateway) = (&bridge.device, bridge.gateway_if());
+    let mut objects = vec![(Key::VlanFiltering(device.clone()), Value::Present)];
+    if let Some(id) = inline.vlan.filter(|_| gateway != *device) {
+        objects.push((Key::BridgeVlan(device.clone(), id), Value::Present));
+        objects.push((Key::Vlan(gateway), Value::Vlan { parent: device.clone(), id, up: true }));
+    }
+    objects
 }
 
 /// The bridge's hardware address: that of its first gateway, so that it stays the same when the bridge is
@@ -88,10 +107,10 @@ fn members(bridge: &Bridge) -> Vec<Member> {
 /// An open network is in no set that keeps anybody out.
 fn open_members(bridge: &Bridge, inline: Inline) -> Vec<Member> {
     let own = bridge.pools.iter().filter(|_| inline.routed);
-    let mut members: Vec<_> = own.map(|pool| Member::Own(pool.subnet, bridge.device.clone())).collect();
+    let device = || bridge.gateway_if();
+    let mut members: Vec<_> = own.map(|pool| Member::Own(pool.subnet, device())).collect();
     let translated = bridge.pools.iter().filter(|_| bridge.masquerade);
     members.extend(translated.map(|pool| Member::Masquerade(pool.subnet)));
-    let device = || bridge.device.clone();
     members.extend(
         inline
             .apart
@@ -184,7 +203,10 @@ fn host_side(
         (Key::Port(host_if.clone()), port),
         (Key::Fdb(host_if.clone(), wire.mac), Value::Present),
     ];
-    let neighbour = |net: &IpNet| (Key::Neighbour(device.clone(), net.addr()), Value::Mac(wire.mac));
+    let vlans = wire.extras.vlans.clone();
+    objects.extend(vlans.map(|vlans| (Key::PortVlans(host_if.clone()), Value::Vlans(vlans))));
+    let gateway = bridge.gateway_if();
+    let neighbour = |net: &IpNet| (Key::Neighbour(gateway.clone(), net.addr()), Value::Mac(wire.mac));
     objects.extend(wire.addresses.iter().filter(|_| bridge.is_routed()).map(neighbour));
     objects
 }
@@ -196,6 +218,7 @@ pub(super) fn sandbox_side((endpoint, wire): (&Endpoint, &Wire), more: Option<Ip
         (Key::SandboxLoopback(sandbox.clone()), Value::Present),
         (Key::SandboxUp(sandbox.clone(), ifname.clone()), Value::Present),
     ];
+    objects.truncate(if wire.extras.down { 1 } else { 2 });
     let address = |net: IpNet| (Key::SandboxAddress(sandbox.clone(), ifname.clone(), net), Value::Present);
     objects.extend(wire.addresses.iter().copied().chain(more).map(address));
     objects

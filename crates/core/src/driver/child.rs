@@ -1,4 +1,4 @@
-//! Macvlan and ipvlan networks: one interface per endpoint, made where it is used, on an interface of the host.
+//! Macvlan, ipvlan and VLAN networks: one interface per endpoint, made where it is used, on an interface of the host.
 
 use super::Activation;
 use super::bridge::sandbox_side;
@@ -8,7 +8,7 @@ use crate::plan::{Key, State, Value};
 use crate::subnet::Family;
 use ipnet::IpNet;
 
-/// What must exist for an endpoint of a macvlan or ipvlan network.
+/// What must exist for an endpoint of such a network.
 pub fn endpoint(child: &Child, activation: &Activation, (endpoint, wire): (&Endpoint, &Wire)) -> State {
     let owner = endpoint.owner();
     let (sandbox, ifname) = (endpoint.sandbox(), &endpoint.id.ifname);
@@ -19,10 +19,14 @@ pub fn endpoint(child: &Child, activation: &Activation, (endpoint, wire): (&Endp
         mode: child.mode,
         mac: wire.own_mac(),
         mtu: wire.mtu,
+        inside: child.inside,
+        queue: child.queue,
     };
     put((Key::Child(sandbox.clone(), ifname.clone()), link));
-    // The neighbourhood may have routers that advertise prefixes: addresses are ours to give.
-    put((Key::NoAdvertisements(sandbox.clone(), ifname.clone()), Value::Present));
+    if !wire.addresses.is_empty() {
+        // The neighbourhood may have routers that advertise prefixes: addresses are ours to give.
+        put((Key::NoAdvertisements(sandbox.clone(), ifname.clone()), Value::Present));
+    }
     let has_local = child.mode.has_neighbours() && wire.address(Family::V6).is_some();
     let local = has_local.then(|| IpNet::new_assert(wire.mac.link_local().into(), 64));
     sandbox_side((endpoint, wire), local).into_iter().for_each(&mut put);

@@ -4,6 +4,7 @@ mod bridge;
 mod child;
 mod host;
 mod routed;
+mod solo;
 
 pub use host::{HostNeeds, host};
 
@@ -42,6 +43,9 @@ pub struct Activation {
     /// The bridge was there before us: nothing of it is ours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
+    /// It was in the gateways' VLAN before us, and stays in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_vlan: bool,
 }
 
 /// The interface of the host that others are children of.
@@ -50,7 +54,13 @@ pub struct Activation {
 pub struct Parent {
     /// The VLAN that it is, if it is one that we make.
     pub vlan: Option<Vlan>,
+    /// It is not the host's: each endpoint's is in its sandbox, or has none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inside: bool,
 }
+
+/// The MTU of Ethernet, in bytes.
+pub const ETHERNET_MTU: u32 = 1500;
 
 /// The networks in use.
 pub type Active = BTreeMap<NetworkName, Activation>;
@@ -69,6 +79,7 @@ impl Activation {
             parent: None,
             shared: bridge.inline.is_some(),
             foreign: false,
+            in_vlan: false,
         }
     }
 
@@ -81,15 +92,31 @@ impl Activation {
             mtu: child.mtu.unwrap_or(mtu),
             hairpin: false,
             routes: Vec::new(),
-            parent: Some(Parent { vlan }),
+            parent: Some(Parent { vlan, inside: child.inside }),
             shared: false,
             foreign: false,
+            in_vlan: false,
+        }
+    }
+
+    /// How a network of interfaces by themselves comes into use: it needs nothing.
+    pub fn of_solo(network: &Network) -> Self {
+        Self {
+            device: IfName::new("lo").expect("`lo` is an interface name"),
+            mac: Mac::derived(network.mac_number(), std::net::Ipv4Addr::UNSPECIFIED.into()),
+            mtu: ETHERNET_MTU,
+            hairpin: false,
+            routes: Vec::new(),
+            parent: Some(Parent { vlan: None, inside: true }),
+            shared: false,
+            foreign: false,
+            in_vlan: false,
         }
     }
 
     /// The interface of the host without which nothing of the network can be, if there is one: it is never ours.
     pub fn base(&self) -> Option<&IfName> {
-        let parent = self.parent.as_ref()?;
+        let parent = self.parent.as_ref().filter(|parent| !parent.inside)?;
         Some(parent.vlan.as_ref().map_or(&self.device, |vlan| &vlan.parent))
     }
 
@@ -134,7 +161,7 @@ pub fn network_state(network: &Network, activation: &Activation) -> State {
     match &network.driver {
         Driver::Bridge(bridge) => bridge::network(network, bridge, activation),
         Driver::Routed(bridge) => routed::network(network, bridge, activation),
-        Driver::Child(_) => activation.essence(&network.name),
+        Driver::Child(_) | Driver::Solo(_) => activation.essence(&network.name),
         Driver::Host | Driver::None => State::default(),
     }
 }
@@ -145,6 +172,7 @@ pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &End
         (Driver::Bridge(bridge), Some(wire)) => bridge::endpoint(bridge, activation, (endpoint, wire)),
         (Driver::Routed(bridge), Some(wire)) => routed::endpoint(bridge, (endpoint, wire)),
         (Driver::Child(child), Some(wire)) => child::endpoint(child, activation, (endpoint, wire)),
+        (Driver::Solo(solo), Some(wire)) => solo::endpoint(solo, (endpoint, wire)),
         _ => plain_state(network, endpoint),
     }
 }

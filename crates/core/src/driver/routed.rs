@@ -6,26 +6,37 @@ use super::Activation;
 use super::bridge::{link_members, published, sandbox_side, subnet_members};
 use crate::endpoint::{Endpoint, Wire};
 use crate::network::{Bridge, Network, Pool};
-use crate::owner::Owner;
 use crate::plan::{Guard, Key, Member, State, Value};
-use crate::route::Attributes;
+use crate::route::{Attributes, Static};
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
-use std::net::IpAddr;
 
 /// What must exist for a routed network.
 pub fn network(network: &Network, bridge: &Bridge, activation: &Activation) -> State {
-    let owner = Owner::Network(network.name.clone());
+    let owner = activation.owner(&network.name);
     let mut state = activation.essence(&network.name);
-    let mut members = link_members(bridge, &bridge.device);
+    let (mut members, mut addresses) = (Vec::new(), Vec::new());
+    if bridge.inline.is_none() {
+        members.extend(link_members(bridge, &bridge.device));
+    }
     for pool in &bridge.pools {
-        members.extend(subnet_members(bridge, pool));
-        members.push(Member::Peers(pool.subnet, peers(bridge, pool)));
-        members.push(Member::Gateway(pool.subnet, pool.gateway));
-        let address = Key::BridgeAddress(bridge.device.clone(), pool.gateway_net());
-        state.insert(address, &owner, Value::Present);
+        match bridge.inline {
+            // Others may have the subnet too. What leads nowhere there is not ours to say.
+            Some(inline) => {
+                addresses.push(pool.gateway.into());
+                members.extend(inline.apart.then_some(Member::Peers(pool.subnet, pool.subnet)));
+            }
+            None => {
+                addresses.push(pool.gateway_net());
+                members.extend(subnet_members(bridge, pool));
+                members.push(Member::Peers(pool.subnet, peers(bridge, pool)));
+                members.push(Member::Gateway(pool.subnet, pool.gateway));
+            }
+        }
     }
     members.into_iter().for_each(|member| state.insert(Key::Member(member), &owner, Value::Present));
+    let address = |net| Key::BridgeAddress(bridge.device.clone(), net);
+    addresses.into_iter().for_each(|net| state.insert(address(net), &owner, Value::Present));
     state
 }
 
@@ -39,7 +50,11 @@ pub fn endpoint(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> State 
     let owner = endpoint.owner();
     let mut state = State::default();
     let mut put = |(key, value)| state.insert(key, &owner, value);
-    let members = link_members(bridge, &wire.host_if).into_iter().chain(homes(wire));
+    let members = match bridge.inline {
+        Some(_) => open_members(bridge, wire),
+        None => link_members(bridge, &wire.host_if),
+    };
+    let members = members.into_iter().chain(homes(wire));
     members.for_each(|member| put((Key::Member(member), Value::Present)));
     if wire.guard {
         put((Key::Guard(Guard::Routed(wire.host_if.clone())), Value::Present));
@@ -48,10 +63,25 @@ pub fn endpoint(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> State 
     host_side((endpoint, wire)).into_iter().for_each(&mut put);
     sandbox_side((endpoint, wire), None).into_iter().for_each(&mut put);
     ways(bridge, (endpoint, wire)).into_iter().for_each(&mut put);
+    if let Some(mac) = wire.extras.mac {
+        put((Key::SandboxMac(endpoint.sandbox().clone(), endpoint.id.ifname.clone()), Value::Mac(mac)));
+    }
     put((Key::HostUp(wire.host_if.clone()), Value::Present));
     host_routes(bridge, wire).into_iter().for_each(&mut put);
     published(&wire.publish).into_iter().for_each(&mut put);
     state
+}
+
+/// The places of a port of an open network, each by its own address: another network may have the same subnet.
+fn open_members(bridge: &Bridge, wire: &Wire) -> Vec<Member> {
+    let mut members = Vec::new();
+    for ip in wire.addresses.iter().map(IpNet::addr) {
+        let alone = Subnet::around(ip.into());
+        members.extend(bridge.masquerade.then_some(Member::Masquerade(alone)));
+        members.extend(bridge.pool_of(ip).map(|pool| Member::Gateway(alone, pool.gateway)));
+    }
+    members.extend(wire.extras.apart.then(|| Member::Apart(wire.host_if.clone())));
+    members
 }
 
 /// What the port sends from: its own addresses, and those declared besides.
@@ -66,7 +96,7 @@ fn host_side((endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Value)> {
     let veth = Value::Veth {
         sandbox: endpoint.sandbox().clone(),
         peer: endpoint.id.ifname.clone(),
-        mac: wire.mac,
+        mac: wire.first_mac(),
         mtu: wire.mtu,
         bridge: None,
     };
@@ -78,30 +108,32 @@ fn host_side((endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Value)> {
 }
 
 /// The ways out: all of the subnet is reached by the gateway, whose hardware address is written down, since
-/// nobody would be asked for it.
+/// nobody would be asked for it. On an open network the door says what is reached by whom.
 fn ways(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Value)> {
+    let way = |to, via| Static { to, via: Some(via), attributes: Attributes::default() };
+    let subnets = bridge.pools.iter().filter(|_| bridge.inline.is_none());
+    let subnets = subnets.map(|pool| way(pool.subnet.net(), pool.gateway));
+    let defaults = wire.gateways.iter().map(|via| way(Family::of(*via).default_route(), *via));
     let (sandbox, ifname) = (endpoint.sandbox(), &endpoint.id.ifname);
-    let route = |net: IpNet, via: IpAddr| {
-        let (dev, via) = (ifname.clone(), Some(via));
-        (
-            Key::Route(sandbox.clone(), net),
-            Value::Route { dev, via, onlink: true, src: None, attributes: Attributes::default() },
-        )
-    };
     let mut objects = Vec::new();
-    for pool in &bridge.pools {
-        let gateway = Key::SandboxNeighbour(sandbox.clone(), ifname.clone(), pool.gateway);
-        objects.push((gateway, Value::Mac(wire.mac.host_end())));
-        objects.push(route(pool.subnet.net(), pool.gateway));
+    for route in subnets.chain(defaults).chain(wire.extras.all_routes()) {
+        if let Some(via) = route.via {
+            let gateway = Key::SandboxNeighbour(sandbox.clone(), ifname.clone(), via);
+            objects.push((gateway, Value::Mac(wire.first_mac().host_end())));
+        }
+        let (key, mut value) = route.object(&endpoint.id);
+        if let Value::Route { via, onlink, .. } = &mut value {
+            *onlink = via.is_some();
+        }
+        objects.push((key, value));
     }
-    objects.extend(wire.gateways.iter().map(|via| route(Family::of(*via).default_route(), *via)));
     objects
 }
 
 /// The host's routes to the endpoint. It sends from the gateway's address, which members reach.
 fn host_routes(bridge: &Bridge, wire: &Wire) -> Vec<(Key, Value)> {
     let route = |net: &IpNet| {
-        let src = bridge.pool(Family::of(net.addr())).map(|pool| pool.gateway);
+        let src = bridge.pool_of(net.addr()).map(|pool| pool.gateway);
         let attributes = Attributes::default();
         let value = Value::Route { dev: wire.host_if.clone(), via: None, onlink: false, src, attributes };
         (Key::HostRoute(net.addr().into()), value)

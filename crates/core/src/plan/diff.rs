@@ -47,7 +47,7 @@ fn change(key: &Key, found: &Found, object: &Object) -> Result<Option<Op>, Refus
 
 /// What may be somebody else's as well as ours, as long as it is there: on a bridge that was there before us.
 fn shared(key: &Key) -> bool {
-    matches!(key, Key::BridgeUp(_) | Key::BridgeAddress(..))
+    matches!(key, Key::BridgeUp(_) | Key::BridgeAddress(..) | Key::VlanFiltering(_) | Key::BridgeVlan(..))
 }
 
 fn in_the_way(key: &Key, why: &str) -> Refusal {

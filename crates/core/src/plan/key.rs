@@ -24,20 +24,32 @@ pub enum Key {
     Sysctl(Sysctl),
     /// A bridge device.
     Bridge(IfName),
+    /// A bridge that tells VLANs apart.
+    VlanFiltering(IfName),
     /// An address of a bridge.
     BridgeAddress(IfName, IpNet),
     /// A bridge that is up.
     BridgeUp(IfName),
     /// A VLAN interface of the host, up.
     Vlan(IfName),
+    /// A VLAN that a bridge itself is in. It bears no mark: it is ours where the VLAN's interface is.
+    BridgeVlan(IfName, u16),
+    /// An address of a VLAN interface of the host.
+    VlanAddress(IfName, IpNet),
     /// What a port may send.
     Guard(Guard),
     /// A pair of interfaces, by the name of the host's end.
     Veth(IfName),
     /// A sandbox's interface that is the child of one of the host's.
     Child(SandboxName, IfName),
+    /// A sandbox's interface that hangs on nothing: a dummy, a tap.
+    Lone(SandboxName, IfName),
+    /// A device of the host's that is lent to a sandbox, by its name there.
+    Lent(SandboxName, IfName),
     /// The settings of a host end: of a bridge port, or of a port of a routed network.
     Port(IfName),
+    /// The VLANs of a port, on a bridge that tells them apart.
+    PortVlans(IfName),
     /// The forwarding entry of a port's hardware address.
     Fdb(IfName, Mac),
     /// The host's neighbour entry for a container, on its bridge or on its port.
@@ -240,8 +252,12 @@ impl Key {
         match (self, value) {
             (
                 Key::BridgeAddress(link, _)
+                | Key::VlanFiltering(link)
                 | Key::BridgeUp(link)
+                | Key::BridgeVlan(link, _)
+                | Key::VlanAddress(link, _)
                 | Key::Port(link)
+                | Key::PortVlans(link)
                 | Key::Fdb(link, _)
                 | Key::Neighbour(link, _)
                 | Key::HostUp(link),
@@ -261,6 +277,8 @@ impl Key {
             | Key::SandboxUp(s, _)
             | Key::SandboxNeighbour(s, ..)
             | Key::Child(s, _)
+            | Key::Lone(s, _)
+            | Key::Lent(s, _)
             | Key::NoAdvertisements(s, _)
             | Key::Route(s, _) => Some(s),
             _ => None,

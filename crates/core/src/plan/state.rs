@@ -2,11 +2,13 @@
 
 use super::{Guard, Key, Member};
 use crate::child::Mode;
+use crate::endpoint::PortVlans;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::{EndpointId, Owner};
 use crate::port::Backend;
 use crate::route::Attributes;
+use crate::solo::{Lent, Tap};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -50,9 +52,9 @@ pub enum Value {
         /// It is up.
         up: bool,
     },
-    /// A macvlan or ipvlan child.
+    /// A macvlan, ipvlan or VLAN child.
     Child {
-        /// The interface of the host.
+        /// The interface of the host, or of the sandbox.
         parent: IfName,
         /// Whom it reaches.
         mode: Mode,
@@ -60,6 +62,35 @@ pub enum Value {
         mac: Option<Mac>,
         /// The MTU in bytes.
         mtu: u32,
+        /// The parent is in the sandbox.
+        #[serde(default)]
+        inside: bool,
+        /// How many broadcast frames wait for it at most, where that was asked for.
+        #[serde(default)]
+        queue: Option<u32>,
+    },
+    /// An interface that leads nowhere.
+    Dummy {
+        /// Its hardware address.
+        mac: Mac,
+        /// The MTU in bytes.
+        mtu: u32,
+    },
+    /// An interface that a program serves.
+    Tap {
+        /// Who may, and how.
+        tap: Tap,
+        /// Its hardware address.
+        mac: Mac,
+        /// The MTU in bytes.
+        mtu: u32,
+    },
+    /// A device of the host's that is lent.
+    Lent {
+        /// How it was on the host.
+        lent: Lent,
+        /// It is not where it is lent to, or not under that name: seen so, its sandbox ended, or somebody moved it.
+        astray: bool,
     },
     /// A bridge port.
     Port {
@@ -71,6 +102,8 @@ pub enum Value {
         /// Frames may go out where they came in.
         hairpin: bool,
     },
+    /// The VLANs of a bridge port.
+    Vlans(PortVlans),
     /// A host end that is a port of its own, not of a bridge.
     PointToPoint {
         /// It heeds ARP. A port of ours does not: both ends know each other's hardware address.

@@ -1,8 +1,11 @@
 //! One line an operation: the form of `--dry-run`, of the log, and of the golden plans.
 
+use crate::endpoint::PortVlans;
 use crate::name::IfName;
 use crate::plan::{Guard, Key, Member, Op, Plan, Value};
 use crate::route::Kind;
+use crate::solo::Tap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// The plan, one line an operation, in order.
@@ -38,7 +41,12 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::Ruleset => ("ruleset", "qiao".into()),
         Key::Member(member) => ("member", member_words(member)),
         Key::Bridge(device) => ("bridge", device.to_string()),
-        Key::BridgeAddress(device, net) => ("address", format!("{net} on {device}")),
+        Key::VlanFiltering(device) => ("filtering", format!("of VLANs on {device}")),
+        Key::BridgeVlan(device, id) => ("vlan", format!("{id} at {device}")),
+        Key::PortVlans(port) => ("vlans", port.to_string()),
+        Key::BridgeAddress(device, net) | Key::VlanAddress(device, net) => {
+            ("address", format!("{net} on {device}"))
+        }
         Key::BridgeUp(link) | Key::HostUp(link) => ("up", link.to_string()),
         Key::Guard(guard) => ("guard", guard_words(guard)),
         Key::Veth(host_if) => ("veth", host_if.to_string()),
@@ -47,6 +55,8 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::Neighbour(device, ip) => ("neighbour", format!("{ip} on {device}")),
         Key::Vlan(link) => ("vlan", link.to_string()),
         Key::Child(sandbox, link) => ("child", inside(sandbox, link)),
+        Key::Lone(sandbox, link) => ("link", inside(sandbox, link)),
+        Key::Lent(sandbox, link) => ("device", inside(sandbox, link)),
         Key::NoAdvertisements(sandbox, link) => ("sysctl", format!("accept_ra of {}", inside(sandbox, link))),
         Key::SandboxLoopback(sandbox) => ("up", format!("lo in {sandbox}")),
         Key::SandboxAddress(sandbox, link, net) => ("address", format!("{net} on {}", inside(sandbox, link))),
@@ -116,9 +126,18 @@ fn value(value: &Value) -> String {
             let down = if *up { "" } else { " down" };
             format!("{id} on {parent}{down}")
         }
-        Value::Child { parent, mode, mac, mtu } => {
+        Value::Child { parent, mode, mac, mtu, inside, queue } => {
             let mac = mac.map(|mac| format!("{mac} ")).unwrap_or_default();
-            format!("{mac}mtu {mtu} {mode} on {parent}")
+            let queue = queue.map(|queue| format!(" bcqueuelen {queue}")).unwrap_or_default();
+            let there = if *inside { " there" } else { "" };
+            format!("{mac}mtu {mtu} {mode}{queue} on {parent}{there}")
+        }
+        Value::Vlans(vlans) => vlan_words(vlans),
+        Value::Dummy { mac, mtu } => format!("{mac} mtu {mtu} dummy"),
+        Value::Tap { tap, mac, mtu } => format!("{mac} mtu {mtu} tap{}", tap_words(tap)),
+        Value::Lent { lent, astray } => {
+            let astray = if *astray { " astray" } else { "" };
+            format!("the host's {}{astray}", lent.device)
         }
         Value::PointToPoint { arp, enslaved } => {
             let enslaved = if *enslaved { " on a bridge" } else { "" };
@@ -128,6 +147,24 @@ fn value(value: &Value) -> String {
         Value::Route { .. } => hop(value),
         Value::Backend(backend) => format!("to {backend}"),
     }
+}
+
+fn vlan_words(vlans: &PortVlans) -> String {
+    let ids = |ids: &BTreeSet<u16>| ids.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    let mut words =
+        vec![format!("untagged {}", ids(&vlans.untagged)), format!("tagged {}", ids(&vlans.tagged))];
+    words.retain(|words| !words.ends_with(' '));
+    words.extend(vlans.native.map(|id| format!("pvid {id}")));
+    words.join(" ")
+}
+
+/// How a tap is, in `ip`'s words.
+pub(super) fn tap_words(tap: &Tap) -> String {
+    let mut words = String::new();
+    let _ = tap.owner.map(|owner| write!(words, " user {owner}"));
+    let _ = tap.group.map(|group| write!(words, " group {group}"));
+    words += if tap.multi_queue { " multi_queue" } else { "" };
+    words
 }
 
 /// A route's next hop, in `ip`'s words.

@@ -1,10 +1,12 @@
 //! Plans as the `ip`, `nft`, `bridge` and `sysctl` commands that do the same.
 
 use super::element::element;
+use crate::endpoint::PortVlans;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::Owner;
 use crate::plan::{Key, Object, Op, Plan, Value};
+use crate::solo::Lent;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -29,9 +31,17 @@ pub fn shell_op(op: &Op, paths: &Paths) -> Vec<String> {
     };
     match op.key().sandbox() {
         // It is made from outside, in the sandbox.
-        Some(_) if matches!((op, op.key()), (Op::Add { .. }, Key::Child(..))) => commands,
+        Some(_) if is_made_outside(op) => commands,
         Some(sandbox) => commands.into_iter().map(|c| format!("{}{c}", enter(sandbox, paths))).collect(),
         None => commands,
+    }
+}
+
+fn is_made_outside(op: &Op) -> bool {
+    match op {
+        Op::Add { key: Key::Lent(..), .. } | Op::Set { key: Key::Lent(..), .. } => true,
+        Op::Add { key: Key::Child(..), object } => matches!(object.value, Value::Child { inside: false, .. }),
+        _ => false,
     }
 }
 
@@ -49,9 +59,19 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::Sysctl(sysctl), Value::Number(number)) => vec![format!("sysctl -w {sysctl}={number}")],
         (Key::Ruleset, _) => vec!["qiao info --ruleset | nft -f -".into()],
         (Key::Bridge(device), Value::Bridge { mac, mtu }) => bridge(device, (*mac, *mtu), &object.owner),
-        (Key::BridgeAddress(device, net) | Key::SandboxAddress(_, device, net), _) => {
+        (
+            Key::BridgeAddress(device, net)
+            | Key::VlanAddress(device, net)
+            | Key::SandboxAddress(_, device, net),
+            _,
+        ) => {
             vec![address("add", device, *net)]
         }
+        (Key::VlanFiltering(device), _) => {
+            vec![format!("ip link set {device} type bridge vlan_filtering 1")]
+        }
+        (Key::BridgeVlan(device, id), _) => vec![format!("bridge vlan add vid {id} dev {device} self")],
+        (Key::PortVlans(port), Value::Vlans(vlans)) => port_vlans(port, vlans),
         (Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link), _) => {
             vec![format!("ip link set {link} up")]
         }
@@ -61,6 +81,8 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::Child(sandbox, link), Value::Child { .. }) => {
             vec![child((sandbox, link), &object.value, paths)]
         }
+        (Key::Lone(_, link), value) => lone(link, value),
+        (Key::Lent(sandbox, link), Value::Lent { lent, .. }) => lend(sandbox, (link, lent), &object.owner),
         (Key::NoAdvertisements(_, link), _) => vec![accept_ra(link, 0)],
         (Key::Port(host_if), Value::Port { isolated, hairpin, .. }) => {
             vec![port(host_if, *isolated, *hairpin)]
@@ -91,9 +113,12 @@ fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> 
             vec![format!("ip link set {host_if} mtu {mtu}{master}")]
         }
         (Key::Vlan(link), Value::Vlan { .. }) => vec![format!("ip link set {link} up")],
-        (Key::Child(_, link), Value::Child { mode, mac, mtu, .. }) => {
+        (Key::Child(_, link), Value::Child { mode, mac, mtu, queue, .. }) => {
             let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
-            vec![format!("ip link set {link}{mac} mtu {mtu} type {mode}")]
+            vec![format!("ip link set {link}{mac} mtu {mtu} type {mode}{}", bc_queue(*queue))]
+        }
+        (Key::Lone(_, link), Value::Dummy { mac, mtu } | Value::Tap { mac, mtu, .. }) => {
+            vec![format!("ip link set {link} address {mac} mtu {mtu}")]
         }
         (Key::Bridge(device), Value::Bridge { mac, mtu }) => {
             vec![format!("ip link set {device} address {mac} mtu {mtu}")]
@@ -111,12 +136,21 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         Key::Sysctl(_) => Vec::new(),
         Key::Ruleset => vec!["nft delete table inet qiao".into(), "nft delete table bridge qiao".into()],
         Key::NoAdvertisements(_, link) => vec![accept_ra(link, 1)],
-        Key::Bridge(link) | Key::Veth(link) | Key::Vlan(link) | Key::Child(_, link) => {
+        Key::Bridge(link) | Key::Veth(link) | Key::Vlan(link) | Key::Child(_, link) | Key::Lone(_, link) => {
             vec![format!("ip link del {link}")]
         }
-        Key::BridgeAddress(device, net) | Key::SandboxAddress(_, device, net) => {
+        Key::Lent(_, link) => match &object.value {
+            Value::Lent { lent, .. } => take_home(link, lent),
+            _ => Vec::new(),
+        },
+        Key::BridgeAddress(device, net)
+        | Key::VlanAddress(device, net)
+        | Key::SandboxAddress(_, device, net) => {
             vec![address("del", device, *net)]
         }
+        Key::VlanFiltering(device) => vec![format!("ip link set {device} type bridge vlan_filtering 0")],
+        Key::BridgeVlan(device, id) => vec![format!("bridge vlan del vid {id} dev {device} self")],
+        Key::PortVlans(_) => Vec::new(),
         Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link) => {
             vec![format!("ip link set {link} down")]
         }
@@ -182,9 +216,41 @@ fn vlan(link: &IfName, (parent, id): (&IfName, u16), owner: &Owner) -> Vec<Strin
 }
 
 fn child((sandbox, link): (&SandboxName, &IfName), value: &Value, paths: &Paths) -> String {
-    let Value::Child { parent, mode, mac, mtu } = value else { return String::new() };
-    let (netns, mac) = (path(sandbox, paths), mac.map(|mac| format!(" address {mac}")).unwrap_or_default());
-    format!("ip link add link {parent} name {link}{mac} mtu {mtu} netns {netns} type {mode}")
+    let Value::Child { parent, mode, mac, mtu, inside, queue } = value else { return String::new() };
+    let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+    let netns = if *inside { String::new() } else { format!(" netns {}", path(sandbox, paths)) };
+    format!("ip link add link {parent} name {link}{mac} mtu {mtu}{netns} type {mode}{}", bc_queue(*queue))
+}
+
+fn lone(link: &IfName, value: &Value) -> Vec<String> {
+    match value {
+        Value::Dummy { mac, mtu } => vec![format!("ip link add {link} address {mac} mtu {mtu} type dummy")],
+        Value::Tap { tap, mac, mtu } => {
+            let on = tap.bridge.as_ref().map(|bridge| format!(" master {bridge}")).unwrap_or_default();
+            vec![
+                format!("ip tuntap add {link} mode tap vnet_hdr{}", super::line::tap_words(tap)),
+                format!("ip link set {link} address {mac} mtu {mtu}{on}"),
+            ]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// It is done on the host: one message moves, renames and marks it.
+fn lend(sandbox: &SandboxName, (link, lent): (&IfName, &Lent), owner: &Owner) -> Vec<String> {
+    let device = &lent.device;
+    vec![format!("ip link set {device} netns {sandbox} name {link} alias '{} {device}'", owner.mark())]
+}
+
+fn take_home(link: &IfName, lent: &Lent) -> Vec<String> {
+    let (device, alias) = (&lent.device, lent.alias.as_deref().unwrap_or_default());
+    let mut commands = vec![format!("ip link set {link} netns 1 name {device} alias '{alias}'")];
+    commands.extend(lent.up.then(|| format!("nsenter --net=/proc/1/ns/net ip link set {device} up")));
+    commands
+}
+
+fn bc_queue(queue: Option<u32>) -> String {
+    queue.map(|queue| format!(" bcqueuelen {queue}")).unwrap_or_default()
 }
 
 fn accept_ra(link: &IfName, value: u8) -> String {
@@ -198,6 +264,21 @@ fn port(host_if: &IfName, isolated: bool, hairpin: bool) -> String {
         word(isolated),
         word(hairpin)
     )
+}
+
+fn port_vlans(port: &IfName, vlans: &PortVlans) -> Vec<String> {
+    let add = |(id, how): (u16, &str)| {
+        let native = if vlans.native == Some(id) { " pvid" } else { "" };
+        format!("bridge vlan add vid {id} dev {port}{native}{how}")
+    };
+    let untagged = vlans.untagged.iter().map(|id| (*id, " untagged"));
+    let all = untagged.chain(vlans.tagged.iter().map(|id| (*id, "")));
+    let mut commands: Vec<String> = all.map(add).collect();
+    let is_first = |id: &u16| *id == 1;
+    if !vlans.untagged.iter().chain(&vlans.tagged).any(is_first) {
+        commands.push(format!("bridge vlan del vid 1 dev {port}"));
+    }
+    commands
 }
 
 fn neighbour(device: &IfName, ip: IpAddr, mac: Mac) -> String {

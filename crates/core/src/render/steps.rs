@@ -74,6 +74,16 @@ const CHILD: [(usize, &str, &str); 3] = [
     (8, "the way out", "everything else goes to the router of the neighbourhood"),
 ];
 
+/// Where a network differs whose interfaces hang on nothing of the host's.
+const SOLO: [(usize, &str, &str); 2] = [
+    (
+        4,
+        "make the interface, or move it in",
+        "in the container's namespace and under its final name, at once",
+    ),
+    (8, "the way out", "where the address management says so"),
+];
+
 /// The steps of a kind of network.
 fn titles(plan: &Plan) -> [(&'static str, &'static str); 10] {
     let has = |what: fn(&Key, &Value) -> bool| {
@@ -81,14 +91,21 @@ fn titles(plan: &Plan) -> [(&'static str, &'static str); 10] {
     };
     let differing = if has(|_, value| matches!(value, Value::PointToPoint { .. })) {
         &ROUTED[..]
-    } else if has(|key, _| matches!(key, Key::Child(..) | Key::Vlan(_))) {
+    } else if has(|key, _| matches!(key, Key::Child(..) | Key::Vlan(_))) && !has_bridge(plan) {
         &CHILD[..]
+    } else if has(|key, _| matches!(key, Key::Lone(..) | Key::Lent(..))) {
+        &SOLO[..]
     } else {
         &[]
     };
     let mut titles = STEPS;
     differing.iter().for_each(|(number, title, why)| titles[*number] = (title, why));
     titles
+}
+
+/// Whether a VLAN is one of a bridge of ours: it comes up behind that.
+fn has_bridge(plan: &Plan) -> bool {
+    plan.keys().any(|key| matches!(key, Key::VlanFiltering(_) | Key::BridgeVlan(..)))
 }
 
 /// The plan's commands, sorted into the steps. A step without commands was done before, by another one.
@@ -104,7 +121,8 @@ pub fn steps(plan: &Plan, paths: &Paths) -> Vec<Step> {
             let master = commands.split_off(2);
             steps[5].commands.extend(master);
         }
-        steps[step_of(op.key())].commands.extend(commands);
+        let of_bridge = matches!(op.key(), Key::Vlan(_)) && has_bridge(plan);
+        steps[if of_bridge { 3 } else { step_of(op.key()) }].commands.extend(commands);
     }
     steps
 }
@@ -113,11 +131,11 @@ pub fn steps(plan: &Plan, paths: &Paths) -> Vec<Step> {
 fn step_of(key: &Key) -> usize {
     match key {
         Key::Sysctl(_) | Key::Ruleset | Key::Member(_) => 0,
-        Key::Bridge(_) | Key::Vlan(_) => 1,
+        Key::Bridge(_) | Key::VlanFiltering(_) | Key::Vlan(_) => 1,
         Key::BridgeAddress(..) => 2,
-        Key::BridgeUp(_) => 3,
-        Key::Veth(_) | Key::Child(..) => 4,
-        Key::Guard(_) | Key::Port(_) | Key::Fdb(..) | Key::Neighbour(..) => 5,
+        Key::BridgeUp(_) | Key::BridgeVlan(..) | Key::VlanAddress(..) => 3,
+        Key::Veth(_) | Key::Child(..) | Key::Lone(..) | Key::Lent(..) => 4,
+        Key::Guard(_) | Key::Port(_) | Key::PortVlans(_) | Key::Fdb(..) | Key::Neighbour(..) => 5,
         Key::NoAdvertisements(..)
         | Key::SandboxMac(..)
         | Key::SandboxLoopback(_)

@@ -7,10 +7,12 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
-use qiao_core::endpoint::{Join, Wire, host_if};
+use qiao_core::endpoint::{Extras, Join, PortVlans, Wire, host_if};
+use qiao_core::network::Inline;
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Protocol, Publish};
+use qiao_core::solo::{Lent, Select, Solo, Tap};
 use qiao_core::subnet::Family;
 use qiao_core::{Bridge, Child, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Pool, Subnet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -67,17 +69,24 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
             let driver = match kind {
                 Kind::Bridge => Driver::Bridge(bridge),
                 Kind::Routed => Driver::Routed(bridge),
+                Kind::Tagged(vlan) => {
+                    let inline = Inline { routed: icc, filtering: true, vlan, ..Inline::default() };
+                    Driver::Bridge(Bridge { inline: Some(inline), ..bridge })
+                }
+                Kind::Open => Driver::Routed(Bridge {
+                    inline: Some(Inline { routed: true, apart: icc, ..Inline::default() }),
+                    ..bridge
+                }),
+                Kind::Solo(0) => Driver::Solo(Solo::Dummy),
+                Kind::Solo(1) => {
+                    Driver::Solo(Solo::Tap(Tap { multi_queue: icc, owner: mtu, ..Tap::default() }))
+                }
+                Kind::Solo(_) => Driver::Solo(Solo::Device(Select::Name("nic0".parse().unwrap()))),
                 Kind::Child(mode, parent) => {
                     let Bridge { pools, mtu, internal, .. } = bridge;
-                    Driver::Child(Child {
-                        parent: parent.parse().unwrap(),
-                        mode,
-                        pools,
-                        mtu,
-                        internal,
-                        dhcp: false,
-                        inline: false,
-                    })
+                    let (inside, queue) = (parent == "eth8", Some(7).filter(|_| masquerade));
+                    let (parent, inline, dhcp) = (parent.parse().unwrap(), guard, false);
+                    Driver::Child(Child { parent, mode, pools, mtu, internal, inside, queue, dhcp, inline })
                 }
             };
             Network { id, name, driver, labels: Default::default(), created: 7 }
@@ -90,17 +99,24 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
 enum Kind {
     Bridge,
     Routed,
+    Open,
+    Tagged(Option<u16>),
     Child(Mode, &'static str),
+    Solo(u8),
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
     let modes = ["bridge", "private", "vepa"].map(|mode| Mode::macvlan(mode).unwrap()).into_iter();
     let modes = modes.chain(["l2", "l3", "l3s"].map(|mode| Mode::ipvlan(mode, None).unwrap()));
-    let child = (select(modes.collect::<Vec<_>>()), select(vec!["eth7", "eth7.10"]));
+    let modes = modes.chain([Mode::Vlan(7)]);
+    let child = (select(modes.collect::<Vec<_>>()), select(vec!["eth7", "eth7.10", "eth8"]));
     prop_oneof![
         3 => Just(Kind::Bridge),
         3 => Just(Kind::Routed),
+        2 => Just(Kind::Open),
+        2 => select(vec![None, Some(7), Some(8)]).prop_map(Kind::Tagged),
         2 => child.prop_map(|(mode, parent)| Kind::Child(mode, parent)),
+        2 => (0u8..3).prop_map(Kind::Solo),
     ]
 }
 
@@ -137,7 +153,11 @@ fn endpoint(network: Network, sandbox: usize) -> impl Strategy<Value = Endpoint>
     let pools = network.pools().to_vec();
     (any::<u16>(), any::<bool>()).prop_flat_map(move |(host, guard)| {
         let address = |pool| network.endpoint_net(pool, address(pool, host).addr());
-        let addresses: Vec<IpNet> = pools.iter().map(address).collect();
+        let mut addresses: Vec<IpNet> = pools.iter().map(address).collect();
+        if addresses.is_empty() {
+            addresses.push(format!("10.250.{}.{}/24", sandbox, host % 200).parse().unwrap());
+        }
+        let is_device = matches!(&network.driver, Driver::Solo(solo) if solo.is_device());
         let (network, pools) = (network.clone(), pools.clone());
         vec(publish(addresses.clone()), 0..3).prop_map(move |publish| {
             let sandbox = SANDBOXES[sandbox].parse().unwrap();
@@ -153,12 +173,22 @@ fn endpoint(network: Network, sandbox: usize) -> impl Strategy<Value = Endpoint>
                 publish,
                 guard,
                 allow: Vec::new(),
-                extras: Default::default(),
+                extras: Extras { lent: is_device.then(lent), vlans: vlans(&network), ..Extras::default() },
             };
             let id = EndpointId { sandbox, ifname, network: network.name.clone() };
             Endpoint { id, netns: None, wire: Some(wire), attached: 7 }
         })
     })
+}
+
+fn vlans(network: &Network) -> Option<PortVlans> {
+    let native = network.bridge()?.inline.filter(|inline| inline.filtering)?.vlan;
+    Some(PortVlans { native, untagged: native.into_iter().collect(), tagged: [20, 21].into() })
+}
+
+fn lent() -> Lent {
+    let (device, mac) = ("nic0".parse().unwrap(), "02:00:00:00:00:99".parse().ok());
+    Lent { device, mac, mtu: 1500, alias: Some("rack 7".into()), up: true }
 }
 
 fn needs() -> impl Strategy<Value = HostNeeds> {
@@ -200,9 +230,11 @@ pub fn desired() -> impl Strategy<Value = State> {
 
 fn join(network: &Network) -> Join {
     match network.child().map(|child| child.mode) {
+        None if network.bridge().is_none() => Join::Nothing,
         None => Join::Pair,
         Some(Mode::Macvlan(_)) => Join::Macvlan,
         Some(Mode::Ipvlan(..)) => Join::Ipvlan,
+        Some(Mode::Vlan(_)) => Join::Vlan,
     }
 }
 
@@ -211,7 +243,7 @@ fn state(network: &Network, endpoints: &[Endpoint], hairpin: bool) -> State {
     let activation = match (network.bridge(), network.child()) {
         (Some(bridge), _) => Activation::new(network, bridge, (1500, hairpin)),
         (_, Some(child)) => Activation::of_child(child, (mac, 1500), Vlan::of_name(&child.parent)),
-        _ => unreachable!("every network that is generated has a wire"),
+        _ => Activation::of_solo(network),
     };
     let mut state = network_state(network, &activation);
     endpoints.iter().for_each(|endpoint| state.extend(endpoint_state(network, &activation, endpoint)));
@@ -266,7 +298,13 @@ fn changed(value: &Value) -> Value {
         Value::Bridge { mac, mtu } => Value::Bridge { mac, mtu: mtu + 1 },
         Value::Port { fixed, isolated, hairpin } => Value::Port { fixed: !fixed, isolated, hairpin },
         Value::Vlan { parent, id, up } => Value::Vlan { parent, id, up: !up },
-        Value::Child { parent, mode, mac, mtu } => Value::Child { parent, mode, mac, mtu: mtu + 1 },
+        Value::Child { parent, mode, mac, mtu, inside, queue } => {
+            Value::Child { parent, mode, mac, mtu: mtu + 1, inside, queue }
+        }
+        Value::Vlans(vlans) => Value::Vlans(PortVlans { native: None, tagged: [4].into(), ..vlans }),
+        Value::Dummy { mac, mtu } => Value::Dummy { mac, mtu: mtu + 1 },
+        Value::Tap { tap, mac, mtu } => Value::Tap { tap, mac, mtu: mtu + 1 },
+        Value::Lent { lent, astray } => Value::Lent { lent, astray: !astray },
         Value::PointToPoint { arp, enslaved } => Value::PointToPoint { arp: !arp, enslaved },
         Value::Route { dev, via, onlink, src, attributes } => {
             Value::Route { dev, via, onlink: !onlink, src, attributes }

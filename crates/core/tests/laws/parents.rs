@@ -10,8 +10,19 @@ pub fn parents<'a>(key: &Key, object: &Object, all: &'a State) -> Vec<&'a Key> {
         Key::Sysctl(Sysctl::Forward4 | Sysctl::Forward6) => {
             matches!(other, Key::Ruleset | Key::Member(_) | Key::Sysctl(Sysctl::AcceptRa(_)))
         }
-        Key::BridgeAddress(name, _) | Key::BridgeUp(name) => *other == Key::Bridge(name.clone()),
-        Key::Neighbour(name, _) => *other == Key::Bridge(name.clone()) || *other == Key::Veth(name.clone()),
+        Key::BridgeAddress(name, _)
+        | Key::BridgeUp(name)
+        | Key::VlanFiltering(name)
+        | Key::BridgeVlan(name, _) => *other == Key::Bridge(name.clone()),
+        Key::VlanAddress(name, _) => *other == Key::Vlan(name.clone()),
+        // An interface comes up when the one that it is on is up.
+        Key::Vlan(_) => match &object.value {
+            Value::Vlan { parent, .. } => *other == Key::BridgeUp(parent.clone()),
+            _ => false,
+        },
+        Key::Neighbour(name, _) => {
+            [Key::Bridge(name.clone()), Key::Veth(name.clone()), Key::Vlan(name.clone())].contains(other)
+        }
         Key::HostRoute(_) => match &object.value {
             Value::Route { dev, .. } => *other == Key::HostUp(dev.clone()),
             _ => false,
@@ -28,10 +39,12 @@ pub fn parents<'a>(key: &Key, object: &Object, all: &'a State) -> Vec<&'a Key> {
         Key::SandboxUp(sandbox, link) if *other == Key::NoAdvertisements(sandbox.clone(), link.clone()) => {
             true
         }
-        Key::Port(name) | Key::Fdb(name, _) => *other == Key::Veth(name.clone()),
+        // An entry is made for each VLAN that the port is in by then (`br_fdb_add`).
+        Key::Fdb(name, _) if *other == Key::PortVlans(name.clone()) => true,
+        Key::Port(name) | Key::PortVlans(name) | Key::Fdb(name, _) => *other == Key::Veth(name.clone()),
         // The host's end comes up last: whatever guards or steers its packets stands.
         Key::HostUp(name) => match other {
-            Key::Veth(port) | Key::Port(port) | Key::Fdb(port, _) => port == name,
+            Key::Veth(port) | Key::Port(port) | Key::PortVlans(port) | Key::Fdb(port, _) => port == name,
             Key::SandboxAddress(..) | Key::SandboxUp(..) | Key::SandboxNeighbour(..) | Key::Route(..) => {
                 is_mine(object, other, all)
             }
@@ -80,7 +93,9 @@ fn is_place_of(port: &qiao_core::IfName, other: &Key) -> bool {
 fn is_end(all: &State, other: &Key, end: (&qiao_core::SandboxName, &qiao_core::IfName)) -> bool {
     match (other, all.get(other).map(|object| &object.value)) {
         (Key::Veth(_), Some(Value::Veth { sandbox, peer, .. })) => (sandbox, peer) == end,
-        (Key::Child(sandbox, link), _) => (sandbox, link) == end,
+        (Key::Child(sandbox, link) | Key::Lone(sandbox, link) | Key::Lent(sandbox, link), _) => {
+            (sandbox, link) == end
+        }
         _ => false,
     }
 }

@@ -36,7 +36,10 @@ fn is_foreign(observed: &Observed, key: &Key) -> bool {
 
 /// Somebody else's, or of another owner of ours. That a bridge is up, or has an address, is nobody's in particular.
 fn is_in_the_way(observed: &Observed, key: &Key, object: &Object) -> bool {
-    let shared = matches!(key, Key::BridgeUp(_) | Key::BridgeAddress(..));
+    let shared = matches!(
+        key,
+        Key::BridgeUp(_) | Key::BridgeAddress(..) | Key::VlanFiltering(_) | Key::BridgeVlan(..)
+    );
     let as_wanted = observed.get(key).is_some_and(|found| found.value == object.value);
     match observed.get(key).map(|found| &found.owner) {
         Some(Ownership::Foreign) => !(shared && as_wanted),

@@ -1,18 +1,17 @@
-//! The `bridge` plugin: its settings, the network and the endpoint that they describe, and its result.
+//! The `bridge` plugin: its settings, and the network that they describe.
 
-use super::answer::{Address, Answer, Fields, Interface, Route};
-use super::call::{Args, Call};
+use super::answer::Answer;
+use super::call::Args;
 use super::config::Config;
+use super::doc::Doc;
 use super::failure::Failure;
-use ipnet::IpNet;
-use qiao_core::endpoint::Extras;
+use super::main_plugin::{default_route, mtu};
+use qiao_core::endpoint::{Extras, PortVlans};
 use qiao_core::mac::Mac;
-use qiao_core::network::{Bridge, Driver, Inline, Network, Pool};
-use qiao_core::owner::fnv;
-use qiao_core::request::{Attach, Given, Wish};
+use qiao_core::network::{Bridge, Driver, Inline, Pool};
 use qiao_core::subnet::Family;
-use qiao_core::{Endpoint, IfName, NetworkId, Subnet};
-use std::net::IpAddr;
+use qiao_core::{IfName, Subnet};
+use std::collections::BTreeSet;
 
 /// The settings of a bridge network.
 #[derive(Clone, Debug)]
@@ -25,7 +24,13 @@ pub struct Settings {
     hairpin: bool,
     isolated: bool,
     mac: Option<Mac>,
+    vlan: Option<u16>,
+    vlans: Option<PortVlans>,
+    down: bool,
 }
+
+/// The VLAN that ports of a bridge are in unless somebody says otherwise.
+const DEFAULT_VLAN: u16 = 1;
 
 impl Settings {
     /// Reads the settings.
@@ -37,16 +42,37 @@ impl Settings {
         if hairpin && doc.is_on("promiscMode")? {
             return Err(Failure::config("`hairpinMode` and `promiscMode` exclude one another"));
         }
-        refuse_rest(config)?;
+        // Taken and not needed: see docs/cni.md.
+        for key in ["forceAddress", "enabledad"] {
+            doc.is_on(key)?;
+        }
+        if doc.is_on("macspoofchk")? && (config.ipam()?.is_none() || !trunk(doc)?.is_empty()) {
+            let without = "true without `ipam`, or with `vlanTrunk`, where there is no guard,";
+            return Err(Failure::unsupported("macspoofchk", without));
+        }
+        let down = doc.is_on("disableContainerInterface")?;
+        if down && config.ipam()?.is_some() {
+            return Err(Failure::config("`disableContainerInterface` and `ipam` exclude one another"));
+        }
+        let vlan = doc.number("vlan", 4094)?.filter(|id| *id != 0).map(|id| id as u16);
+        let gateway = doc.is_on("isGateway")? || default_gateway;
+        if let Some(id) = vlan.filter(|_| gateway) {
+            let name = format!("{device}.{id}");
+            IfName::new(&name)
+                .map_err(|_| Failure::config(format!("`bridge`: the name {name} is too long")))?;
+        }
         Ok(Self {
             device: IfName::new(device).map_err(Failure::from)?,
-            gateway: doc.is_on("isGateway")? || default_gateway,
+            gateway,
             default_gateway,
             masquerade: doc.is_on("ipMasq")?,
-            mtu: doc.number("mtu", 65535)?.filter(|mtu| *mtu != 0).map(|mtu| mtu as u32),
+            mtu: mtu(config)?,
             hairpin,
             isolated: doc.is_on("portIsolation")?,
             mac: mac(config, args)?,
+            vlan,
+            vlans: vlans(doc, vlan)?,
+            down,
         })
     }
 
@@ -60,27 +86,12 @@ impl Settings {
         *self.mac.get_or_insert(mac)
     }
 
-    /// What to ask of the engine, for the addresses that were given.
-    pub fn request(&self, (config, call): (&Config, &Call), ipam: &Answer) -> Result<Attach, Failure> {
-        let addresses: Vec<IpNet> = ipam.ips.iter().map(|ip| ip.net).collect();
-        let routes = ipam.routes.iter().map(|route| (route.dst, gateway_of(route, ipam))).collect();
-        let extras = Extras {
-            routes,
-            hairpin: self.hairpin,
-            isolated: self.isolated,
-            learns: addresses.is_empty(),
-            ..Extras::default()
-        };
-        let network = self.network(config, ipam)?;
-        Ok(Attach {
-            netns: call.netns.clone(),
-            network: Some(network.name.clone()),
-            ifname: Some(call.ifname.clone()),
-            wish: Wish { mac: self.mac, ..Wish::default() },
-            guard: Some(!addresses.is_empty()),
-            given: Some(Box::new(Given::new(network, addresses, extras))),
-            ..Attach::new(call.sandbox.clone())
-        })
+    /// What is wished for besides: the hardware address, and how the port is.
+    pub fn wish(&self, extras: &mut Extras, nameless: bool) -> Option<Mac> {
+        (extras.hairpin, extras.isolated, extras.learns) = (self.hairpin, self.isolated, nameless);
+        (extras.vlans, extras.down) = (self.vlans.clone(), self.down);
+        extras.learns |= self.is_trunk();
+        self.mac
     }
 
     /// Completes what the address management said: the gateways that are the bridge's, and the default routes.
@@ -99,13 +110,18 @@ impl Settings {
             let everywhere = family.default_route();
             let gw = ipam.ips.iter().filter_map(|ip| ip.gateway).find(|gw| Family::of(*gw) == family);
             if let Some(gw) = gw.filter(|_| ipam.routes.iter().all(|route| route.dst != everywhere)) {
-                ipam.routes.push(Route { dst: everywhere, gw: Some(gw), rest: Fields::new() });
+                ipam.routes.push(default_route(gw));
             }
         }
     }
 
-    fn network(&self, config: &Config, ipam: &Answer) -> Result<Network, Failure> {
-        let name = config.network()?;
+    /// Whether the container sends tagged frames: whose addresses are in them is not known, so there is no guard.
+    pub fn is_trunk(&self) -> bool {
+        self.vlans.as_ref().is_some_and(|vlans| !vlans.tagged.is_empty())
+    }
+
+    /// The network.
+    pub fn driver(&self, ipam: &Answer) -> Driver {
         let mut pools: Vec<Pool> = Vec::new();
         for ip in ipam.ips.iter().filter(|_| self.gateway || self.masquerade) {
             let subnet = Subnet::around(ip.net);
@@ -114,7 +130,7 @@ impl Settings {
                 pools.push(Pool { gateway: ip.gateway.unwrap_or(own.gateway), ..own });
             }
         }
-        let bridge = Bridge {
+        Driver::Bridge(Bridge {
             device: self.device.clone(),
             pools,
             mtu: self.mtu,
@@ -126,51 +142,14 @@ impl Settings {
             guard: true,
             publish_address: None,
             dns: None,
-            inline: Some(Inline { routed: self.gateway, ..Inline::default() }),
-        };
-        let id = NetworkId::from_bytes(std::array::from_fn(|i| fnv(name.as_str(), i as u64) as u8));
-        Ok(Network { id, name, driver: Driver::Bridge(bridge), labels: Default::default(), created: 0 })
+            inline: Some(Inline {
+                routed: self.gateway,
+                filtering: self.vlans.is_some(),
+                vlan: self.vlan,
+                ..Inline::default()
+            }),
+        })
     }
-}
-
-/// The result: the bridge, the host's end of the pair, and the container's.
-pub fn answer(
-    config: &Config,
-    call: &Call,
-    made: (&Endpoint, &Network, Option<Mac>),
-    ipam: Answer,
-) -> Answer {
-    let (endpoint, network, bridge_mac) = made;
-    let device = network.bridge().map(|bridge| bridge.device.to_string()).unwrap_or_default();
-    let mut interfaces =
-        vec![Interface { name: device, mac: bridge_mac.map(|mac| mac.to_string()), ..Interface::default() }];
-    if let Some(wire) = &endpoint.wire {
-        interfaces[0].mtu = Some(wire.mtu);
-        interfaces.push(Interface {
-            name: wire.host_if.to_string(),
-            mac: Some(wire.mac.host_end().to_string()),
-            mtu: Some(wire.mtu),
-            ..Interface::default()
-        });
-        interfaces.push(Interface {
-            name: call.ifname.to_string(),
-            mac: Some(wire.mac.to_string()),
-            mtu: Some(wire.mtu),
-            sandbox: call.netns.clone(),
-            ..Interface::default()
-        });
-    }
-    let inside = interfaces.len() - 1;
-    let ips = ipam.ips.into_iter().map(|ip| Address { interface: Some(inside), ..ip }).collect();
-    let own = config.doc().object("dns").ok().flatten().map(|dns| dns.0.clone()).unwrap_or_default();
-    let dns = if own.is_empty() { ipam.dns } else { own };
-    Answer { interfaces, ips, dns, ..ipam }
-}
-
-/// A route without a gateway goes to that of the family's first address.
-fn gateway_of(route: &Route, ipam: &Answer) -> Option<IpAddr> {
-    let same = |ip: &&Address| ip.net.addr().is_ipv4() == route.dst.addr().is_ipv4();
-    route.gw.or_else(|| ipam.ips.iter().find(same).and_then(|ip| ip.gateway))
 }
 
 /// The hardware address: the runtime's, the user's, that of `CNI_ARGS`.
@@ -181,20 +160,37 @@ pub(super) fn mac(config: &Config, args: &Args) -> Result<Option<Mac>, Failure> 
     text.parse().map(Some).map_err(|_| Failure::config(format!("`mac`: {text} is not a hardware address")))
 }
 
-/// What is not there yet is said, rather than left out.
-fn refuse_rest(config: &Config) -> Result<(), Failure> {
-    let doc = config.doc();
-    if let Some(vlan) = doc.number("vlan", 4094)?.filter(|vlan| *vlan != 0) {
-        return Err(Failure::unsupported("vlan", vlan));
+/// The VLANs of a port, where any are asked for. The one that is there unasked goes, unless it shall stay.
+fn vlans(doc: Doc<'_>, native: Option<u16>) -> Result<Option<PortVlans>, Failure> {
+    let tagged = trunk(doc)?;
+    if native.is_none() && tagged.is_empty() {
+        return Ok(None);
     }
-    if doc.is_on("disableContainerInterface")? {
-        return Err(Failure::unsupported("disableContainerInterface", true));
+    let keeps = doc.is_on("preserveDefaultVlan")?;
+    let unasked = keeps.then_some(DEFAULT_VLAN);
+    let untagged: BTreeSet<u16> = native.into_iter().chain(unasked).collect();
+    let tagged = tagged.difference(&untagged).copied().collect();
+    Ok(Some(PortVlans { native: native.or(unasked), untagged, tagged }))
+}
+
+/// The ids of `vlanTrunk`: single ones and ranges.
+fn trunk(doc: Doc<'_>) -> Result<BTreeSet<u16>, Failure> {
+    let mut ids = BTreeSet::new();
+    for entry in doc.objects("vlanTrunk")? {
+        let id = |key: &str| match entry.number(key, 4094)? {
+            Some(0) => Err(Failure::config(format!("`vlanTrunk`: `{key}`: 0 is no VLAN"))),
+            id => Ok(id.map(|id| id as u16)),
+        };
+        let (one, first, last) = (id("id")?, id("minID")?, id("maxID")?);
+        ids.extend(one);
+        match (first, last) {
+            (Some(first), Some(last)) if first <= last => ids.extend(first..=last),
+            (None, None) if one.is_some() => {}
+            _ => {
+                let what = "`vlanTrunk`: an entry has `id`, or `minID` and `maxID` in this order";
+                return Err(Failure::config(what));
+            }
+        }
     }
-    for key in ["forceAddress", "enabledad", "macspoofchk", "preserveDefaultVlan"] {
-        doc.is_on(key)?;
-    }
-    match doc.list("vlanTrunk")? {
-        [] => Ok(()),
-        trunk => Err(Failure::unsupported("vlanTrunk", trunk.len())),
-    }
+    Ok(ids)
 }

@@ -161,6 +161,8 @@ pub fn attach_child(
         pools: pools(network)?,
         mtu: option::<u32>(network, "mtu")?.filter(|mtu| *mtu != 0),
         internal: network.internal,
+        inside: false,
+        queue: None,
         dhcp,
         inline: true,
     };
@@ -258,6 +260,7 @@ impl Settings {
                 outbound4: option(network, "outbound_addr4")?,
                 outbound6: option(network, "outbound_addr6")?,
                 dns_port: context.dns_port.filter(|port| network.dns_enabled && *port != 53 && closed),
+                ..Inline::default()
             }),
         };
         ours(network, Driver::Bridge(bridge))

@@ -1,10 +1,14 @@
 //! A host to try things on: a fake kernel, and a store in a directory of its own.
 
+use qiao_core::child::{Child, Mode};
 use qiao_core::dhcp::{Ask, Keeper, Leased, Tenant, Terms, Trouble};
+use qiao_core::endpoint::{Extras, PortVlans};
+use qiao_core::network::Inline;
 use qiao_core::plan::{Found, Key, Ownership};
-use qiao_core::request::{Attach, CreateNetwork, Detach, Kind};
+use qiao_core::request::{Attach, CreateNetwork, Detach, Given, Kind};
 use qiao_core::settings::Settings;
-use qiao_core::{NetworkName, Owner, SandboxName};
+use qiao_core::solo::{Select, Solo};
+use qiao_core::{Bridge, Driver, Network, NetworkId, NetworkName, Owner, Pool, SandboxName};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 use qiao_store::Paths;
@@ -59,6 +63,8 @@ impl Host {
     pub fn snapshot(&self) -> Snapshot {
         let mut store = BTreeMap::new();
         read_tree(&self.dir, &mut String::new(), &mut store);
+        // Interfaces that are neither bridges nor pairs: those that may be lent are among them.
+        store.extend(self.kernel.world().links.iter().map(|link| (format!("link {link}"), String::new())));
         Snapshot { kernel: self.kernel.world().objects.clone(), store }
     }
 
@@ -302,6 +308,75 @@ pub fn child(name: &str) -> CreateNetwork {
         subnets: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
         ..CreateNetwork::new(name.parse().unwrap())
     }
+}
+
+/// What a door asks for that describes the network itself, with an address of each sandbox's own.
+pub fn given(sandbox: &str, driver: Driver) -> Attach {
+    let name: NetworkName = "cni.n1".parse().unwrap();
+    let (id, number) = (NetworkId::from_bytes([9; 32]), sandbox.bytes().last().unwrap() - b'0');
+    let network = Network { id, name, driver, labels: Default::default(), created: 0 };
+    let address = format!("10.9.0.{}/{}", 10 + number, if network.bridge().is_some() { 32 } else { 24 });
+    let out = ("0.0.0.0/0".parse().unwrap(), Some("10.9.0.1".parse().unwrap()));
+    let extras = Extras { routes: vec![out], ..Extras::default() };
+    let given = Given::new(network, vec![address.parse().unwrap()], extras);
+    Attach {
+        ifname: Some("eth0".parse().unwrap()),
+        given: Some(Box::new(given)),
+        ..attach(sandbox, "cni.n1")
+    }
+}
+
+/// A network of point-to-point links as CNI has it.
+pub fn ptp() -> Driver {
+    Driver::Routed(Bridge {
+        device: "qiao-ptp".parse().unwrap(),
+        pools: vec![Pool::new("10.9.0.0/24".parse().unwrap())],
+        mtu: None,
+        internal: false,
+        host_access: true,
+        icc: true,
+        isolate: false,
+        masquerade: true,
+        guard: true,
+        publish_address: None,
+        dns: None,
+        inline: Some(Inline { routed: true, apart: false, ..Inline::default() }),
+    })
+}
+
+/// A network on a VLAN of a bridge, as CNI has it.
+pub fn tagged(sandbox: &str) -> Attach {
+    let Driver::Routed(bridge) = ptp() else { panic!("a routed network") };
+    let inline = Inline { routed: true, filtering: true, vlan: Some(7), ..Inline::default() };
+    let bridge = Bridge { device: "cni0".parse().unwrap(), inline: Some(inline), ..bridge };
+    let mut request = given(sandbox, Driver::Bridge(bridge));
+    let given = request.given.as_mut().unwrap();
+    given.addresses =
+        given.addresses.iter().map(|net| format!("{}/24", net.addr()).parse().unwrap()).collect();
+    given.extras.vlans = Some(PortVlans { native: Some(7), untagged: [7].into(), ..PortVlans::default() });
+    request
+}
+
+/// A network of interfaces on another one, as CNI has it.
+pub fn on(parent: &str, (mode, inside): (Mode, bool)) -> Driver {
+    let parent = parent.parse().unwrap();
+    let (pools, mtu, queue) = (Vec::new(), None, Some(9));
+    Driver::Child(Child {
+        parent,
+        mode,
+        pools,
+        mtu,
+        internal: false,
+        inside,
+        queue,
+        dhcp: false,
+        inline: true,
+    })
+}
+
+/// A network of a device of the host's, as CNI has it.
+pub fn device() -> Driver {
+    Driver::Solo(Solo::Device(Select::Name("nic0".parse().unwrap())))
 }
 
 /// An error with its causes.

@@ -1,9 +1,14 @@
 //! What is tried at every point: an act, how the host is before it, and what undoes it.
 
-use crate::host::{Host, Snapshot, attach, attach_publishing, child, create, detach};
+use crate::host::{
+    Host, Snapshot, attach, attach_publishing, child, create, detach, device, given, netns, on, ptp, tagged,
+};
+use qiao_core::Driver;
+use qiao_core::child::Mode;
 use qiao_core::plan::Key;
 use qiao_core::port::PublishSpec;
 use qiao_core::request::Amend;
+use qiao_core::solo::{Solo, Tap};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 
@@ -19,7 +24,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 10] = [
+pub const BACK: [Scenario; 17] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -56,10 +61,57 @@ pub const BACK: [Scenario; 10] = [
         then: |host| host.detach("c1", None),
     },
     Scenario {
+        name: "attachment by a point-to-point link of CNI",
+        setup: blue_with_c0,
+        act: |engine| engine.attach(&given("c1", ptp())).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "what is chained behind a point-to-point link",
+        setup: |host| drop(host.engine().attach(&given("c1", ptp())).unwrap()),
+        act: |engine| engine.amend(&Amend { publish: ports(), ..amend() }).map(drop),
+        then: |host| {
+            host.engine().amend(&Amend { publish: Some(Vec::new()), ..amend() }).unwrap();
+        },
+    },
+    Scenario {
         name: "attachment to a macvlan network",
         setup: |host| host.create_child("lan"),
         act: |engine| engine.attach(&attach("c1", "lan")).map(drop),
         then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "attachment by a child of an interface of the sandbox's own",
+        setup: has_eth9,
+        act: |engine| engine.attach(&given("c1", on("eth9", (macvlan(), true)))).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "attachment by a device of the host's",
+        setup: has_nic0,
+        act: |engine| engine.attach(&given("c1", device())).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "attachment in a VLAN of a bridge",
+        setup: |_| {},
+        act: |engine| engine.attach(&tagged("c1")).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "attachment by a tap",
+        setup: |_| {},
+        act: |engine| engine.attach(&given("c1", Driver::Solo(Solo::Tap(Tap::default())))).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "another hardware address of a child",
+        setup: |host| drop(host.engine().attach(&given("c1", on("uplink", (macvlan(), false)))).unwrap()),
+        act: |engine| engine.amend(&Amend { mac: "02:00:00:00:00:78".parse().ok(), ..amend() }).map(drop),
+        then: |host| {
+            let first = qiao_core::Mac::derived(first_number(), "10.9.0.11".parse().unwrap());
+            host.engine().amend(&Amend { mac: Some(first), ..amend() }).unwrap();
+        },
     },
     Scenario {
         name: "attachment with a lease",
@@ -102,7 +154,7 @@ pub const BACK: [Scenario; 10] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 12] = [
+pub const FORWARD: [Scenario; 18] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -159,11 +211,61 @@ pub const FORWARD: [Scenario; 12] = [
         then: |host| drop(host.engine().repair().unwrap()),
     },
     Scenario {
+        name: "detachment of the last point-to-point link",
+        setup: |host| {
+            blue_with_c0(host);
+            host.engine().attach(&given("c1", ptp())).unwrap();
+            let other = Amend { publish: ports(), apart: Some(false), ..other_mac_and_ports() };
+            host.engine().amend(&other).unwrap();
+        },
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
         name: "detachment from a macvlan network",
         setup: |host| {
             host.create_child("lan");
             host.attach("c0", "lan");
             host.attach("c1", "lan");
+        },
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "detachment of a device of the host's",
+        setup: lent,
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: has_come_back,
+    },
+    Scenario {
+        name: "detachment of a device whose sandbox vanished",
+        setup: |host| {
+            lent(host);
+            host.kernel.world().remove_namespace(&netns("c1"));
+        },
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: has_come_back,
+    },
+    Scenario {
+        name: "repair where a sandbox with a device vanished",
+        setup: |host| {
+            lent(host);
+            host.kernel.world().remove_namespace(&netns("c1"));
+        },
+        act: repairs,
+        then: has_come_back,
+    },
+    Scenario {
+        name: "detachment of the last in a VLAN of a bridge",
+        setup: |host| drop(host.engine().attach(&tagged("c1")).unwrap()),
+        act: |engine| engine.detach(&detach("c1", None)).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "detachment of a child of an interface of the sandbox's own",
+        setup: |host| {
+            has_eth9(host);
+            drop(host.engine().attach(&given("c1", on("eth9", (macvlan(), true)))).unwrap());
         },
         act: |engine| engine.detach(&detach("c1", None)).map(drop),
         then: |host| host.detach("c1", None),
@@ -244,6 +346,38 @@ fn repairs(engine: &mut Engine<Fake>) -> Result<(), EngineError> {
     let left = engine.repair()?.left;
     let what = left.first().map(|what| EngineError::failed("repair", std::io::Error::other(what.clone())));
     what.map_or(Ok(()), Err)
+}
+
+fn macvlan() -> Mode {
+    Mode::macvlan("bridge").unwrap()
+}
+
+/// The number of the network that [`given`] gives.
+fn first_number() -> u16 {
+    let given = given("c1", on("uplink", (macvlan(), false))).given.unwrap();
+    given.network.mac_number()
+}
+
+/// The host has a device that can be lent.
+fn has_nic0(host: &Host) {
+    host.kernel.world().links.insert("nic0".into());
+}
+
+fn lent(host: &Host) {
+    has_nic0(host);
+    host.engine().attach(&given("c1", device())).unwrap();
+    assert!(!host.kernel.world().links.contains("nic0"), "it is lent");
+}
+
+/// Whatever became of the sandbox.
+fn has_come_back(host: &Host) {
+    host.detach("c1", None);
+    assert!(host.kernel.world().links.contains("nic0"), "it is back");
+}
+
+/// `c1` has an interface that somebody else made.
+fn has_eth9(host: &Host) {
+    host.kernel.world().namespaces.get_mut(&netns("c1")).unwrap().links.insert("eth9".into());
 }
 
 fn blue_with_c0(host: &Host) {

@@ -3,17 +3,18 @@
 use super::failed;
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
+use crate::lend::{self, Place};
 use crate::linux::Linux;
 use crate::reap;
 use crate::rtnl::child::NewChild;
 use crate::rtnl::link::{NewBridge, NewVeth};
 use crate::rtnl::route::Hop;
-use crate::rtnl::{Mode, Request, address, ask, child, link, neighbour, route};
+use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route, vlan};
 use crate::sysctl::has_ipv6;
-use qiao_core::endpoint::Netns;
+use qiao_core::endpoint::{Netns, PortVlans};
 use qiao_core::plan::{Key, Object, Op, Value};
 use qiao_core::route::Attributes;
-use qiao_core::{IfName, Owner};
+use qiao_core::{IfName, Owner, SandboxName};
 use rustix::fd::AsRawFd;
 
 /// Requests that wait to be sent, each with the operation it belongs to.
@@ -79,6 +80,9 @@ impl<'a> Batch<'a> {
     }
 
     fn take(&mut self, op: &'a Op, places: &Places) -> Taken {
+        if let Key::Lent(sandbox, ifname) = op.key() {
+            return self.lent(op, (sandbox, ifname), places);
+        }
         match op {
             Op::Add { key, object } => self.add(op, (key, object), places),
             Op::Set { key: Key::Veth(name), owner, from, to } if !is_same_end(from, to) => self
@@ -112,6 +116,24 @@ impl<'a> Batch<'a> {
             _ => return self.set(op, key, &object.value),
         }
         Ok(Ok(()))
+    }
+
+    fn lent(&mut self, op: &'a Op, (sandbox, ifname): (&SandboxName, &IfName), places: &Places) -> Taken {
+        if let Err(error) = self.send() {
+            return Ok(Err(error));
+        }
+        let place = Place { owner: op.owner(), sandbox, ifname };
+        let object = |value: &Value| match value {
+            Value::Lent { lent, .. } => Some(lent.clone()),
+            _ => None,
+        };
+        let done = match (op.after(), op.before()) {
+            (Some(after), _) => object(&after.value).map(|lent| lend::lend(self.linux, place, &lent, places)),
+            (None, before) => before
+                .and_then(|before| object(&before.value))
+                .map(|lent| lend::take_home(self.linux, place, &lent, places)),
+        };
+        Ok(done.unwrap_or(Ok(())).map_err(|error| failed(op, error)))
     }
 
     fn veth(
@@ -157,7 +179,7 @@ impl<'a> Batch<'a> {
     }
 
     fn child(&mut self, op: &'a Op, (name, value): (&'a IfName, &'a Value), netns: Option<&Netns>) -> Taken {
-        let Value::Child { parent, mode, mac, mtu } = value else { return Ok(Ok(())) };
+        let Value::Child { parent, mode, mac, mtu, queue, .. } = value else { return Ok(Ok(())) };
         let parent = match self.index(parent)? {
             Ok(index) => index,
             Err(error) => return Ok(Err(error)),
@@ -166,8 +188,8 @@ impl<'a> Batch<'a> {
             return Err(gone());
         };
         place.indices.remove(name.as_str());
-        let netns = place.handle.as_raw_fd();
-        let new = NewChild { name, netns, parent, mode: *mode, mac: *mac, mtu: *mtu };
+        let netns = Some(place.handle.as_raw_fd());
+        let new = NewChild { name, netns, parent, mode: *mode, mac: *mac, mtu: *mtu, queue: *queue };
         self.push(op, [child::new_child(new)]);
         Ok(Ok(()))
     }
@@ -195,6 +217,12 @@ impl<'a> Batch<'a> {
                 self.push(op, [link::set_mtu(name, *mtu)]);
                 return Ok(Ok(()));
             }
+            (Key::VlanFiltering(name), _) => {
+                self.push(op, [vlan::filtering(name, true)]);
+                return Ok(Ok(()));
+            }
+            (Key::PortVlans(name), Value::Vlans(vlans)) => return self.port_vlans(op, (name, vlans)),
+            (Key::BridgeVlan(name, id), _) => (name, Box::new(|index| vlan::own(index, *id, true))),
             (Key::HostRoute(net), Value::Route { dev, via, onlink, src, attributes }) => {
                 let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
                 let attributes = *attributes;
@@ -204,7 +232,9 @@ impl<'a> Batch<'a> {
             (Key::Veth(name), Value::Veth { bridge: Some(bridge), mtu, .. }) => {
                 (bridge, Box::new(move |index| link::set_master(name, index, *mtu)))
             }
-            (Key::BridgeAddress(name, net), _) => (name, Box::new(|index| address::add(index, *net))),
+            (Key::BridgeAddress(name, net) | Key::VlanAddress(name, net), _) => {
+                (name, Box::new(|index| address::add(index, *net)))
+            }
             (Key::Fdb(name, mac), _) => (name, Box::new(|index| neighbour::set_port(index, *mac))),
             (Key::Neighbour(name, ip), Value::Mac(mac)) => {
                 (name, Box::new(|index| neighbour::set(index, *ip, *mac)))
@@ -218,6 +248,17 @@ impl<'a> Batch<'a> {
         Ok(Ok(()))
     }
 
+    /// A new port has what its bridge gives it: VLAN 1, untagged, unless somebody chose another.
+    fn port_vlans(&mut self, op: &'a Op, (name, vlans): (&'a IfName, &'a PortVlans)) -> Taken {
+        let index = match self.index(name)? {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error)),
+        };
+        let had = vlan::read(&ask_one(&mut self.linux.rtnl, &vlan::get_all())?, index).unwrap_or_default();
+        self.push(op, vlan::set_port(index, &had, vlans));
+        Ok(Ok(()))
+    }
+
     fn del(&mut self, op: &'a Op, key: &'a Key) -> Taken {
         let name = match key {
             Key::BridgeUp(name) | Key::HostUp(name) => {
@@ -228,9 +269,17 @@ impl<'a> Batch<'a> {
                 self.push(op, [route::delete(*net, Attributes::default())]);
                 return Ok(Ok(()));
             }
-            Key::Port(_) => return Ok(Ok(())),
+            Key::VlanFiltering(name) => {
+                self.push(op, [vlan::filtering(name, false)]);
+                return Ok(Ok(()));
+            }
+            Key::Port(_) | Key::PortVlans(_) => return Ok(Ok(())),
             Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) => return self.del_link(op, name),
-            Key::BridgeAddress(name, _) | Key::Fdb(name, _) | Key::Neighbour(name, _) => name,
+            Key::BridgeAddress(name, _)
+            | Key::VlanAddress(name, _)
+            | Key::BridgeVlan(name, _)
+            | Key::Fdb(name, _)
+            | Key::Neighbour(name, _) => name,
             _ => return Ok(Ok(())),
         };
         let index = match self.index(name) {
@@ -240,7 +289,10 @@ impl<'a> Batch<'a> {
             Ok(Ok(index)) => index,
         };
         match key {
-            Key::BridgeAddress(_, net) => self.push(op, [address::delete(index, *net)]),
+            Key::BridgeAddress(_, net) | Key::VlanAddress(_, net) => {
+                self.push(op, [address::delete(index, *net)]);
+            }
+            Key::BridgeVlan(_, id) => self.push(op, [vlan::own(index, *id, false)]),
             Key::Fdb(_, mac) => self.push(op, [neighbour::delete_port(index, *mac)]),
             Key::Neighbour(_, ip) => self.push(op, [neighbour::delete(index, *ip)]),
             _ => {}

@@ -30,10 +30,18 @@ pub(crate) fn part(op: &Op) -> Part {
         Key::Sysctl(_) => Part::Sysctl,
         Key::Ruleset => Part::Nft,
         Key::Loopback(_) => Part::Loopback,
-        // It is made from the host, where its parent is.
-        Key::Child(..) if matches!(op, Op::Add { .. }) => Part::Host,
+        Key::Child(..) if is_made_outside(op) => Part::Host,
+        Key::Lent(..) => Part::Host, // it is wherever it is
         _ if key.set().is_some() => Part::Nft,
         _ => key.sandbox().map_or(Part::Host, |sandbox| Part::Sandbox(sandbox.clone())),
+    }
+}
+
+/// A child is made from where its parent is.
+fn is_made_outside(op: &Op) -> bool {
+    match op {
+        Op::Add { object, .. } => matches!(object.value, Value::Child { inside: false, .. }),
+        _ => false,
     }
 }
 

@@ -5,12 +5,14 @@ use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::linux::{Linux, Sandbox};
 use crate::reap;
+use crate::rtnl::child::NewChild;
 use crate::rtnl::route::Hop;
-use crate::rtnl::{Mode, Request, address, ask, child, link, neighbour, route};
+use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route};
+use crate::sys::tun;
 use crate::sysctl::{self, has_ipv6};
 use qiao_core::plan::{Key, Op, Sysctl, Value};
 use qiao_core::route::Attributes;
-use qiao_core::{IfName, SandboxName};
+use qiao_core::{IfName, Mac, SandboxName};
 use std::time::{Duration, Instant};
 
 /// Carries out a group.
@@ -85,7 +87,14 @@ fn is_leaving(op: &Op, error: &KernelError) -> bool {
 /// What is no request to rtnetlink, or must be waited for: whether it was that, and is done.
 fn directly(op: &Op, sandbox: &mut Sandbox) -> Result<bool, KernelError> {
     match op {
-        Op::Del { key: Key::Child(_, link), .. } => reap::delete_inside(sandbox, link)?,
+        Op::Add { key: Key::Child(_, link), object } => make(sandbox, link, &object.value)?,
+        Op::Add { key: Key::Lone(_, link), object } => make_lone(sandbox, link, &object.value)?,
+        Op::Set { key: Key::Lone(_, link), from, to, .. } if !is_same_tap(from, to) => {
+            reap::delete_inside(sandbox, link)?;
+            make_lone(sandbox, link, to)?;
+        }
+        Op::Set { key: Key::Lone(_, link), to, .. } => settle_lone(sandbox, link, to)?,
+        Op::Del { key: Key::Child(_, link) | Key::Lone(_, link), .. } => reap::delete_inside(sandbox, link)?,
         Op::Add { key: Key::NoAdvertisements(_, link), .. } => accept_ra(sandbox, link, 0)?,
         Op::Del { key: Key::NoAdvertisements(_, link), .. } => match accept_ra(sandbox, link, 1) {
             Err(error) if !error.is_absent() => return Err(error),
@@ -94,6 +103,52 @@ fn directly(op: &Op, sandbox: &mut Sandbox) -> Result<bool, KernelError> {
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// Makes a child of another interface of the sandbox. What comes behind it may need its name.
+fn make(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<(), KernelError> {
+    let Value::Child { parent, mode, mac, mtu, queue, .. } = value else { return Ok(()) };
+    let parent = sandbox.index(parent)?;
+    sandbox.indices.remove(link.as_str());
+    let new = NewChild { name: link, netns: None, parent, mode: *mode, mac: *mac, mtu: *mtu, queue: *queue };
+    ask_one(&mut sandbox.rtnl, &child::new_child(new)).map(drop)
+}
+
+/// Makes an interface by itself. A tap is kept when it bears our mark: who is killed before leaves none.
+fn make_lone(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<(), KernelError> {
+    sandbox.indices.remove(link.as_str());
+    match value {
+        Value::Dummy { mac, mtu } => {
+            ask_one(&mut sandbox.rtnl, &link::new_dummy(link, (*mac, *mtu))).map(drop)
+        }
+        Value::Tap { tap, .. } => {
+            let file = sandbox.handle.inside(|| tun::make(link, tap))?;
+            settle_lone(sandbox, link, value)?;
+            tun::keep(&file, link)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn settle_lone(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<(), KernelError> {
+    let (mac, mtu, bridge) = match value {
+        Value::Dummy { mac, mtu } => (*mac, *mtu, None),
+        Value::Tap { tap, mac, mtu } => (*mac, *mtu, tap.bridge.as_ref()),
+        _ => return Ok(()),
+    };
+    let master = bridge.map(|bridge| sandbox.index(bridge)).transpose()?;
+    ask_one(&mut sandbox.rtnl, &link::set_lone(link, (mac, mtu), master)).map(drop)
+}
+
+/// Whether two taps may be opened by the same: that is settled when one is made.
+fn is_same_tap(from: &Value, to: &Value) -> bool {
+    match (from, to) {
+        (Value::Tap { tap: a, .. }, Value::Tap { tap: b, .. }) => {
+            (a.owner, a.group, a.multi_queue) == (b.owner, b.group, b.multi_queue)
+        }
+        (Value::Dummy { .. }, Value::Dummy { .. }) => true,
+        _ => false,
+    }
 }
 
 fn accept_ra(sandbox: &Sandbox, link: &IfName, value: u32) -> Result<(), KernelError> {
@@ -121,7 +176,22 @@ pub fn activate(
     sandbox.map_or(Ok(()), |sandbox| sandbox.interfaces.force_link_event(link).map(drop))
 }
 
+/// Gives a link a hardware address. The kernel then forgets the link's neighbours, permanent ones too
+/// (`neigh_changeaddr`): ours are written down again.
+fn set_mac(sandbox: &mut Sandbox, link: &IfName, mac: Mac) -> Result<Vec<Request>, KernelError> {
+    let index = sandbox.index(link)?;
+    let neighbours = neighbour::read(&ask_one(&mut sandbox.rtnl, &neighbour::get_all())?);
+    let ours = neighbours.into_iter().filter(|n| n.index == index && n.ours && n.permanent);
+    let again = ours.filter_map(|n| Some(neighbour::set(index, n.ip?, Mac::new(n.mac?).ok()?)));
+    Ok([link::set_mac(link, mac)].into_iter().chain(again).collect())
+}
+
 fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelError> {
+    if let (Key::SandboxMac(_, link), Some(Value::Mac(mac))) =
+        (op.key(), op.after().map(|object| object.value))
+    {
+        return set_mac(sandbox, link, mac);
+    }
     let mut index = |link: &IfName| sandbox.index(link);
     Ok(match (op.key(), op.after().map(|object| object.value)) {
         (Key::SandboxLoopback(_), after) => {
@@ -133,12 +203,11 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             let quiet = has_ipv6().then(|| link::no_automatic_addresses(link));
             quiet.into_iter().chain([link::up(link, true)]).collect()
         }
-        (Key::SandboxMac(_, link), Some(Value::Mac(mac))) => vec![link::set_mac(link, mac)],
         (Key::SandboxUp(_, link), None) => vec![link::up(link, false)],
         (Key::SandboxAddress(_, link, net), Some(_)) => vec![address::add(index(link)?, *net)],
         (Key::SandboxAddress(_, link, net), None) => vec![address::delete(index(link)?, *net)],
-        (Key::Child(_, link), Some(Value::Child { mode, mac, mtu, .. })) => {
-            child::set_child(link, mode, (mac, mtu)).into()
+        (Key::Child(_, link), Some(Value::Child { mode, mac, mtu, queue, .. })) => {
+            child::set_child(link, (mode, queue), (mac, mtu))
         }
         (Key::SandboxNeighbour(_, link, ip), Some(Value::Mac(mac))) => {
             vec![neighbour::set(index(link)?, *ip, mac)]

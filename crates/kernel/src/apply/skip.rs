@@ -31,8 +31,13 @@ fn deleted(plan: &Plan) -> Deleted<'_> {
     let mut deleted = Deleted::default();
     for op in plan.ops() {
         match op {
-            Op::Del { key: Key::Child(sandbox, name), .. } => drop(deleted.ends.insert((sandbox, name))),
-            Op::Del { key: Key::Bridge(name), .. } => drop(deleted.links.insert(name)),
+            Op::Del {
+                key: Key::Child(sandbox, name) | Key::Lone(sandbox, name) | Key::Lent(sandbox, name),
+                ..
+            } => {
+                deleted.ends.insert((sandbox, name));
+            }
+            Op::Del { key: Key::Bridge(name) | Key::Vlan(name), .. } => drop(deleted.links.insert(name)),
             Op::Del { key: Key::Ruleset, .. } => deleted.ruleset = true,
             Op::Del { key: Key::Veth(name), object } => {
                 deleted.links.insert(name);

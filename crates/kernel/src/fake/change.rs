@@ -27,6 +27,7 @@ impl World {
         match key {
             Key::Ruleset
             | Key::BridgeAddress(..)
+            | Key::VlanAddress(..)
             | Key::SandboxAddress(..)
             | Key::Route(..)
             | Key::HostRoute(_)
@@ -63,12 +64,28 @@ impl World {
             (Key::Ruleset, _) => self.objects.retain(|key, _| key.set().is_none()),
             (Key::Veth(name), _) => return self.pair(name, object, places),
             (Key::Vlan(_), Value::Vlan { parent, .. }) if !self.has_link(parent) => return Err(libc::ENODEV),
-            (Key::Child(sandbox, link), Value::Child { parent, .. }) => {
-                return self.child((key, object), (sandbox, link, parent), places);
+            (Key::Lent(sandbox, link), Value::Lent { lent, .. }) => {
+                let netns = self.home(sandbox, places).ok_or(libc::ENOENT)?;
+                if self.links_in(&netns).contains(link.as_str()) {
+                    return Err(libc::EEXIST);
+                }
+                if !self.links.remove(lent.device.as_str()) {
+                    return Err(libc::ENODEV);
+                }
             }
-            (Key::BridgeAddress(name, _) | Key::BridgeUp(name), _) => {
+            (Key::Child(sandbox, link) | Key::Lone(sandbox, link), _) => {
+                return self.child((key, object), (sandbox, link), places);
+            }
+            (
+                Key::BridgeAddress(name, _)
+                | Key::BridgeUp(name)
+                | Key::VlanFiltering(name)
+                | Key::BridgeVlan(name, _),
+                _,
+            ) => {
                 self.needs(&Key::Bridge(name.clone()))?;
             }
+            (Key::VlanAddress(name, _), _) => self.needs(&Key::Vlan(name.clone()))?,
             (Key::Neighbour(name, _), _) if !self.has_link(name) => return Err(libc::ENODEV),
             (Key::HostRoute(_), Value::Route { dev, .. }) => {
                 self.needs(&Key::Veth(dev.clone()))?;
@@ -76,7 +93,9 @@ impl World {
             }
             (Key::HostUp(name), _) => self.needs(&Key::Veth(name.clone()))?,
             // Whether it is a port at all: settings and entries of what is none are refused.
-            (Key::Port(name) | Key::Fdb(name, _), _) => self.needs(&Key::Port(name.clone()))?,
+            (Key::Port(name) | Key::PortVlans(name) | Key::Fdb(name, _), _) => {
+                self.needs(&Key::Port(name.clone()))?;
+            }
             (Key::SandboxLoopback(sandbox), _) => {
                 self.home(sandbox, places).ok_or(libc::ENOENT)?;
             }
@@ -107,7 +126,7 @@ impl World {
 
     fn needs_end(&mut self, sandbox: &SandboxName, link: &IfName, places: &Places) -> Result<(), Errno> {
         self.home(sandbox, places).ok_or(libc::ENOENT)?;
-        let found = self.ends().any(|(_, s, peer)| (s, peer) == (sandbox, link));
+        let found = self.insides().any(|end| end == (sandbox, link));
         if found { Ok(()) } else { Err(libc::ENODEV) }
     }
 
@@ -128,14 +147,20 @@ impl World {
     fn child(
         &mut self,
         (key, object): (&Key, &Object),
-        (sandbox, link, parent): (&SandboxName, &IfName, &IfName),
+        (sandbox, link): (&SandboxName, &IfName),
         places: &Places,
     ) -> Result<(), Errno> {
         let netns = self.home(sandbox, places).ok_or(libc::ENOENT)?;
-        if !self.has_link(parent) {
+        let there = self.links_in(&netns);
+        let has_parent = match &object.value {
+            Value::Child { parent, inside: true, .. } => there.contains(parent.as_str()),
+            Value::Child { parent, .. } => self.has_link(parent),
+            _ => true,
+        };
+        if !has_parent {
             return Err(libc::ENODEV);
         }
-        if self.links_in(&netns).contains(link.as_str()) {
+        if there.contains(link.as_str()) {
             return Err(libc::EEXIST);
         }
         self.put(key, object);
@@ -174,7 +199,7 @@ impl World {
                 self.put(key, object);
                 Ok(())
             }
-            (Key::Bridge(_) | Key::Vlan(_) | Key::Child(..), _) => {
+            (Key::Bridge(_) | Key::Vlan(_) | Key::Child(..) | Key::Lone(..) | Key::Lent(..), _) => {
                 self.needs(key).map(|()| self.put(key, object))
             }
             (Key::Veth(name), Value::Veth { peer, .. })
@@ -207,16 +232,26 @@ impl World {
 
     /// What is gone already is deleted, but for elements: a transaction with such a one is refused.
     fn del(&mut self, key: &Key, places: &Places) -> Result<(), Errno> {
-        if key.sandbox().is_some_and(|sandbox| self.home(sandbox, places).is_none()) {
+        let is_lent = matches!(key, Key::Lent(..));
+        if !is_lent && key.sandbox().is_some_and(|sandbox| self.home(sandbox, places).is_none()) {
             return Ok(());
         }
         match key {
-            Key::Sysctl(_) | Key::Port(_) => return Ok(()),
+            Key::Lent(sandbox, link) => {
+                let found = self.objects.get(key).map(|found| found.value.clone());
+                if let Some(Value::Lent { lent, .. }) = found {
+                    self.links.insert(lent.device.to_string());
+                }
+                let end = Some((sandbox, link));
+                self.objects.retain(|key, found| in_sandbox(key, &found.value) != end);
+                return Ok(());
+            }
+            Key::Sysctl(_) | Key::Port(_) | Key::PortVlans(_) => return Ok(()),
             Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) => {
                 self.remove_link(name);
                 return Ok(());
             }
-            Key::Child(sandbox, link) => {
+            Key::Child(sandbox, link) | Key::Lone(sandbox, link) => {
                 let end = Some((sandbox, link));
                 self.objects.retain(|key, found| in_sandbox(key, &found.value) != end);
                 return Ok(());
@@ -246,7 +281,7 @@ impl World {
     fn sandbox_goes_down(&mut self, sandbox: &SandboxName, link: &IfName) {
         self.objects.retain(|key, found| match key {
             Key::SandboxAddress(.., net) if net.addr().is_ipv4() => true,
-            Key::Child(..) | Key::NoAdvertisements(..) => true,
+            Key::Child(..) | Key::Lone(..) | Key::Lent(..) | Key::NoAdvertisements(..) => true,
             _ => in_sandbox(key, &found.value) != Some((sandbox, link)),
         });
     }

@@ -20,6 +20,7 @@ use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Key, Observed, Op, Plan, State, Sysctl, Value};
 use qiao_core::port::Listen;
+use qiao_core::solo::Select;
 use qiao_core::{Endpoint, IfName};
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeSet;
@@ -206,6 +207,19 @@ impl Kernel for Fake {
     fn link(&mut self, name: &IfName) -> Result<Option<HostLink>, KernelError> {
         self.point()?;
         Ok(self.world().host_link(name))
+    }
+
+    fn link_in(&mut self, netns: &Netns, name: &IfName) -> Result<Option<HostLink>, KernelError> {
+        self.point()?;
+        Ok(self.world().link_in(netns, name))
+    }
+
+    fn device(&mut self, which: &Select) -> Result<Option<IfName>, KernelError> {
+        self.point()?;
+        Ok(match which {
+            Select::Name(name) => Some(name.clone()),
+            _ => None,
+        })
     }
 
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {

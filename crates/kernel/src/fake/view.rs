@@ -18,6 +18,12 @@ impl World {
     }
 
     fn see(&self, key: &Key, object: &Object, wanted: &State, places: &Places) -> Option<Found> {
+        if let (Key::Lent(..), Some(found)) = (key, self.objects.get(key)) {
+            return Some(Found {
+                owner: Ownership::Marked(object.owner.clone()),
+                value: found.value.clone(),
+            });
+        }
         if key.sandbox().is_some_and(|name| !places.get(name).is_some_and(|place| self.is_alive(place))) {
             return None;
         }
@@ -36,7 +42,7 @@ impl World {
         if key.hangs_on(&found.value).is_some_and(|name| self.has_strayed(name, wanted, places)) {
             return None;
         }
-        if let Key::Port(name) | Key::Fdb(name, _) = key
+        if let Key::Port(name) | Key::PortVlans(name) | Key::Fdb(name, _) = key
             && !self.is_in_place(name, wanted)
         {
             return None;
@@ -100,10 +106,18 @@ impl World {
                     (found.owner.clone(), Value::Veth { sandbox, peer, mac: *mac, mtu: *mtu, bridge: None })
                 }
                 (
-                    Key::Bridge(_) | Key::Vlan(_) | Key::BridgeUp(_) | Key::BridgeAddress(..) | Key::Ruleset,
+                    Key::Bridge(_)
+                    | Key::VlanFiltering(_)
+                    | Key::Vlan(_)
+                    | Key::VlanAddress(..)
+                    | Key::BridgeUp(_)
+                    | Key::BridgeAddress(..)
+                    | Key::Ruleset,
                     value,
                 ) => (found.owner.clone(), value.clone()),
-                (Key::Loopback(_), value) => (found.owner.clone(), value.clone()),
+                (Key::Loopback(_), value) | (Key::Lent(..), value @ Value::Lent { astray: true, .. }) => {
+                    (found.owner.clone(), value.clone())
+                }
                 (key, value) if key.set().is_some() && self.is_whole() => {
                     (found.owner.clone(), value.clone())
                 }

@@ -117,7 +117,16 @@ impl World {
             self.pairs().filter(|(_, s, _)| inside(s)).map(|(h, ..)| h.clone()).collect();
         let homeless: BTreeSet<SandboxName> = self.homes.keys().filter(|n| inside(n)).cloned().collect();
         pairs.iter().for_each(|name| self.remove_link(name));
-        self.objects.retain(|key, _| key.sandbox().is_none_or(|name| !homeless.contains(name)));
+        let is_lent = |key: &Key| matches!(key, Key::Lent(..));
+        let stays = |key: &Key| key.sandbox().is_none_or(|name| !homeless.contains(name)) || is_lent(key);
+        self.objects.retain(|key, _| stays(key));
+        // A real device comes back to the host, under whatever name.
+        let lent = self.objects.iter_mut().filter(|(key, _)| is_lent(key));
+        for (_, found) in lent.filter(|(key, _)| key.sandbox().is_some_and(|name| homeless.contains(name))) {
+            if let Value::Lent { astray, .. } = &mut found.value {
+                *astray = true;
+            }
+        }
     }
 
     /// Somebody empties the firewall.
@@ -159,7 +168,7 @@ impl World {
         let loose: BTreeSet<IfName> = self.loose_ends();
         self.objects.retain(|key, found| match key {
             Key::Port(port) => !loose.contains(port) || matches!(found.value, Value::PointToPoint { .. }),
-            Key::Fdb(port, _) => !loose.contains(port),
+            Key::Fdb(port, _) | Key::PortVlans(port) => !loose.contains(port),
             _ => true,
         });
     }
@@ -197,10 +206,23 @@ impl World {
     /// The interfaces in sandboxes that hang on one of the host's: that one, the sandbox, the interface there.
     pub(super) fn ends(&self) -> impl Iterator<Item = (&IfName, &SandboxName, &IfName)> {
         let children = self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
-            (Key::Child(sandbox, link), Value::Child { parent, .. }) => Some((parent, sandbox, link)),
+            (Key::Child(sandbox, link), Value::Child { parent, inside: false, .. }) => {
+                Some((parent, sandbox, link))
+            }
             _ => None,
         });
         self.pairs().chain(children)
+    }
+
+    /// All our interfaces in sandboxes.
+    pub(super) fn insides(&self) -> impl Iterator<Item = (&SandboxName, &IfName)> {
+        let alone = self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
+            (Key::Child(sandbox, link), Value::Child { inside: true, .. }) => Some((sandbox, link)),
+            (Key::Lone(sandbox, link), _) => Some((sandbox, link)),
+            (Key::Lent(sandbox, link), Value::Lent { astray: false, .. }) => Some((sandbox, link)),
+            _ => None,
+        });
+        self.ends().map(|(_, sandbox, link)| (sandbox, link)).chain(alone)
     }
 
     fn vlans_on(&self, name: &IfName) -> impl Iterator<Item = &IfName> {
@@ -216,6 +238,13 @@ impl World {
         let ours = !self.links.contains(name.as_str());
         let up = HostLink { mac, mtu: 1500, up: true, ours, ..HostLink::default() };
         self.has_link(name).then_some(up)
+    }
+
+    /// An interface in a namespace.
+    pub(super) fn link_in(&self, netns: &Netns, name: &IfName) -> Option<HostLink> {
+        let mac = Mac::new([2, 0, 0, 0, 0, 2]).ok();
+        let up = HostLink { mac, mtu: 1500, up: true, ..HostLink::default() };
+        self.links_in(netns).contains(name.as_str()).then_some(up)
     }
 
     /// Whether the host has an interface of this name.
@@ -255,15 +284,17 @@ impl World {
         let Some(namespace) = self.namespaces.get(&netns.path).filter(|n| n.cookie == netns.cookie) else {
             return BTreeSet::new();
         };
-        let inside = self.ends().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.cookie));
-        inside.map(|(.., peer)| peer.to_string()).chain(namespace.links.iter().cloned()).collect()
+        let inside = self.insides().filter(|(name, _)| self.homes.get(*name) == Some(&netns.cookie));
+        inside.map(|(_, link)| link.to_string()).chain(namespace.links.iter().cloned()).collect()
     }
 
     /// The children of one of the host's interfaces in a namespace.
     pub(super) fn children_in(&self, netns: &Netns, parent: &IfName) -> Vec<IfName> {
         let here = |name: &SandboxName| self.homes.get(name) == Some(&netns.cookie);
         let children = self.objects.iter().filter_map(|(key, found)| match (key, &found.value) {
-            (Key::Child(name, link), Value::Child { parent: of, .. }) if of == parent && here(name) => {
+            (Key::Child(name, link), Value::Child { parent: of, inside: false, .. })
+                if of == parent && here(name) =>
+            {
                 Some(link)
             }
             _ => None,
@@ -310,6 +341,10 @@ pub(super) fn leads_over(route: &Value, link: &IfName) -> bool {
 pub(super) fn link_of(key: &Key) -> Option<&IfName> {
     match key {
         Key::Bridge(name)
+        | Key::VlanFiltering(name)
+        | Key::BridgeVlan(name, _)
+        | Key::VlanAddress(name, _)
+        | Key::PortVlans(name)
         | Key::Vlan(name)
         | Key::BridgeAddress(name, _)
         | Key::BridgeUp(name)
@@ -330,7 +365,9 @@ pub(super) fn in_sandbox<'a>(key: &'a Key, value: &'a Value) -> Option<(&'a Sand
             | Key::SandboxUp(sandbox, link)
             | Key::SandboxNeighbour(sandbox, link, _)
             | Key::NoAdvertisements(sandbox, link)
-            | Key::Child(sandbox, link),
+            | Key::Child(sandbox, link)
+            | Key::Lone(sandbox, link)
+            | Key::Lent(sandbox, link),
             _,
         ) => Some((sandbox, link)),
         (Key::Route(sandbox, _), Value::Route { dev, .. }) => Some((sandbox, dev)),

@@ -10,8 +10,10 @@ use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, address, ask_one, neighbour, route};
 use crate::sysctl;
 use qiao_core::child::Mode;
+use qiao_core::owner::MARK_PREFIX;
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
 use qiao_core::route::{Attributes, Kind};
+use qiao_core::solo::Tap;
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, SandboxName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +35,9 @@ pub fn observe(
         stray_ends(&view, wanted, (name, links), observed);
         for (key, object) in asked {
             let found = match (key, &object.value) {
-                (Key::Child(_, link), Value::Child { parent, .. }) => view.child(link, (parent, links)),
+                (Key::Child(_, link), wanted @ Value::Child { .. }) => view.child(link, (wanted, links)),
+                (Key::Lent(..), _) => None, // wherever it is: see `lend`
+                (Key::Lone(_, link), wanted) => view.lone(link, wanted),
                 (Key::NoAdvertisements(_, link), _) => view.heedless(link, &sandbox.handle)?,
                 (Key::Route(_, net), wanted) => view.route(*net, wanted),
                 _ => view.find(key),
@@ -110,14 +114,40 @@ impl View {
     }
 
     /// A child: of the parent that is wanted, or of another interface.
-    fn child(&self, name: &IfName, (parent, host): (&IfName, &Links)) -> Option<Found> {
+    fn child(&self, name: &IfName, (wanted, host): (&Value, &Links)) -> Option<Found> {
+        let Value::Child { parent, inside, queue, .. } = wanted else { return None };
         let link = self.links.get(name.as_str())?;
-        let same = host.index(parent).is_some_and(|index| Some(index) == link.peer_index);
+        let there = match inside {
+            true => self.links.get(parent.as_str()).map(|parent| parent.index),
+            false => host.index(parent),
+        };
+        let same = link.peer_netns.is_none() == *inside && there.is_some() && there == link.peer_index;
         let parent = if same { parent.clone() } else { elsewhere() };
         let Some(mode) = link.mode else { return Some((Some(Ownership::Foreign), Value::Present)) };
         let own = matches!(mode, Mode::Macvlan(_));
         let mac = link.mac.and_then(|mac| Mac::new(mac).ok()).filter(|_| own);
-        Some((foreign_end(link), Value::Child { parent, mode, mac, mtu: link.mtu }))
+        let queue = queue.and(link.queue);
+        let value = Value::Child { parent, mode, mac, mtu: link.mtu, inside: *inside, queue };
+        Some((foreign_end(link), value))
+    }
+
+    /// An interface by itself.
+    fn lone(&self, name: &IfName, wanted: &Value) -> Option<Found> {
+        let link = self.links.get(name.as_str())?;
+        let mac = link.mac.and_then(|mac| Mac::new(mac).ok())?;
+        let value = match (link.kind.as_deref(), &link.tap, wanted) {
+            (Some("dummy"), ..) => Value::Dummy { mac, mtu: link.mtu },
+            (_, Some(tap), Value::Tap { tap: wanted, .. }) => {
+                let on = |name: &&IfName| {
+                    self.links.get(name.as_str()).is_some_and(|bridge| Some(bridge.index) == link.master)
+                };
+                let bridge = wanted.bridge.as_ref().filter(on).cloned();
+                let tap = Tap { bridge, mtu: wanted.mtu, ..tap.clone() };
+                Value::Tap { tap, mac, mtu: link.mtu }
+            }
+            _ => return Some((Some(Ownership::Foreign), Value::Present)),
+        };
+        Some((foreign_end(link), value))
     }
 
     /// Whether a link heeds no router advertisements. A kernel without IPv6 heeds none.
@@ -194,7 +224,8 @@ fn routes(socket: &mut Socket, family: Family) -> Result<Vec<route::Route>, Kern
     }
 }
 
-/// Our ends have our group; any other link of the sandbox is its own affair.
+/// Our ends have our group, and a device that is lent our mark; any other link of the sandbox is its own affair.
 fn foreign_end(link: &Link) -> Option<Ownership> {
-    (link.group != GROUP).then_some(Ownership::Foreign)
+    let is_lent = link.alias.as_deref().is_some_and(|alias| alias.starts_with(MARK_PREFIX));
+    (link.group != GROUP && !is_lent).then_some(Ownership::Foreign)
 }

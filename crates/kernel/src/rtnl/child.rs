@@ -1,4 +1,4 @@
-//! Links on other links: macvlan and ipvlan children, VLANs.
+//! Links on other links: macvlan, ipvlan and VLAN children, VLANs of the host.
 
 use super::link::{named, new, set};
 use super::{GROUP, Mode as How, Request};
@@ -17,8 +17,8 @@ use rustix::fd::RawFd;
 pub struct NewChild<'a> {
     /// Its name.
     pub name: &'a IfName,
-    /// Its namespace.
-    pub netns: RawFd,
+    /// Its namespace; none for that of the socket.
+    pub netns: Option<RawFd>,
     /// The index of its parent, in the namespace of the socket.
     pub parent: u32,
     /// Whom it reaches.
@@ -27,6 +27,8 @@ pub struct NewChild<'a> {
     pub mac: Option<Mac>,
     /// The MTU in bytes.
     pub mtu: u32,
+    /// How many broadcast frames wait for it at most; none for the kernel's default.
+    pub queue: Option<u32>,
 }
 
 /// Makes a child, down, in its namespace and under its final name: one message. The kernel looks for the parent
@@ -35,26 +37,37 @@ pub fn new_child(child: NewChild<'_>) -> Request {
     let mut attributes = vec![
         Attribute::IfName(child.name.to_string()),
         Attribute::Link(child.parent),
-        Attribute::NetNsFd(child.netns),
         Attribute::Mtu(child.mtu),
         Attribute::Group(GROUP),
     ];
+    attributes.extend(child.netns.map(Attribute::NetNsFd));
     attributes.extend(child.mac.map(|mac| Attribute::Address(mac.octets().to_vec())));
-    attributes.push(Attribute::LinkInfo(of_mode(child.mode)));
+    attributes.push(Attribute::LinkInfo(of_mode(child.mode, child.queue)));
     new(attributes)
 }
 
 /// Gives a child its mode, its hardware address and its MTU.
-pub fn set_child(name: &IfName, mode: Mode, (mac, mtu): (Option<Mac>, u32)) -> [Request; 2] {
+pub fn set_child(
+    name: &IfName,
+    (mode, queue): (Mode, Option<u32>),
+    (mac, mtu): (Option<Mac>, u32),
+) -> Vec<Request> {
     let mut attributes = vec![Attribute::Mtu(mtu)];
     attributes.extend(mac.map(|mac| Attribute::Address(mac.octets().to_vec())));
-    // RTM_SETLINK ignores IFLA_LINKINFO; RTM_NEWLINK without NLM_F_CREATE does not (rtnetlink.c).
-    let info = named(name, vec![Attribute::LinkInfo(of_mode(mode))]);
-    [set(name, attributes), Request::change(Message::NewLink(info), How::Change)]
+    let mut requests = vec![set(name, attributes)];
+    if !matches!(mode, Mode::Vlan(_)) {
+        // RTM_SETLINK ignores IFLA_LINKINFO; RTM_NEWLINK without NLM_F_CREATE does not (rtnetlink.c).
+        let info = named(name, vec![Attribute::LinkInfo(of_mode(mode, queue))]);
+        requests.push(Request::change(Message::NewLink(info), How::Change));
+    }
+    requests
 }
 
-fn of_mode(mode: Mode) -> Vec<LinkInfo> {
+fn of_mode(mode: Mode, queue: Option<u32>) -> Vec<LinkInfo> {
     match mode {
+        Mode::Vlan(id) => {
+            vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(id)]))]
+        }
         Mode::Macvlan(mode) => {
             let mode = match mode {
                 MacvlanMode::Bridge => MacVlanMode::Bridge,
@@ -62,7 +75,9 @@ fn of_mode(mode: Mode) -> Vec<LinkInfo> {
                 MacvlanMode::Vepa => MacVlanMode::Vepa,
                 MacvlanMode::Passthru => MacVlanMode::Passthrough,
             };
-            let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]);
+            let mut data = vec![InfoMacVlan::Mode(mode)];
+            data.extend(queue.map(InfoMacVlan::BcQueueLen));
+            let data = InfoData::MacVlan(data);
             vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]
         }
         Mode::Ipvlan(mode, flag) => {
@@ -97,9 +112,19 @@ pub fn read(kind: Option<&str>, data: &[u8]) -> (Option<Mode>, Option<u16>) {
             let flags = value(FLAGS).and_then(number16).unwrap_or_default();
             (first().and_then(number16).and_then(|mode| ipvlan_mode(mode, flags)), None)
         }
-        Some("vlan") => (None, first().and_then(number16)),
+        Some("vlan") => {
+            let id = first().and_then(number16);
+            (id.map(Mode::Vlan), id)
+        }
         _ => (None, None),
     }
+}
+
+/// How many broadcast frames wait for a macvlan child at most.
+pub fn read_queue(data: &[u8]) -> Option<u32> {
+    /// `IFLA_MACVLAN_BC_QUEUE_LEN`.
+    const QUEUE: u16 = 7;
+    attributes(data).find_map(|(kind, value)| (kind == QUEUE).then(|| number(value)).flatten())
 }
 
 fn macvlan_mode(mode: u32) -> Option<Mode> {
@@ -131,12 +156,11 @@ fn ipvlan_mode(mode: u16, flags: u16) -> Option<Mode> {
 
 /// Makes a VLAN interface, down.
 pub fn new_vlan(name: &IfName, (parent, id): (u32, u16)) -> Request {
-    let data = InfoData::Vlan(vec![InfoVlan::Id(id)]);
     new(vec![
         Attribute::IfName(name.to_string()),
         Attribute::Link(parent),
         Attribute::Group(GROUP),
-        Attribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]),
+        Attribute::LinkInfo(of_mode(Mode::Vlan(id), None)),
     ])
 }
 
@@ -147,10 +171,12 @@ pub fn probe(kind: &str) -> Request {
         "macvlan" => InfoKind::MacVlan,
         "ipvlan" => InfoKind::IpVlan,
         "vlan" => InfoKind::Vlan,
+        "dummy" => InfoKind::Dummy,
         other => InfoKind::Other(other.to_owned()),
     };
     let mut message = LinkMessage::default();
     message.header.flags = LinkFlags::empty();
-    message.attributes = vec![Attribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
+    // An address of one byte: a kind that needs no parent would be made else (`dummy_validate`).
+    message.attributes = vec![Attribute::Address(vec![0]), Attribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
     Request::change(Message::NewLink(message), How::Create)
 }

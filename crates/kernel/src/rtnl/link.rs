@@ -9,6 +9,7 @@ use netlink_packet_route::link::{
     InfoPortKind, InfoVeth, LinkAttribute as Attribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use qiao_core::child::Mode;
+use qiao_core::solo::Tap;
 use qiao_core::{IfName, Mac};
 use rustix::fd::RawFd;
 
@@ -177,6 +178,56 @@ pub fn port(name: &IfName, fixed: bool, (isolated, hairpin): (bool, bool)) -> Re
     Request::change(Message::NewLink(named(name, vec![Attribute::LinkInfo(info)])), How::Change)
 }
 
+/// Where a link goes, and what it is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Moved<'a> {
+    /// Its name: a pattern such as `dev%d` is the first that is free; none for the one it has.
+    pub name: Option<&'a str>,
+    /// Its alias; an empty one is none.
+    pub alias: &'a str,
+    /// The namespace; none for where it is.
+    pub netns: Option<RawFd>,
+}
+
+/// Moves a link, renames it and gives it an alias, in one message. The kernel closes a link that it moves
+/// (`__dev_change_net_namespace`), so that it may be renamed.
+pub fn set_moved(index: u32, to: Moved<'_>) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![Attribute::IfAlias(to.alias.to_owned())];
+    message.attributes.extend(to.name.map(|name| Attribute::IfName(name.to_owned())));
+    message.attributes.extend(to.netns.map(Attribute::NetNsFd));
+    Request::change(Message::SetLink(message), How::Change)
+}
+
+/// Brings a link down, by its index.
+pub fn down_at(index: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.header.change_mask = LinkFlags::Up;
+    Request::change(Message::SetLink(message), How::Change)
+}
+
+/// Makes an interface that leads nowhere, down, in the namespace of the socket.
+pub fn new_dummy(name: &IfName, (mac, mtu): (Mac, u32)) -> Request {
+    let info = vec![LinkInfo::Kind(InfoKind::Dummy)];
+    new(vec![
+        Attribute::IfName(name.to_string()),
+        Attribute::Address(mac.octets().to_vec()),
+        Attribute::Mtu(mtu),
+        Attribute::Group(GROUP),
+        Attribute::LinkInfo(info),
+    ])
+}
+
+/// Gives a link by itself its mark, a hardware address, an MTU, and a master where it shall have one.
+pub fn set_lone(name: &IfName, (mac, mtu): (Mac, u32), master: Option<u32>) -> Request {
+    let mut attributes =
+        vec![Attribute::Address(mac.octets().to_vec()), Attribute::Mtu(mtu), Attribute::Group(GROUP)];
+    attributes.extend(master.map(Attribute::Controller));
+    set(name, attributes)
+}
+
 /// Deletes a link by its index: a name could be somebody else's by now.
 pub fn delete(index: u32) -> Request {
     let mut message = LinkMessage::default();
@@ -231,14 +282,20 @@ pub struct Link {
     pub group: u32,
     /// Its alias.
     pub alias: Option<String>,
+    /// Of a bridge: whether it tells VLANs apart.
+    pub filtering: bool,
     /// How it is as a bridge port.
     pub port: Option<BridgePort>,
     /// The index of the other end of a pair, or of the parent, in the other's namespace.
     pub peer_index: Option<u32>,
-    /// The mode of a macvlan or ipvlan child.
+    /// The mode of a macvlan, ipvlan or VLAN child.
     pub mode: Option<Mode>,
     /// The id of a VLAN.
     pub vlan: Option<u16>,
+    /// How many broadcast frames wait for a macvlan child at most.
+    pub queue: Option<u32>,
+    /// Who may open a tap.
+    pub tap: Option<Tap>,
     /// The number that the link's namespace has for the other end's; a namespace that is being destroyed has none.
     pub peer_netns: Option<i32>,
 }
@@ -259,7 +316,7 @@ pub struct BridgePort {
 }
 
 impl Link {
-    /// Whether it is a macvlan or ipvlan child of an interface of another namespace.
+    /// Whether it is the child of an interface of another namespace.
     pub fn is_child_of_host(&self) -> bool {
         self.mode.is_some() && self.peer_netns.is_some()
     }
@@ -300,11 +357,42 @@ fn read_info(link: &mut Link, kind: u16, value: &[u8]) {
     match kind {
         libc::IFLA_INFO_KIND => link.kind = Some(text(value)),
         // The kind comes before what is told of it (`rtnl_link_fill`).
-        libc::IFLA_INFO_DATA => (link.mode, link.vlan) = child::read(link.kind.as_deref(), value),
+        libc::IFLA_INFO_DATA => {
+            (link.mode, link.vlan) = child::read(link.kind.as_deref(), value);
+            link.filtering = link.kind.as_deref() == Some("bridge") && is_filtering(value);
+            link.tap = (link.kind.as_deref() == Some("tun")).then(|| read_tap(value));
+            link.queue = child::read_queue(value).filter(|_| matches!(link.mode, Some(Mode::Macvlan(_))));
+        }
         libc::IFLA_INFO_SLAVE_KIND if text(value) == "bridge" => link.port = Some(BridgePort::default()),
         libc::IFLA_INFO_SLAVE_DATA => link.port.iter_mut().for_each(|port| read_port(port, value)),
         _ => {}
     }
+}
+
+/// `IFLA_BR_VLAN_PROTOCOL` (linux/if_link.h).
+pub const BRIDGE_VLAN_PROTOCOL: u16 = 8;
+
+fn is_filtering(data: &[u8]) -> bool {
+    /// `IFLA_BR_VLAN_FILTERING`.
+    const FILTERING: u16 = 7;
+    attributes(data).any(|(kind, value)| kind == FILTERING && value.first().is_some_and(|on| *on != 0))
+}
+
+/// Who may open a tap (`IFLA_TUN_…`, linux/if_link.h); `tun_fill_info` leaves out who is nobody.
+fn read_tap(data: &[u8]) -> Tap {
+    const OWNER: u16 = 1;
+    const GROUP: u16 = 2;
+    const MULTI_QUEUE: u16 = 7;
+    let mut tap = Tap::default();
+    for (kind, value) in attributes(data) {
+        match kind {
+            OWNER => tap.owner = number(value),
+            GROUP => tap.group = number(value),
+            MULTI_QUEUE => tap.multi_queue = value.first().is_some_and(|on| *on != 0),
+            _ => {}
+        }
+    }
+    tap
 }
 
 fn read_port(port: &mut BridgePort, data: &[u8]) {

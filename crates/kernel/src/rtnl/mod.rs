@@ -7,6 +7,7 @@ pub mod link;
 pub mod neighbour;
 pub mod netconf;
 pub mod route;
+pub mod vlan;
 
 use crate::error::KernelError;
 use crate::netlink::{Answer, Reply, Socket};

@@ -5,3 +5,4 @@ pub mod ioctl;
 pub mod namespace;
 pub mod packet;
 pub mod process;
+pub mod tun;

@@ -2,11 +2,8 @@
 
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, Outcome, Place, Protocol, Service, ask, stdout};
-use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::process::Stdio;
 
-const LEASES: &str = "/run/leases";
+pub const LEASES: &str = "/run/leases";
 
 /// A configuration of network `n1`: `more` are further keys.
 fn config(plugin: &str, more: &str) -> String {
@@ -17,20 +14,12 @@ fn config(plugin: &str, more: &str) -> String {
 }
 
 /// Calls a plugin.
-fn call(host: &Host, (plugin, verb): (&str, &str), container: (&str, &str), config: &str) -> Outcome {
-    let mut command = host.qiao.command();
-    command.arg0(plugin).env("CNI_COMMAND", verb).env("CNI_IFNAME", "eth0").env("CNI_PATH", "/nonexistent");
-    command.env("CNI_CONTAINERID", container.0).env("CNI_NETNS", container.1);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(config.as_bytes()).unwrap();
-    Outcome::of(child.wait_with_output().unwrap())
+pub fn call(host: &Host, what: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
+    host.qiao.plugin(what, container, config)
 }
 
-fn ok(host: &Host, call_: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
-    let outcome = call(host, call_, container, config);
-    assert_eq!(outcome.code, Some(0), "{call_:?} {container:?}: {outcome}");
-    outcome
+pub fn ok(host: &Host, what: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
+    host.qiao.plugin_ok(what, container, config)
 }
 
 fn add(host: &Host, place: &Place) -> Outcome {
@@ -38,7 +27,7 @@ fn add(host: &Host, place: &Place) -> Outcome {
 }
 
 /// The addresses that are reserved, and whose they are.
-fn leases() -> Vec<String> {
+pub fn leases() -> Vec<String> {
     let entries = std::fs::read_dir(format!("{LEASES}/n1")).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
     names.retain(|name| name.parse::<std::net::IpAddr>().is_ok());
@@ -186,5 +175,76 @@ fn one_plugin_does_the_work_of_a_chain() {
             ok(host, ("qiao", "DEL"), (name, ""), &config("qiao", ""));
         }
         host.assert_like(&before, "both are gone");
+    });
+}
+
+/// What is told apart by VLANs needs a kernel that can; what makes no sense is refused anywhere.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn vlans_that_cannot_be_are_refused() {
+    on_a_host(|host| {
+        let c1 = host.container("c1");
+        stdout("ip link add try0 type bridge");
+        let lacks = !std::path::Path::new("/sys/class/net/try0/bridge/vlan_filtering").exists();
+        stdout("ip link del try0");
+        let before = host.snapshot();
+        let mut wrong = vec![
+            (r#","vlan":4095"#, 7, "4095"),
+            (r#","vlanTrunk":[{"minID":5}]"#, 7, "maxID"),
+            (r#","vlanTrunk":[{"minID":5,"maxID":4}]"#, 7, "maxID"),
+            (r#","vlanTrunk":[{"id":0}]"#, 7, "0 is no VLAN"),
+            (r#","vlanTrunk":[{}]"#, 7, "id"),
+            (r#","disableContainerInterface":true"#, 7, "ipam"),
+            (r#","macspoofchk":true,"vlanTrunk":[{"id":7}]"#, 2, "macspoofchk"),
+        ];
+        if lacks {
+            wrong.push((r#","vlan":10"#, 103, "CONFIG_BRIDGE_VLAN_FILTERING"));
+            wrong.push((r#","vlanTrunk":[{"id":10}]"#, 103, "CONFIG_BRIDGE_VLAN_FILTERING"));
+        }
+        for (more, code, word) in wrong {
+            let refused = call(host, ("bridge", "ADD"), ("c1", &c1.path()), &config("bridge", more));
+            assert_eq!(refused.json()["code"], code, "{more}: {refused}");
+            assert!(refused.stdout.contains(word), "{more}: {refused}");
+            assert_eq!(leases(), [""; 0], "{more}");
+            host.assert_like(&before, more);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_interface_that_stays_down() {
+    on_a_host(|host| {
+        let c1 = host.container("c1");
+        let before = host.snapshot();
+        let more = r#","forceAddress":true,"enabledad":true,"promiscMode":true"#;
+        let down = format!(
+            r#"{{"cniVersion":"1.0.0","name":"n1","type":"bridge","bridge":"cni0","disableContainerInterface":true{more}}}"#
+        );
+        let own = ("c1", &*c1.path());
+        let result = ok(host, ("bridge", "ADD"), own, &down).json();
+        assert!(c1.stdout("ip link show eth0").contains("state DOWN"), "{}", c1.stdout("ip link show eth0"));
+        let checked = down.replacen('{', &format!(r#"{{"prevResult":{result},"#), 1);
+        ok(host, ("bridge", "CHECK"), own, &checked);
+        c1.run("ip link del eth0");
+        assert_eq!(call(host, ("bridge", "CHECK"), own, &checked).json()["code"], 110);
+        ok(host, ("bridge", "DEL"), own, &down);
+        host.assert_like(&before, "it is gone");
+    });
+}
+
+/// Networks without addresses: every container has a hardware address of its own.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn two_containers_without_addresses() {
+    on_a_host(|host| {
+        let bare = r#"{"cniVersion":"1.0.0","name":"n1","type":"bridge","bridge":"cni0"}"#;
+        let (c1, c2) = (host.container("c1"), host.container("c2"));
+        for (place, ip) in [(&c1, "10.9.0.2/24"), (&c2, "10.9.0.3/24")] {
+            ok(host, ("bridge", "ADD"), (place.name(), &place.path()), bare);
+            place.run(&format!("ip addr add {ip} dev eth0"));
+        }
+        let _service = Service::start(&c1, Protocol::Tcp, "10.9.0.2:80");
+        assert!(ask(&c2, Protocol::Tcp, "10.9.0.2:80").is_some());
     });
 }

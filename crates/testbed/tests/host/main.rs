@@ -2,8 +2,11 @@
 //! requirement's group and number: isolation (`iso`), publishing (`port`), reliability (`rel`), inputs (`inp`).
 
 mod cni_bridge;
+mod cni_children;
 mod cni_dhcp;
 mod cni_install;
+mod cni_ptp;
+mod cni_solo;
 mod containers;
 mod dhcp_networks;
 mod dns_aardvark;

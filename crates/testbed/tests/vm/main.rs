@@ -1,3 +1,6 @@
 //! What the kernels of many machines lack, on one that has it: ipvlan, VLANs, dummy interfaces. `cargo xtask vm`.
 
 mod children;
+mod cni_children;
+mod cni_solo;
+mod cni_vlans;

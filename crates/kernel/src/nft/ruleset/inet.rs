@@ -210,6 +210,9 @@ fn translations(table: &mut Builder) {
         itself(Family::Ip, Load::Source4, ("homes4", "gateways4")),
         itself(Family::Ip6, Load::Source6, ("homes6", "gateways6")),
         accept(&[oif_in("downlinks")]),
+        // Ports of routed networks reach one another as themselves.
+        accept(&[own(Family::Ip, Load::Target4, "homes4")]),
+        accept(&[own(Family::Ip6, Load::Target6, "homes6")]),
         accept(&[own(Family::Ip, Load::Source4, "own4")]),
         accept(&[own(Family::Ip6, Load::Source6, "own6")]),
         outbound(Family::Ip, Load::Source4, "outbound4"),
@@ -224,6 +227,7 @@ fn translations(table: &mut Builder) {
 }
 
 fn forward(table: &mut Builder) {
+    let own = |protocol, (ip, link), set| [family(protocol), is_in(&[ip, link], set)].concat();
     let rules = vec![
         accept(&[established()]),
         accept(&[is_in(&[Load::IifName, Load::OifName], "pairs")]),
@@ -242,6 +246,11 @@ fn forward(table: &mut Builder) {
         accept(&[oif_kind("bridge")]),
         accept(&[iif_kind("veth")]),
         accept(&[oif_kind("veth")]),
+        // The gateway may be an interface of another kind: a VLAN of a bridge.
+        accept(&[own(Family::Ip, (Load::Source4, Load::IifName), "own4")]),
+        accept(&[own(Family::Ip6, (Load::Source6, Load::IifName), "own6")]),
+        accept(&[own(Family::Ip, (Load::Target4, Load::OifName), "own4")]),
+        accept(&[own(Family::Ip6, (Load::Target6, Load::OifName), "own6")]),
         (verdict_of(family_of_packet(), "no_transit"), ""),
     ];
     table.base("forward", ChainType::Filter, (Hook::FORWARD, FILTER), rules);

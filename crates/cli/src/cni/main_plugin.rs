@@ -1,10 +1,11 @@
-//! `bridge`, and `qiao`, which does the work of the plugins behind it too.
+//! Main plugins: those that make an interface; among them `qiao`, which does the work of the plugins behind it too.
 
 use super::door::{Door, failure};
 use super::{Done, chain, check, ipam};
 use qiao_core::request::Detach;
-use qiao_core::{Mac, Network};
-use qiao_doors::cni::{Failure, Verb, bridge, chain as chains};
+use qiao_core::{Endpoint, Mac, Network};
+use qiao_doors::cni::main_plugin::{Made, Settings};
+use qiao_doors::cni::{Answer, Failure, Verb, chain as chains};
 use qiao_engine::Engine;
 use qiao_kernel::{Kernel, Linux};
 use qiao_store::Holder;
@@ -24,11 +25,11 @@ pub fn run(door: &mut Door) -> Done {
 }
 
 fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
-    let mut settings = bridge::Settings::parse(&door.config, &door.call.args)?;
-    // The pair is made with its addresses: until then the bridge itself leads to the servers.
-    let mac = ipam::fixed_mac(door)?.map(|mac| settings.mac_or(mac));
-    door.over = mac.map(|mac| (settings.device().clone(), mac));
+    let mut settings = Settings::parse(door.plugin, &door.config, &door.call.args)?;
     let mut engine = door.engine()?;
+    choose_parent(door, &mut settings, &mut engine)?;
+    // The interface is made with its addresses: until then what it will be on leads to the servers.
+    door.over = ipam::fixed_mac(door)?.and_then(|mac| settings.over(mac));
     let mut lease = {
         let leases =
             engine.store().claims().leases(&door.config.network()?).map_err(|e| failure(e.into()))?;
@@ -44,15 +45,30 @@ fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
     done
 }
 
+/// The interface of the default route, where the configuration names none. While the network has members it
+/// stays where it is, whatever becomes of that route.
+fn choose_parent(door: &Door, settings: &mut Settings, engine: &mut Engine<Linux>) -> Result<(), Failure> {
+    let Settings::Child(child) = settings else { return Ok(()) };
+    if !child.needs_parent() {
+        return Ok(());
+    }
+    let known = engine.store().network(&door.config.network()?).map_err(|error| failure(error.into()))?;
+    let known = known.and_then(|network| network.child().map(|child| child.parent.clone()));
+    let ways = engine.kernel().facts().map_err(|error| failure(error.into()))?.ways;
+    let parent = known.or(ways.into_iter().next().map(|(name, _)| name));
+    parent.into_iter().for_each(|parent| child.set_parent(parent));
+    Ok(())
+}
+
 fn make(
     door: &Door,
-    settings: &bridge::Settings,
+    settings: &Settings,
     (engine, lease): (&mut Engine<Linux>, &mut ipam::Lease),
 ) -> Result<serde_json::Value, Failure> {
     if lease.answer.ips.is_empty() && ipam::kind(door)?.is_some() {
         return Err(Failure::new(999, "the IPAM plugin gave no address"));
     }
-    settings.complete(&mut lease.answer);
+    settings.complete(&mut lease.answer)?;
     let mut request = settings.request((&door.config, &door.call), &lease.answer)?;
     let mut sysctls = BTreeMap::new();
     if door.plugin == "qiao" {
@@ -64,10 +80,11 @@ fn make(
         let _ = engine.detach(&leaving(door)?);
         return Err(failure);
     }
-    let mac = bridge_mac(engine, &made.network)?;
+    let bridge_mac = bridge_mac(engine, &made.network)?;
+    let mac = inner_mac(engine, &made.endpoint)?;
+    let made = Made { endpoint: &made.endpoint, network: &made.network, bridge_mac, mac };
     let answer = std::mem::take(&mut lease.answer);
-    bridge::answer(&door.config, &door.call, (&made.endpoint, &made.network, mac), answer)
-        .to_json(door.config.version)
+    settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version)
 }
 
 fn bridge_mac(engine: &Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {
@@ -75,12 +92,39 @@ fn bridge_mac(engine: &Engine<Linux>, network: &Network) -> Result<Option<Mac>, 
     Ok(active.get(&network.name).map(|activation| activation.mac))
 }
 
+/// The hardware address of an interface that may have its parent's.
+fn inner_mac(engine: &mut Engine<Linux>, endpoint: &Endpoint) -> Result<Option<Mac>, Failure> {
+    match (&endpoint.netns, &endpoint.wire) {
+        (Some(netns), Some(wire)) if !wire.join.is_pair() => {
+            let found = engine.kernel().link_in(netns, &endpoint.id.ifname);
+            Ok(found.map_err(|error| failure(error.into()))?.and_then(|link| link.mac))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// The interface first, then the addresses: nobody else gets one while it is in use. Each as far as it goes.
 fn del(door: &Door) -> Result<(), Failure> {
+    if door.plugin == "host-device" {
+        return give_back(door);
+    }
     let mut known = Vec::new();
     let detached = detach(door, &mut known);
     let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &known));
     detached.and(released)
+}
+
+/// A device that is lent may be anywhere by now, or never come back: nothing of that keeps an address
+/// (containernetworking/plugins#1196).
+fn give_back(door: &Door) -> Result<(), Failure> {
+    let network = door.config.network()?;
+    let known = door.engine().and_then(|engine| door.endpoint(&engine)).ok().flatten();
+    let known = known.filter(|endpoint| *endpoint.network() == network);
+    let known = known.iter().flat_map(|endpoint| endpoint.addresses()).map(|net| net.addr());
+    let known: Vec<IpAddr> = known.collect();
+    let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &known));
+    let detached = detach(door, &mut Vec::new());
+    released.and(detached)
 }
 
 fn detach(door: &Door, known: &mut Vec<IpAddr>) -> Result<(), Failure> {
@@ -109,7 +153,10 @@ fn collect(door: &Door) -> Result<(), Failure> {
 
 fn status(door: &Door) -> Result<(), Failure> {
     let not_now = |failure: Failure| Failure::new(50, failure.msg).because(failure.details);
-    bridge::Settings::parse(&door.config, &door.call.args).map_err(not_now)?;
-    door.engine()?.kernel().facts().map_err(|error| not_now(failure(error.into())))?;
+    let mut settings = Settings::parse(door.plugin, &door.config, &door.call.args).map_err(not_now)?;
+    let mut engine = door.engine()?;
+    choose_parent(door, &mut settings, &mut engine)?;
+    let network = settings.network(&door.config, &Answer::default()).map_err(not_now)?;
+    engine.can_serve(&network).map_err(|error| not_now(failure(error)))?;
     ipam::other(door, ipam::kind(door)?.as_deref(), &[])
 }

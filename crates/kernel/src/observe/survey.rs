@@ -1,0 +1,125 @@
+//! Everything of the host that is ours, whoever asks.
+
+use super::elsewhere;
+use crate::error::KernelError;
+use crate::lend;
+use crate::linux::Linux;
+use crate::nft::{self, Damage};
+use crate::rtnl::link::Link;
+use crate::rtnl::{GROUP, address, ask_one, link, neighbour, route};
+use qiao_core::plan::{Key, Observed, Ownership, Value};
+use qiao_core::route::Attributes;
+use qiao_core::solo::Lent;
+use qiao_core::subnet::Family;
+use qiao_core::{IfName, Mac, Owner, SandboxName};
+use std::collections::BTreeMap;
+
+/// Everything in the host's namespace that bears a mark of ours.
+pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
+    let mut observed = Observed::default();
+    let links = link::read(&ask_one(&mut linux.rtnl, &link::get_all())?);
+    let (lent, links): (Vec<_>, Vec<_>) =
+        links.into_iter().partition(|link| link.alias.as_deref().is_some_and(|alias| alias.contains(' ')));
+    lent.iter().for_each(|link| survey_lent(link, &mut observed));
+    let ours: BTreeMap<u32, (IfName, &Link, Ownership)> = links.iter().filter_map(our_link).collect();
+    for (name, link, owner) in ours.values() {
+        survey_link(name, link, owner, &mut observed);
+        survey_vlan(name, (link, &links), owner, &mut observed);
+    }
+    for address in address::read(&ask_one(&mut linux.rtnl, &address::get_all(0))?) {
+        if let Some((name, link, owner)) = ours.get(&address.index).filter(|_| address.ours) {
+            let key = match link.vlan {
+                Some(_) => Key::VlanAddress(name.clone(), address.net),
+                None => Key::BridgeAddress(name.clone(), address.net),
+            };
+            observed.insert(key, owner.clone(), Value::Present);
+        }
+    }
+    for found in neighbour::read(&ask_one(&mut linux.rtnl, &neighbour::get_all())?) {
+        let (Some(ip), Some(mac)) = (found.ip, found.mac.and_then(|mac| Mac::new(mac).ok())) else {
+            continue;
+        };
+        if let Some((name, ..)) = ours.get(&found.index).filter(|_| found.ours) {
+            observed.insert(Key::Neighbour(name.clone(), ip), Ownership::Ours, Value::Mac(mac));
+        }
+    }
+    for family in [Family::V4, Family::V6] {
+        for route in
+            ask_one(&mut linux.rtnl, &route::get_ours(family)).map(|m| route::read(&m)).unwrap_or_default()
+        {
+            if let Some((name, ..)) = route.index.and_then(|index| ours.get(&index)).filter(|_| route.ours) {
+                let (via, onlink, src) = (route.via, route.onlink, route.src);
+                let attributes = Attributes::default();
+                let value = Value::Route { dev: name.clone(), via, onlink, src, attributes };
+                observed.insert(Key::HostRoute(route.destination), Ownership::Ours, value);
+            }
+        }
+    }
+    match linux.damage()? {
+        Damage::None => {
+            observed.insert(
+                Key::Ruleset,
+                Ownership::Marked(Owner::Host),
+                Value::Ruleset(qiao_core::render::DIGEST),
+            );
+            nft::survey(&mut linux.nft, &mut observed)?;
+        }
+        Damage::Absent => {}
+        Damage::Some => observed.insert(Key::Ruleset, Ownership::Marked(Owner::Host), Value::Ruleset(0)),
+    }
+    crate::loopback::survey(linux, &mut observed)?;
+    Ok(observed)
+}
+
+fn our_link(link: &Link) -> Option<(u32, (IfName, &Link, Ownership))> {
+    let owner = match link.alias.as_deref() {
+        Some(alias) => nft::owner_of(Some(alias), None),
+        None if link.group == GROUP => Ownership::Ours,
+        None => Ownership::Foreign,
+    };
+    (owner != Ownership::Foreign).then_some((link.index, (IfName::new(&link.name).ok()?, link, owner)))
+}
+
+/// A device that was lent, and that the kernel has put back.
+fn survey_lent(link: &Link, observed: &mut Observed) {
+    let Some((Owner::Endpoint(id), device)) = link.alias.as_deref().and_then(lend::read_mark) else { return };
+    let lent = Lent { device, mac: None, mtu: link.mtu, alias: None, up: false };
+    let key = Key::Lent(id.sandbox.clone(), id.ifname.clone());
+    observed.insert(key, Ownership::Marked(Owner::Endpoint(id)), Value::Lent { lent, astray: true });
+}
+
+fn survey_link(name: &IfName, link: &Link, owner: &Ownership, observed: &mut Observed) {
+    let mac = link.mac.and_then(|mac| Mac::new(mac).ok());
+    match (link.kind.as_deref(), mac) {
+        (Some("bridge"), Some(mac)) => {
+            observed.insert(Key::Bridge(name.clone()), owner.clone(), Value::Bridge { mac, mtu: link.mtu });
+            if link.filtering {
+                observed.insert(Key::VlanFiltering(name.clone()), owner.clone(), Value::Present);
+            }
+            if link.up {
+                observed.insert(Key::BridgeUp(name.clone()), owner.clone(), Value::Present);
+            }
+        }
+        (Some("veth"), Some(mac)) => {
+            let (sandbox, peer) = other_end(owner, name);
+            let veth = Value::Veth { sandbox, peer, mac, mtu: link.mtu, bridge: None };
+            observed.insert(Key::Veth(name.clone()), owner.clone(), veth);
+        }
+        _ => {}
+    }
+}
+
+fn survey_vlan(name: &IfName, (link, all): (&Link, &[Link]), owner: &Ownership, observed: &mut Observed) {
+    let Some(id) = link.vlan else { return };
+    let parent = all.iter().find(|parent| Some(parent.index) == link.peer_index);
+    let parent = parent.and_then(|parent| IfName::new(&parent.name).ok()).unwrap_or_else(elsewhere);
+    observed.insert(Key::Vlan(name.clone()), owner.clone(), Value::Vlan { parent, id, up: link.up });
+}
+
+/// The other end as far as the owner's mark tells; for a hashed mark nothing is known but the host's end.
+fn other_end(owner: &Ownership, name: &IfName) -> (SandboxName, IfName) {
+    match owner {
+        Ownership::Marked(Owner::Endpoint(id)) => (id.sandbox.clone(), id.ifname.clone()),
+        _ => (SandboxName::new("unknown").expect("`unknown` is a sandbox name"), name.clone()),
+    }
+}
