@@ -42,7 +42,7 @@ const PLUGINS: [&str; 16] = [
 ];
 
 /// What Podman starts: the same file under its names.
-const HELPERS: [&str; 1] = ["netavark"];
+const HELPERS: [&str; 2] = ["netavark", "aardvark-dns"];
 
 /// The same file under other names.
 fn links(program: &Path, names: &[&str], dir: &Path) -> Result<()> {

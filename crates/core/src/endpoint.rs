@@ -2,7 +2,7 @@
 
 use crate::dhcp::Terms;
 use crate::mac::Mac;
-use crate::name::{IfName, NetworkName, SandboxName};
+use crate::name::{Hostname, IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
 use crate::port::Publish;
 use crate::route::{Attributes, Static};
@@ -117,6 +117,9 @@ pub struct Extras {
     pub isolated: bool,
     /// The bridge learns who is behind the port: for those whose addresses we do not know.
     pub learns: bool,
+    /// What it is called besides its name, where its network has names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<Names>,
     /// The sandbox's end was given another hardware address after it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
@@ -157,6 +160,16 @@ pub struct PortVlans {
     pub untagged: BTreeSet<u16>,
     /// Those whose frames go out tagged.
     pub tagged: BTreeSet<u16>,
+}
+
+/// What an endpoint is called besides its sandbox's name, and who answers its other questions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Names {
+    /// Other names.
+    pub aliases: Vec<Hostname>,
+    /// Whom its other questions go to; nobody for the network's.
+    pub upstreams: Vec<IpAddr>,
 }
 
 impl Extras {

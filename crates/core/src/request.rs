@@ -1,7 +1,7 @@
 //! What can be asked of the engine. Every front door's wire format becomes one of these.
 
 use crate::child::Mode;
-use crate::endpoint::Extras;
+use crate::endpoint::{Extras, Names};
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::network::Network;
@@ -32,6 +32,8 @@ pub struct Attach {
     pub guard: Option<bool>,
     /// Addresses the port may send from besides its own.
     pub allow: Vec<IpAddr>,
+    /// What else it is called on the network, and who answers its other questions.
+    pub names: Names,
     /// The network and what it gives, where the door knows them and the engine does not.
     pub given: Option<Box<Given>>,
 }
@@ -87,6 +89,7 @@ impl Attach {
             publish: Vec::new(),
             guard: None,
             allow: Vec::new(),
+            names: Names::default(),
             given: None,
         }
     }
@@ -241,4 +244,8 @@ pub struct BridgeOptions {
     pub guard: Option<bool>,
     /// Where `-p` without an address publishes.
     pub publish_address: Option<IpAddr>,
+    /// Whether members have names.
+    pub dns: Option<bool>,
+    /// Whom their other questions go to.
+    pub dns_upstreams: Vec<IpAddr>,
 }

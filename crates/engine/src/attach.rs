@@ -61,8 +61,12 @@ impl<K: Kernel> Session<'_, K> {
 
     fn try_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
         draft.remember(&self.txn)?; // leases, ports, settings of the host as they were
+        let served = self.tell_names(&draft.network, &draft.endpoint)?;
         self.apply(plan, &draft.places)?;
         self.verify(plan, &draft.desired, &draft.places)?; // look again: nothing of it must be missing
+        if !served {
+            self.await_names(&draft.network, &draft.endpoint)?;
+        }
         match &draft.network.driver {
             Driver::Bridge(bridge) if draft.announces => {
                 Ok(self.kernel.announce(&draft.endpoint, Via::Bridge(&bridge.device))?)

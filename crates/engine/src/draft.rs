@@ -8,7 +8,7 @@ use crate::lease::is_dhcp;
 use crate::recover::places;
 use crate::session::{Presumed, Session};
 use qiao_core::driver::{Activation, network_state};
-use qiao_core::endpoint::{Extras, Join, Netns, Wire, host_if};
+use qiao_core::endpoint::{Extras, Join, Names, Netns, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::State;
 use qiao_core::request::Attach;
@@ -246,6 +246,7 @@ impl<K: Kernel> Session<'_, K> {
             self.add_extras(&mut wire, known, (&id, netns))?;
         }
         let endpoint = Endpoint { id, netns, wire: Some(wire), attached: now() };
+        self.refuse_names(&network, &endpoint)?;
         let mut desired = host_state(&active, &saved);
         desired.extend(network_state(&network, activation));
         desired.extend(self.wanted(&network, activation, &endpoint));
@@ -281,6 +282,7 @@ impl<K: Kernel> Session<'_, K> {
         };
         let held = request.given.as_ref().is_some_and(|given| given.held).then_some(&request.sandbox);
         wire.publish = self.publish((bridge, &wire), &request.publish, held)?;
+        wire.extras.names = names(network, request)?;
         Ok((wire, None))
     }
 
@@ -325,6 +327,21 @@ impl<K: Kernel> Session<'_, K> {
         let free = (0..).map(|n| format!("eth{n}")).find(|name| !taken.contains(name));
         Ok(IfName::new(&free.unwrap_or_default())?)
     }
+}
+
+/// What it is called, where the network has names.
+fn names(network: &Network, request: &Attach) -> Result<Option<Names>, Refusal> {
+    let has = network.bridge().is_some_and(|bridge| bridge.dns.is_some());
+    if !has && !request.names.aliases.is_empty() {
+        return Err(no_names(network));
+    }
+    Ok(has.then(|| request.names.clone()))
+}
+
+/// The refusal of an alias on a network without names.
+fn no_names(network: &Network) -> Refusal {
+    Refusal::invalid(format!("network `{}` has no names, so it takes no alias", network.name))
+        .fix("qiao network create NAME          (networks of your own have names)")
 }
 
 /// Whether an endpoint gets default routes at all.

@@ -19,6 +19,7 @@ mod inline;
 mod inspect;
 mod lease;
 mod leaving;
+mod names;
 mod network;
 mod outcome;
 mod parent;
@@ -32,4 +33,5 @@ mod subnets;
 
 pub use engine::Engine;
 pub use error::{EngineError, chain};
+pub use names::NAME_SERVER;
 pub use outcome::{Attached, Created, Detached, Finding, Health, Removed, Repaired};

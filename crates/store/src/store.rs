@@ -5,6 +5,7 @@ use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
 use crate::journal::{Changes, Journal, endpoint_file};
 use crate::lock::Lock;
+use crate::names::Names;
 use crate::record::{self, Read};
 use crate::runtime::{self, Saved};
 use qiao_core::driver::Active;
@@ -194,6 +195,11 @@ impl Store {
     /// How many addresses of a network are given out, as a measure of its members.
     pub fn claims(&self) -> Claims<'_> {
         Claims(&self.run)
+    }
+
+    /// What the name server reads.
+    pub fn names(&self) -> Names<'_> {
+        Names(&self.run)
     }
 
     /// The networks in use, with how they were made.

@@ -141,6 +141,7 @@ impl Settings {
             masquerade: self.masquerade,
             guard: true,
             publish_address: None,
+            dns: None,
             inline: Some(Inline {
                 routed: self.gateway,
                 filtering: self.vlans.is_some(),

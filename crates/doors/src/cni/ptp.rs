@@ -63,6 +63,7 @@ impl Settings {
             masquerade: self.masquerade,
             guard: true,
             publish_address: None,
+            dns: None,
             inline: Some(Inline { routed: true, apart: false, ..Inline::default() }),
         }))
     }

@@ -252,6 +252,7 @@ impl Settings {
             masquerade: closed && !network.internal,
             guard: true,
             publish_address: Some(Ipv4Addr::UNSPECIFIED.into()),
+            dns: None,
             inline: Some(Inline {
                 routed: self.managed && !network.gateways().is_empty(),
                 apart: self.isolate == Isolate::On && closed,

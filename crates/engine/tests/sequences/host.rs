@@ -339,6 +339,7 @@ pub fn ptp() -> Driver {
         masquerade: true,
         guard: true,
         publish_address: None,
+        dns: None,
         inline: Some(Inline { routed: true, apart: false, ..Inline::default() }),
     })
 }
