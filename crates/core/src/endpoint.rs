@@ -3,8 +3,9 @@
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
+use crate::plan::{Key, Value};
 use crate::port::Publish;
-use crate::subnet::Family;
+use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -59,6 +60,8 @@ pub enum Join {
     Macvlan,
     /// It is an ipvlan child of the host's, and has its hardware address.
     Ipvlan,
+    /// Another program made it: it is never ours to delete.
+    Adopted,
 }
 
 impl Join {
@@ -75,7 +78,8 @@ pub struct Wire {
     /// What joins the sandbox's interface to the host.
     #[serde(default, skip_serializing_if = "Join::is_pair")]
     pub join: Join,
-    /// The host's interface: its end of the pair, or the parent.
+    /// The host's interface: its end of the pair, or the parent; of an adopted one that by which the host reaches
+    /// it.
     pub host_if: IfName,
     /// The hardware address of the sandbox's end; of an ipvlan child what it would be, had it one of its own.
     pub mac: Mac,
@@ -106,17 +110,115 @@ pub struct Extras {
     pub hairpin: bool,
     /// The port does not reach other ports like it.
     pub isolated: bool,
+    /// Of an adopted endpoint: its bridge is kept apart from others like it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
     /// The bridge learns who is behind the port: for those whose addresses we do not know.
     pub learns: bool,
-    /// The sandbox's end was given another hardware address after it was made.
+    /// Settings of the sandbox's that were changed, with what they were before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tuned: Vec<Tuned>,
+    /// Which clients of its published ports it knows by the host's address.
+    #[serde(skip_serializing_if = "Clients::is_default")]
+    pub clients: Clients,
+    /// What it publishes once another endpoint of its sandbox does not any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Publish>,
+    /// Where it is, if another program attached it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mac: Option<Mac>,
+    pub adopted: Option<Place>,
+}
+
+/// Which clients of published ports are known by the host's address rather than by their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clients {
+    /// Those on its own link, itself included: its answers would not come back through the host otherwise.
+    #[default]
+    Members,
+    /// All.
+    All,
+    /// None: those on its own link get no answer.
+    None,
+}
+
+impl Clients {
+    fn is_default(&self) -> bool {
+        *self == Clients::default()
+    }
+}
+
+/// Where an endpoint is that another program attached: what the host's routes and links tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Place {
+    /// The subnets that are on the link by which the host reaches it; of a link of its own its address alone.
+    pub link: Vec<Subnet>,
+    /// The bridge that it is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<IfName>,
+    /// The port of that bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<IfName>,
+    /// The port is kept apart from others because of us.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub isolates: bool,
+    /// A frame may have to leave by the port that it came in at (`br_netfilter`), which it would not without us.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hairpins: bool,
+}
+
+/// A setting of a sandbox that was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuned {
+    /// Which.
+    pub what: Tunable,
+    /// What it was.
+    pub before: Value,
+    /// What it is to be.
+    pub after: Value,
+}
+
+/// A setting of a sandbox: of the endpoint's interface, or of its network namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tunable {
+    /// The interface's hardware address.
+    Mac,
+    /// The interface's MTU, in bytes.
+    Mtu,
+    /// The length of the interface's queue, in packets.
+    QueueLength,
+    /// The interface takes frames that are not for it: 0 or 1.
+    Promiscuous,
+    /// The interface takes the frames of all groups: 0 or 1.
+    AllMulticast,
+    /// A setting below `/proc/sys`, by its path.
+    Sysctl(String),
+}
+
+impl Tunable {
+    /// The object that it is.
+    pub fn key(&self, id: &EndpointId) -> Key {
+        let (sandbox, ifname) = (id.sandbox.clone(), id.ifname.clone());
+        match self {
+            Tunable::Mac => Key::SandboxMac(sandbox, ifname),
+            Tunable::Sysctl(path) => Key::SandboxSysctl(sandbox, path.clone()),
+            what => Key::Tuned(sandbox, ifname, what.clone()),
+        }
+    }
 }
 
 impl Extras {
     /// Whether there is nothing.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether an adopted endpoint is kept apart from others.
+    pub fn is_apart(&self) -> bool {
+        self.isolated || self.apart
     }
 }
 

@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::subnet::{Family, Subnet, number};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The smallest MTU a network may have: what IPv4 guarantees (RFC 791); IPv6 needs 1280 (RFC 8200).
@@ -45,6 +45,8 @@ pub enum Driver {
     Routed(Bridge),
     /// An interface of each endpoint's own on an interface of the host: macvlan or ipvlan.
     Child(Child),
+    /// Endpoints that another program attaches, and that more is asked for: they are never ours to make or delete.
+    Adopted(Adopted),
     /// The host's own network.
     Host,
     /// Only a loopback interface.
@@ -52,12 +54,13 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `host` or `none`; Docker says `null` for the last.
+    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `adopted`, `host` or `none`; Docker says `null` for the last.
     pub fn as_str(&self) -> &'static str {
         match self {
             Driver::Bridge(_) => "bridge",
             Driver::Routed(_) => "routed",
             Driver::Child(child) => child.mode.kind(),
+            Driver::Adopted(_) => "adopted",
             Driver::Host => "host",
             Driver::None => "null",
         }
@@ -107,13 +110,35 @@ pub struct Inline {
     pub apart: bool,
 }
 
+/// The network of endpoints that another program attaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adopted {
+    /// The bridges that are kept apart from others like them: its endpoints are behind them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub apart: BTreeSet<IfName>,
+}
+
 impl Network {
     /// The settings of a network that the host routes for: a bridge network, or a routed one.
     pub fn bridge(&self) -> Option<&Bridge> {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => Some(bridge),
-            Driver::Child(_) | Driver::Host | Driver::None => None,
+            Driver::Child(_) | Driver::Adopted(_) | Driver::Host | Driver::None => None,
         }
+    }
+
+    /// The network of endpoints that another program attaches.
+    pub fn adopted(&self) -> Option<&Adopted> {
+        match &self.driver {
+            Driver::Adopted(adopted) => Some(adopted),
+            _ => None,
+        }
+    }
+
+    /// Whether its door describes it anew with every request: it is kept for as long as it has members.
+    pub fn is_transient(&self) -> bool {
+        self.adopted().is_some() || self.bridge().is_some_and(|bridge| bridge.inline.is_some())
     }
 
     /// The settings of a macvlan or ipvlan network.
@@ -129,7 +154,7 @@ impl Network {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => &bridge.pools,
             Driver::Child(child) => &child.pools,
-            Driver::Host | Driver::None => &[],
+            Driver::Adopted(_) | Driver::Host | Driver::None => &[],
         }
     }
 
@@ -143,7 +168,7 @@ impl Network {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => bridge.internal,
             Driver::Child(child) => child.internal,
-            Driver::Host | Driver::None => false,
+            Driver::Adopted(_) | Driver::Host | Driver::None => false,
         }
     }
 
@@ -200,7 +225,7 @@ pub(crate) fn check_pools(pools: &[Pool], mtu: Option<u32>) -> Result<(), Refusa
     if families.is_empty() {
         return Err(Refusal::invalid("a network needs a subnet"));
     }
-    if families.len() != families.iter().collect::<std::collections::BTreeSet<_>>().len() {
+    if families.len() != families.iter().collect::<BTreeSet<_>>().len() {
         return Err(
             Refusal::invalid("a network takes one subnet of each family").fix("create a second network")
         );

@@ -6,10 +6,11 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::recover::{name, places};
 use crate::session::Session;
-use qiao_core::driver::{Activation, network_state};
+use qiao_core::driver::{Activation, network_state, restored};
+use qiao_core::endpoint::Join;
 use qiao_core::plan::{Key, State, diff};
-use qiao_core::request::Amend;
-use qiao_core::{Driver, Endpoint, Mac, Network, Plan, Publish, Refusal};
+use qiao_core::request::{Amend, Ingress};
+use qiao_core::{Code, Driver, Endpoint, Mac, Network, Plan, Publish, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::{Amendment, Journal};
 
@@ -40,12 +41,21 @@ impl<K: Kernel> Engine<K> {
         let activation = session.txn.active()?.remove(before.endpoint.network());
         let Some((network, activation)) = network.zip(activation) else { return Ok(None) };
         let old = Version { endpoint: before.endpoint.clone(), network };
+        if activation.is_adopted() && !session.lives(&old.endpoint) {
+            session.detach_one(&old.endpoint)?;
+            return Ok(None);
+        }
         let new = session.amended(&old, request)?;
-        let change = session.twice(|session| {
-            let change = session.plan_change(&before, (&old, &new), &activation)?;
-            session.change(&change).map(|()| change)
-        })?;
-        Ok(Some((new.endpoint, change.amendment.plan)))
+        if is_bare(&new.endpoint) {
+            let plan = session.detach_one(&old.endpoint)?;
+            return Ok(Some((new.endpoint, plan)));
+        }
+        session.route_more(&new.network.name, &new.endpoint)?;
+        let plan = session.carry_out_change(&before, (&old, &new), &activation)?;
+        if !without(old.endpoint.publish(), new.endpoint.publish()).is_empty() {
+            session.hand_over_ports(&old.endpoint)?;
+        }
+        Ok(Some((new.endpoint, plan)))
     }
 }
 
@@ -53,31 +63,93 @@ impl<K: Kernel> Session<'_, K> {
     /// What shall be: the last place to refuse.
     fn amended(&mut self, old: &Version, request: &Amend) -> Result<Version, EngineError> {
         let (mut endpoint, mut network) = (old.endpoint.clone(), old.network.clone());
-        let Driver::Bridge(bridge) = &mut network.driver else {
-            return Err(Refusal::invalid(format!("network `{}` is no bridge", network.name)).into());
-        };
-        if let Some(from_its_own) = request.apart {
-            bridge.inline.iter_mut().for_each(|inline| inline.apart = true);
-            endpoint.wire.iter_mut().for_each(|wire| wire.extras.isolated |= from_its_own);
+        match (&mut network.driver, request.ingress) {
+            (Driver::Host | Driver::None, _) => {
+                return Err(
+                    Refusal::invalid(format!("network `{}` has nothing to change", network.name)).into()
+                );
+            }
+            (_, None) => {}
+            (Driver::Adopted(adopted), Some(ingress)) => self.keep_apart(adopted, &mut endpoint, ingress)?,
+            (_, Some(Ingress::Open)) => {}
+            (Driver::Bridge(bridge) | Driver::Routed(bridge), Some(ingress)) => {
+                bridge.inline.iter_mut().for_each(|inline| inline.apart = true);
+                let isolated = ingress == Ingress::Isolated;
+                endpoint.wire.iter_mut().for_each(|wire| wire.extras.isolated |= isolated);
+            }
+            (Driver::Child(child), Some(_)) => {
+                let what = format!("a {} network keeps nobody apart", child.mode.kind());
+                return Err(Refusal::new(Code::Unsupported, what)
+                    .why("its packets do not pass the host's rules")
+                    .into());
+            }
         }
-        if let Some(mac) = request.mac {
-            self.refuse_taken_mac(&old.endpoint, mac)?;
-            endpoint.wire.iter_mut().for_each(|wire| (wire.mac, wire.extras.mac) = (mac, Some(mac)));
+        if let Some(wanted) = &request.tune {
+            self.tune(&mut endpoint, wanted)?;
         }
-        if let (Some(specs), Some(wire)) = (&request.publish, endpoint.wire.clone()) {
-            let publish = self.publish(bridge, &wire, specs)?;
-            endpoint.wire.iter_mut().for_each(|wire| wire.publish.clone_from(&publish));
+        if let (Some(clients), Some(wire)) = (request.clients, &mut endpoint.wire) {
+            wire.extras.clients = clients;
+        }
+        let id = endpoint.id.clone();
+        if let (Some(specs), Some(wire)) = (&request.publish, &mut endpoint.wire) {
+            self.publish(network.bridge(), (&id, wire), specs)?;
         }
         Ok(Version { endpoint, network })
     }
 
-    fn refuse_taken_mac(&self, endpoint: &Endpoint, mac: Mac) -> Result<(), EngineError> {
+    pub fn refuse_taken_mac(&self, endpoint: &Endpoint, mac: Mac) -> Result<(), EngineError> {
         match self.txn.claims().mac_owner(endpoint.network(), mac)? {
             Some(owner) if owner != endpoint.id.key() => {
                 Err(Refusal::conflict(format!("the hardware address `{mac}` is taken by {owner}")).into())
             }
             _ => Ok(()),
         }
+    }
+
+    fn carry_out_change(
+        &mut self,
+        before: &Journal,
+        versions: (&Version, &Version),
+        activation: &Activation,
+    ) -> Result<Plan, EngineError> {
+        let change = self.twice(|session| {
+            let change = session.plan_change(before, versions, activation)?;
+            session.change(&change).map(|()| change)
+        })?;
+        Ok(change.amendment.plan)
+    }
+
+    /// Gives ports that nobody has to another endpoint of a sandbox that waits for them.
+    pub fn hand_over_ports(&mut self, left: &Endpoint) -> Result<(), EngineError> {
+        for heir in self.txn.sandbox(left.sandbox())?.into_iter().filter(|heir| heir.id != left.id) {
+            let mut free = Vec::new();
+            for waiting in heir.wire.iter().flat_map(|wire| &wire.extras.waiting) {
+                let Publish { listen, .. } = waiting;
+                let bindings = self.txn.claims().bindings(listen.protocol, listen.ports)?;
+                if !bindings.iter().any(|binding| binding.listen.conflicts(*listen)) {
+                    free.push(*waiting);
+                }
+            }
+            if !free.is_empty() {
+                self.give_ports(&heir, &free)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn give_ports(&mut self, heir: &Endpoint, ports: &[Publish]) -> Result<(), EngineError> {
+        let network = self.txn.network(heir.network())?;
+        let known = network.zip(self.txn.active()?.remove(heir.network()));
+        let known = known.zip(self.txn.record(heir.sandbox(), heir.id.ifname.as_str())?);
+        let Some(((network, activation), before)) = known else { return Ok(()) };
+        let mut endpoint = heir.clone();
+        if let Some(wire) = &mut endpoint.wire {
+            wire.extras.waiting.retain(|waiting| !ports.contains(waiting));
+            wire.publish.extend(ports);
+        }
+        self.route_more(&network.name, &endpoint)?;
+        let old = Version { endpoint: heir.clone(), network: network.clone() };
+        self.carry_out_change(&before, (&old, &Version { endpoint, network }), &activation).map(drop)
     }
 
     fn plan_change(
@@ -93,8 +165,14 @@ impl<K: Kernel> Session<'_, K> {
         };
         let (had, has) = (state(old), state(new));
         // What stays as it is is not this command's, but for the rules: without them there are no elements.
-        let wanted = has.part(|key, object| had.get(key) != Some(object) || *key == Key::Ruleset);
-        let gone = had.part(|key, _| has.get(key).is_none());
+        let mut wanted = has.part(|key, object| had.get(key) != Some(object) || *key == Key::Ruleset);
+        // What was changed and is to be no more becomes again what it was, as far as it is there.
+        let back = restored(&old.endpoint).part(|key, _| has.get(key).is_none());
+        if !back.is_empty() {
+            let there = self.kernel.observe(&back, &places(&old.endpoint))?;
+            wanted.extend(back.part(|key, _| there.get(key).is_some()));
+        }
+        let gone = had.part(|key, _| has.get(key).is_none() && wanted.get(key).is_none());
         let plan = self.plan_between(&gone, &wanted, &old.endpoint)?;
         let plan = match self.mend_lost_rules(&plan)? {
             true => self.plan_between(&gone, &wanted, &old.endpoint)?,
@@ -171,6 +249,15 @@ impl<K: Kernel> Session<'_, K> {
         claims.give_ports(left, &without(left.publish(), kept.publish()))?;
         Ok(self.txn.changes()?.amended(after)?)
     }
+}
+
+/// Whether there is nothing of an adopted endpoint but that it is known.
+fn is_bare(endpoint: &Endpoint) -> bool {
+    let Some(wire) = endpoint.wire.as_ref().filter(|wire| wire.join == Join::Adopted) else { return false };
+    wire.publish.is_empty()
+        && wire.extras.waiting.is_empty()
+        && wire.extras.tuned.is_empty()
+        && !wire.extras.is_apart()
 }
 
 fn mac(endpoint: &Endpoint) -> Option<Mac> {

@@ -6,7 +6,7 @@ use crate::engine::now;
 use crate::error::EngineError;
 use crate::recover::places;
 use crate::session::Session;
-use qiao_core::driver::{Activation, network_state};
+use qiao_core::driver::{Activation, Active, network_state};
 use qiao_core::endpoint::{Extras, Join, Netns, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::State;
@@ -14,7 +14,7 @@ use qiao_core::request::Attach;
 use qiao_core::subnet::Family;
 use qiao_core::{Driver, Endpoint, IfName, Mac, Network, Owner, Refusal};
 use qiao_kernel::{Kernel, Places};
-use qiao_store::Txn;
+use qiao_store::{Saved, Txn};
 use std::net::IpAddr;
 
 /// A draft of an attachment.
@@ -30,8 +30,8 @@ pub(crate) struct Draft {
     pub announced: Option<Mac>,
     /// Whether the network is made for it.
     pub new: bool,
-    activating: Option<Activating>,
-    moved: Vec<IpAddr>,
+    pub activating: Option<Activating>,
+    pub moved: Vec<IpAddr>,
 }
 
 impl Draft {
@@ -47,8 +47,8 @@ impl Draft {
 
     /// Whether its door has described the network anew, with more than was known of it.
     fn is_widened(&self, txn: &Txn<'_>) -> Result<bool, EngineError> {
-        let inline = self.network.bridge().is_some_and(|bridge| bridge.inline.is_some());
-        Ok(inline && txn.network(&self.network.name)?.is_some_and(|known| known != self.network))
+        Ok(self.network.is_transient()
+            && txn.network(&self.network.name)?.is_some_and(|known| known != self.network))
     }
 
     /// Writes down what the endpoint takes, before the kernel is touched.
@@ -96,6 +96,7 @@ impl<K: Kernel> Session<'_, K> {
             Driver::Bridge(_) | Driver::Routed(_) | Driver::Child(_) => {
                 self.draft_wired(network, request, (netns, &others))
             }
+            Driver::Adopted(_) => self.draft_adopted(network, request, (netns, &others)),
             Driver::Host | Driver::None => self.draft_plain(network, request, netns),
         }
     }
@@ -219,8 +220,7 @@ impl<K: Kernel> Session<'_, K> {
                 Some(self.activating(&network, &facts)?)
             }
         };
-        let active = activating.as_ref().map_or_else(|| self.txn.active(), |a| Ok(a.active.clone()))?;
-        let saved = activating.as_ref().map_or_else(|| self.txn.saved(), |a| Ok(a.saved.clone()))?;
+        let (active, saved) = self.in_use(activating.as_ref())?;
         let activation = &active[&network.name];
         let ifname = self.ifname(request, netns.as_ref(), others)?;
         let id = EndpointId { sandbox: request.sandbox.clone(), ifname, network: network.name.clone() };
@@ -241,6 +241,14 @@ impl<K: Kernel> Session<'_, K> {
         let announces = request.wish.mac.is_some() || network.child().is_some();
         let places = places(&endpoint);
         Ok(Draft { endpoint, network, desired, places, announces, announced, new: false, activating, moved })
+    }
+
+    /// The networks in use, and how the host was before them, with one that comes into use.
+    pub fn in_use(&self, activating: Option<&Activating>) -> Result<(Active, Saved), EngineError> {
+        match activating {
+            Some(activating) => Ok((activating.active.clone(), activating.saved.clone())),
+            None => Ok((self.txn.active()?, self.txn.saved()?)),
+        }
     }
 
     fn wire(
@@ -264,7 +272,7 @@ impl<K: Kernel> Session<'_, K> {
             allow: request.allow.clone(),
             extras: Extras::default(),
         };
-        wire.publish = self.publish(bridge, &wire, &request.publish)?;
+        self.publish(Some(bridge), (id, &mut wire), &request.publish)?;
         Ok((wire, None))
     }
 

@@ -68,6 +68,17 @@ impl<K: Kernel> Session<'_, K> {
         Ok(())
     }
 
+    /// Whether a claim is that of an endpoint whose namespace is gone. It is detached then, and the claim with it.
+    pub fn is_of_the_dead(&mut self, key: &str) -> Result<bool, EngineError> {
+        let Some((sandbox, ifname)) = key.split_once('@') else { return Ok(false) };
+        let Ok(sandbox) = qiao_core::SandboxName::new(sandbox) else { return Ok(false) };
+        let Some(endpoint) = self.txn.endpoint(&sandbox, ifname)? else { return Ok(false) };
+        if self.lives(&endpoint) {
+            return Ok(false);
+        }
+        self.detach_gone(&[endpoint]).map(|()| true)
+    }
+
     /// Whether an endpoint's namespace is there.
     pub fn lives(&mut self, endpoint: &Endpoint) -> bool {
         endpoint.netns.as_ref().is_none_or(|netns| self.kernel.is_alive(netns))

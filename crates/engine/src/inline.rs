@@ -37,7 +37,8 @@ impl<K: Kernel> Session<'_, K> {
         activation: &mut Activation,
         (name, active): (&NetworkName, &Active),
     ) -> Result<(), EngineError> {
-        if let Some(other) = active.values().find(|other| other.device == activation.device) {
+        let mut others = active.values().filter(|other| !other.is_adopted());
+        if let Some(other) = others.find(|other| other.device == activation.device) {
             (activation.mac, activation.foreign) = (other.mac, other.foreign);
             activation.mtu = other.mtu;
             return Ok(());
@@ -63,6 +64,7 @@ impl<K: Kernel> Session<'_, K> {
         let leases = self.txn.claims().leases(&network.name)?;
         for net in addresses {
             match leases.holder(net.addr())? {
+                Some(Holder::Endpoint(key)) if self.is_of_the_dead(&key)? => {}
                 Some(Holder::Endpoint(key)) => {
                     let what = format!("the address `{}` is taken by {key}", net.addr());
                     return Err(Refusal::conflict(what).into());
@@ -103,9 +105,11 @@ impl<K: Kernel> Session<'_, K> {
     /// Ends a network of which nobody is a member any more.
     pub fn retire(&mut self, name: &NetworkName) -> Result<(), EngineError> {
         let network = self.txn.network(name)?;
-        let inline = network.filter(|n| n.bridge().is_some_and(|bridge| bridge.inline.is_some()));
-        match inline {
-            Some(network) if self.txn.is_unused(name)? => self.finish_remove(&network).map(drop),
+        match network.filter(Network::is_transient) {
+            Some(network) if self.txn.is_unused(name)? => {
+                self.seen = State::default(); // what the host needs is less from now on
+                self.finish_remove(&network).map(drop)
+            }
             _ => Ok(()),
         }
     }
@@ -113,7 +117,8 @@ impl<K: Kernel> Session<'_, K> {
     /// What must remain of `had` without a network: the host's, and what others have on its bridge.
     pub fn rest(&self, had: &State, active: &Active, saved: &Saved) -> Result<State, EngineError> {
         let mut rest = host_state(active, saved);
-        for (name, activation) in active.iter().filter(|(_, activation)| activation.shared) {
+        let sharers = active.iter().filter(|(_, activation)| activation.shared || activation.is_adopted());
+        for (name, activation) in sharers {
             if let Some(network) = self.txn.network(name)? {
                 rest.extend(network_state(&network, activation));
             }

@@ -7,6 +7,7 @@
 
 mod activate;
 mod address;
+mod adopt;
 mod amend;
 mod attach;
 mod desired;
@@ -27,6 +28,7 @@ mod recover;
 mod session;
 mod stuck;
 mod subnets;
+mod tune;
 
 pub use engine::Engine;
 pub use error::{EngineError, chain};

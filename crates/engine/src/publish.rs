@@ -5,6 +5,7 @@ use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::endpoint::Wire;
 use qiao_core::name::quoted;
+use qiao_core::owner::EndpointId;
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, PublishSpec};
 use qiao_core::settings::LoopbackMethod;
 use qiao_core::subnet::Family;
@@ -17,41 +18,86 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Where one `-p` leads: the addresses of the host, and the container's address behind each.
 type Ways = Vec<(HostAddr, IpAddr)>;
 
-/// What the same request publishes, and what the endpoint publishes already.
-type Own<'a> = (&'a [Publish], &'a [Publish]);
+/// What is no obstacle.
+#[derive(Clone, Copy)]
+struct Own<'a> {
+    /// What the same request publishes.
+    found: &'a [Publish],
+    /// What the endpoint publishes already.
+    had: &'a [Publish],
+    /// The endpoint, where sockets of the host are none either.
+    lenient: Option<&'a EndpointId>,
+}
 
 impl<K: Kernel> Session<'_, K> {
-    /// What is published for the ports asked for.
+    /// Publishes the ports asked for.
     pub fn publish(
         &mut self,
-        bridge: &Bridge,
-        wire: &Wire,
+        bridge: Option<&Bridge>,
+        (id, wire): (&EndpointId, &mut Wire),
         specs: &[PublishSpec],
-    ) -> Result<Vec<Publish>, EngineError> {
-        if bridge.internal && !specs.is_empty() {
+    ) -> Result<(), EngineError> {
+        if bridge.is_some_and(|bridge| bridge.internal) && !specs.is_empty() {
             return Err(Refusal::invalid(format!("cannot publish {}: the network is internal", specs[0]))
                 .why("nothing outside reaches an internal network")
                 .into());
         }
-        let (mut found, mut present) = (Vec::new(), BTreeMap::new());
+        // Whoever describes its networks itself looks after its ports too, and may hold them open (Podman does).
+        let lenient = bridge.is_none_or(|bridge| bridge.inline.is_some()).then_some(id);
+        let (mut found, mut waiting, mut present) = (Vec::new(), Vec::new(), BTreeMap::new());
         for spec in specs {
             spec.check()?;
-            let default = bridge.publish_address.unwrap_or(self.settings.publish_address);
-            let mut ways = ways(spec, default, wire)?;
-            if let Some(why) = self.no_loopback(spec) {
-                only_loopback(spec, &ways, why)?;
-                ways.retain(|(host, _)| !host.ip().is_loopback());
-            }
+            let mut ways = self.ways(bridge, wire, spec)?;
             if spec.host_ip.is_none() && ways.len() > 1 {
                 ways.retain(|(host, _)| {
                     let mut has = || *present.entry(host.ip()).or_insert_with(|| self.has(spec, *host));
                     !host.ip().is_loopback() || has()
                 });
             }
-            let ports = self.host_ports(spec, &ways, (&found, &wire.publish))?;
+            let own = Own { found: &found, had: &wire.publish, lenient };
+            let others = own.lenient.map_or(Ok(Ways::new()), |id| self.take_siblings(spec, &mut ways, id))?;
+            waiting
+                .extend(others.iter().filter_map(|(host, ip)| Some(publish(spec, (*host, spec.host?), *ip))));
+            let ports = self.host_ports(spec, &ways, own)?;
             found.extend(ways.iter().map(|(host, ip)| publish(spec, (*host, ports), *ip)));
         }
-        Ok(found)
+        (wire.publish, wire.extras.waiting) = (found, waiting);
+        Ok(())
+    }
+
+    /// Where a port leads, without what nobody could be served at.
+    fn ways(
+        &mut self,
+        bridge: Option<&Bridge>,
+        wire: &Wire,
+        spec: &PublishSpec,
+    ) -> Result<Ways, EngineError> {
+        let own = bridge.and_then(|bridge| bridge.publish_address);
+        let mut ways = ways(spec, own.unwrap_or(self.settings.publish_address), wire)?;
+        if let Some(why) = self.no_loopback(spec) {
+            only_loopback(spec, &ways, why)?;
+            ways.retain(|(host, _)| !host.ip().is_loopback());
+        }
+        Ok(ways)
+    }
+
+    /// Takes out the ways that another endpoint of the same sandbox has: runtimes publish a container's ports on each
+    /// of its networks. They are had again when the other has them no more.
+    fn take_siblings(
+        &mut self,
+        spec: &PublishSpec,
+        ways: &mut Ways,
+        id: &EndpointId,
+    ) -> Result<Ways, EngineError> {
+        let Some(ports) = spec.host.filter(|_| !spec.is_choice()) else { return Ok(Ways::new()) };
+        let mut bindings = self.txn.claims().bindings(spec.protocol, ports)?;
+        let (own, prefix) = (id.key(), format!("{}@", id.sandbox));
+        bindings.retain(|binding| binding.owner.starts_with(&prefix) && binding.owner != own);
+        let listen = |host: HostAddr| Listen { protocol: spec.protocol, host, ports };
+        let has = |host: HostAddr| bindings.iter().any(|binding| binding.listen == listen(host));
+        let (others, rest) = ways.iter().partition(|(host, _)| has(*host));
+        *ways = rest;
+        Ok(others)
     }
 
     /// Whether the host has an address: without IPv6 it has no ::1, which nobody asked for by name.
@@ -111,22 +157,23 @@ impl<K: Kernel> Session<'_, K> {
         (ways, ports): (&Ways, PortRange),
         own: Own<'_>,
     ) -> Result<Result<(), Refusal>, EngineError> {
-        let bindings = self.txn.claims().bindings(spec.protocol, ports)?;
-        let listens = ways.iter().map(|(host, _)| Listen { protocol: spec.protocol, host: *host, ports });
-        Ok(listens.into_iter().try_for_each(|listen| self.check_listen(listen, own, &bindings)))
+        let listen = |(host, _): &(HostAddr, IpAddr)| Listen { protocol: spec.protocol, host: *host, ports };
+        let mut bindings = Vec::new();
+        for binding in self.txn.claims().bindings(spec.protocol, ports)? {
+            let conflicts = ways.iter().any(|way| binding.listen.conflicts(listen(way)));
+            if conflicts && !self.is_of_the_dead(&binding.owner)? {
+                bindings.push(binding);
+            }
+        }
+        Ok(ways.iter().map(listen).try_for_each(|listen| self.check_listen(listen, own, &bindings)))
     }
 
-    fn check_listen(
-        &mut self,
-        listen: Listen,
-        (found, had): Own<'_>,
-        bindings: &[Binding],
-    ) -> Result<(), Refusal> {
+    fn check_listen(&mut self, listen: Listen, own: Own<'_>, bindings: &[Binding]) -> Result<(), Refusal> {
         let taken = |why: String| Refusal::conflict(format!("the port {listen} is taken")).why(why);
-        if let Some(other) = found.iter().find(|other| other.listen.conflicts(listen)) {
+        if let Some(other) = own.found.iter().find(|other| other.listen.conflicts(listen)) {
             return Err(taken(format!("the same request publishes {other}")));
         }
-        if had.iter().any(|own| own.listen == listen) {
+        if own.had.iter().any(|own| own.listen == listen) {
             return Ok(());
         }
         if let Some(binding) = bindings.iter().find(|binding| binding.listen.conflicts(listen)) {
@@ -134,6 +181,7 @@ impl<K: Kernel> Session<'_, K> {
         }
         match self.kernel.in_the_way(listen) {
             None => Ok(()),
+            Some(InTheWay::Socket(_)) if own.lenient.is_some() => Ok(()),
             Some(InTheWay::Socket(port)) => {
                 Err(taken(format!("a process of the host has {}/{}", port, listen.protocol))
                     .fix(format!("ss -lnp 'sport = :{port}'           (which process)")))

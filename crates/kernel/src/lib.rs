@@ -3,6 +3,7 @@
 //! Only this crate may use `unsafe`. No process is started to configure the kernel: rtnetlink, nf_tables and
 //! conntrack are spoken directly.
 
+mod adopt;
 mod announce;
 mod apply;
 mod bpf;
@@ -32,7 +33,7 @@ pub mod sysctl;
 pub use error::KernelError;
 pub use facts::Facts;
 pub use heap::Heap;
-pub use kernel::{ApplyError, FREED, HostLink, Kernel, Places, Via};
+pub use kernel::{ApplyError, FREED, HostLink, Kernel, Places, Reached, Via};
 pub use linux::Linux;
 pub use loopback::{PROXY_COMMAND, Way};
 pub use netns::{NetnsHandle, OpenError};

@@ -10,7 +10,7 @@ use crate::nft::{self, Damage};
 use crate::rtnl::link::{BRIDGE_GROUPS, Link};
 use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route};
 use crate::sysctl;
-use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
+use qiao_core::plan::{Key, Observed, Ownership, State, Switch, Sysctl, Value};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, Owner, SandboxName};
 use qiao_nft::{ElementValue, Query, Reply};
@@ -85,6 +85,7 @@ fn links_of<'a>(key: &'a Key, value: &'a Value) -> Vec<&'a IfName> {
             | Key::BridgeUp(name)
             | Key::Veth(name)
             | Key::Port(name)
+            | Key::Switch(name, _)
             | Key::Fdb(name, _)
             | Key::Neighbour(name, _)
             | Key::HostUp(name),
@@ -134,6 +135,12 @@ impl Host<'_> {
                     hanging(link, "veth", owner),
                     Value::Port { fixed, isolated: port.isolated, hairpin: port.hairpin },
                 ))
+            }
+            // It is another program's port; this setting of it is ours.
+            Key::Switch(name, which) => {
+                let port = self.links.get(name)?.port?;
+                let on = if *which == Switch::Isolated { port.isolated } else { port.hairpin };
+                on.then(|| (Ownership::Marked(owner.clone()), Value::Present))
             }
             Key::Vlan(name) => {
                 let link = self.links.get(name)?;

@@ -261,7 +261,7 @@ impl Txn<'_> {
 
     /// Writes a network to the disk. One that its door describes anew every time is kept until the next boot.
     pub fn save_network(&self, network: &Network) -> Result<(), StoreError> {
-        if is_inline(network) {
+        if network.is_transient() {
             let dir = self.run.ensure("networks")?;
             return record::write(&dir, &format!("{}.json", network.name), network, Durability::Boot);
         }
@@ -272,7 +272,7 @@ impl Txn<'_> {
     /// Removes a network from the disk.
     pub fn remove_network(&self, network: &Network) -> Result<(), StoreError> {
         let file = format!("{}.json", network.name);
-        if is_inline(network) {
+        if network.is_transient() {
             return self.run.sub("networks")?.map_or(Ok(()), |dir| dir.remove(&file).map(|_| ()));
         }
         let Some(dir) = self.networks_dir()? else { return Ok(()) };
@@ -330,11 +330,6 @@ impl Txn<'_> {
     pub fn set_generation(&self, generation: u32) {
         runtime::set_generation(&self.run, generation);
     }
-}
-
-/// Whether its door describes a network anew with every request.
-fn is_inline(network: &Network) -> bool {
-    network.bridge().is_some_and(|bridge| bridge.inline.is_some())
 }
 
 /// What was read before, or what is read now.

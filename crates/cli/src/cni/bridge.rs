@@ -2,13 +2,13 @@
 
 use super::door::{Door, failure};
 use super::{Done, chain, check, ipam};
+use qiao_core::endpoint::Tunable;
 use qiao_core::request::Detach;
 use qiao_core::{Mac, Network};
-use qiao_doors::cni::{Failure, Verb, bridge, chain as chains};
+use qiao_doors::cni::{Failure, Verb, bridge};
 use qiao_engine::Engine;
 use qiao_kernel::{Kernel, Linux};
 use qiao_store::Holder;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Runs.
@@ -51,13 +51,14 @@ fn make(
     }
     settings.complete(&mut lease.answer);
     let mut request = settings.request((&door.config, &door.call), &lease.answer)?;
-    let mut sysctls = BTreeMap::new();
+    let mut tunings = Vec::new();
     if door.plugin == "qiao" {
         chain::whole(door, &mut request)?;
-        sysctls = chains::sysctls(&door.config, door.call.ifname.as_str())?;
+        tunings = chain::tunings(door)?;
+        tunings.retain(|(what, _)| *what != Tunable::Mac || request.wish.mac.is_none());
     }
-    let made = engine.attach(&request).map_err(failure)?;
-    if let Err(failure) = chain::set(door, &sysctls) {
+    let mut made = engine.attach(&request).map_err(failure)?;
+    if let Err(failure) = chain::set(door, (engine, &mut made.endpoint), tunings) {
         let _ = engine.detach(&leaving(door)?);
         return Err(failure);
     }

@@ -1,10 +1,13 @@
 //! What must exist for a network and for an endpoint: one function a kind, each pure.
 
+mod adopted;
 mod bridge;
 mod child;
+mod extras;
 mod host;
 mod routed;
 
+pub use extras::restored;
 pub use host::{HostNeeds, host};
 
 use crate::child::{Child, Vlan};
@@ -87,6 +90,17 @@ impl Activation {
         }
     }
 
+    /// How a network of adopted endpoints comes into use. Nothing of it is ours but rules; `device` is the interface
+    /// by which the host reaches the first of them.
+    pub fn of_adopted(device: IfName, mac: Mac, routes: Vec<Family>) -> Self {
+        Self { device, mac, mtu: 0, hairpin: false, routes, parent: None, shared: false, foreign: true }
+    }
+
+    /// Whether the network's endpoints are adopted.
+    pub fn is_adopted(&self) -> bool {
+        self.foreign && !self.shared
+    }
+
     /// The interface of the host without which nothing of the network can be, if there is one: it is never ours.
     pub fn base(&self) -> Option<&IfName> {
         let parent = self.parent.as_ref()?;
@@ -100,8 +114,8 @@ impl Activation {
 
     /// Whose the network's objects are: its own, or those of all that share its bridge.
     pub fn owner(&self, network: &NetworkName) -> Owner {
-        let shared = NetworkName::new(&format!("on.{}", self.device)).ok().filter(|_| self.shared);
-        Owner::Network(shared.unwrap_or_else(|| network.clone()))
+        let shared = Some(sharers(&self.device)).filter(|_| self.shared);
+        shared.unwrap_or_else(|| Owner::Network(network.clone()))
     }
 
     /// What must exist of the network for anything of it to work: little enough to look at every time.
@@ -129,24 +143,35 @@ impl Activation {
     }
 }
 
+/// All the networks that share a bridge.
+fn sharers(device: &IfName) -> Owner {
+    let name = NetworkName::new(&format!("on.{device}"));
+    Owner::Network(name.expect("an interface name is the end of a network name"))
+}
+
 /// What must exist for a network that is in use.
 pub fn network_state(network: &Network, activation: &Activation) -> State {
     match &network.driver {
         Driver::Bridge(bridge) => bridge::network(network, bridge, activation),
         Driver::Routed(bridge) => routed::network(network, bridge, activation),
         Driver::Child(_) => activation.essence(&network.name),
+        Driver::Adopted(adopted) => adopted::network(adopted),
         Driver::Host | Driver::None => State::default(),
     }
 }
 
 /// What must exist for an endpoint.
 pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &Endpoint) -> State {
-    match (&network.driver, &endpoint.wire) {
-        (Driver::Bridge(bridge), Some(wire)) => bridge::endpoint(bridge, activation, (endpoint, wire)),
-        (Driver::Routed(bridge), Some(wire)) => routed::endpoint(bridge, (endpoint, wire)),
-        (Driver::Child(child), Some(wire)) => child::endpoint(child, activation, (endpoint, wire)),
-        _ => plain_state(network, endpoint),
-    }
+    let Some(wire) = &endpoint.wire else { return plain_state(network, endpoint) };
+    let mut state = match &network.driver {
+        Driver::Bridge(bridge) => bridge::endpoint(bridge, activation, (endpoint, wire)),
+        Driver::Routed(bridge) => routed::endpoint(bridge, (endpoint, wire)),
+        Driver::Child(child) => child::endpoint(child, activation, (endpoint, wire)),
+        Driver::Adopted(_) => adopted::endpoint(endpoint, wire),
+        Driver::Host | Driver::None => plain_state(network, endpoint),
+    };
+    state.extend(extras::state(endpoint, wire));
+    state
 }
 
 /// What must exist for an endpoint of a network that is never in use: a loopback interface that is up, unless

@@ -2,6 +2,7 @@
 //! deletes from the bottom.
 
 use super::Value;
+use crate::endpoint::Tunable;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::port::Listen;
@@ -37,6 +38,8 @@ pub enum Key {
     Child(SandboxName, IfName),
     /// The settings of a host end: of a bridge port, or of a port of a routed network.
     Port(IfName),
+    /// A setting of a bridge port that another program made, switched on.
+    Switch(IfName, Switch),
     /// The forwarding entry of a port's hardware address.
     Fdb(IfName, Mac),
     /// The host's neighbour entry for a container, on its bridge or on its port.
@@ -45,8 +48,12 @@ pub enum Key {
     SandboxLoopback(SandboxName),
     /// A sandbox's interface heeds no router advertisements.
     NoAdvertisements(SandboxName, IfName),
+    /// A setting of a sandbox's network namespace, by its path below `/proc/sys`.
+    SandboxSysctl(SandboxName, String),
     /// The hardware address of a sandbox's interface, where it is not the one it was made with.
     SandboxMac(SandboxName, IfName),
+    /// Another setting of a sandbox's interface.
+    Tuned(SandboxName, IfName, Tunable),
     /// An address of a sandbox's interface.
     SandboxAddress(SandboxName, IfName, IpNet),
     /// A sandbox's interface that is up.
@@ -63,6 +70,26 @@ pub enum Key {
     Publish(Listen),
     /// A published port for clients of 127.0.0.1 or ::1 on the host.
     Loopback(Listen),
+}
+
+/// A setting of a bridge port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Switch {
+    /// Frames do not pass to other isolated ports.
+    Isolated,
+    /// Frames may go out where they came in.
+    Hairpin,
+}
+
+impl Switch {
+    /// As `ip link set … type bridge_slave` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Switch::Isolated => "isolated",
+            Switch::Hairpin => "hairpin",
+        }
+    }
 }
 
 /// A setting of the host's network namespace.
@@ -142,6 +169,10 @@ pub enum Member {
     FriendSubnet(Subnet),
     /// A bridge that is kept apart from others like it, and from nobody else.
     Apart(IfName),
+    /// An address whose published ports know clients from a subnet by the host's address.
+    Near(IpAddr, Subnet),
+    /// An address whose published ports know every client by its own address.
+    Plain(IpAddr),
     /// A family that the host forwards only because we switched forwarding on: other traffic stays out.
     NoTransit(Family),
 }
@@ -233,6 +264,7 @@ impl Key {
                 Key::BridgeAddress(link, _)
                 | Key::BridgeUp(link)
                 | Key::Port(link)
+                | Key::Switch(link, _)
                 | Key::Fdb(link, _)
                 | Key::Neighbour(link, _)
                 | Key::HostUp(link),
@@ -247,7 +279,9 @@ impl Key {
     pub fn sandbox(&self) -> Option<&SandboxName> {
         match self {
             Key::SandboxLoopback(s)
+            | Key::SandboxSysctl(s, _)
             | Key::SandboxMac(s, _)
+            | Key::Tuned(s, ..)
             | Key::SandboxAddress(s, ..)
             | Key::SandboxUp(s, _)
             | Key::SandboxNeighbour(s, ..)
@@ -278,6 +312,8 @@ fn member_set(member: &Member) -> &'static str {
         Member::Closed(_) => "closed",
         Member::Friend(_) => "friends",
         Member::Apart(_) => "apart",
+        Member::Near(ip, _) => by_family(Family::of(*ip), "near4", "near6"),
+        Member::Plain(ip) => by_family(Family::of(*ip), "plain4", "plain6"),
         Member::NoTransit(_) => "no_transit",
         Member::Subnet(net) => by_family(net.family(), "subnets4", "subnets6"),
         Member::Own(net, _) => by_family(net.family(), "own4", "own6"),

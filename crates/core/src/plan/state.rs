@@ -16,8 +16,10 @@ use std::net::IpAddr;
 pub enum Value {
     /// It is there, and there is no more to say.
     Present,
-    /// A number: of a sysctl.
+    /// A number: of a sysctl, or of an interface's setting.
     Number(u32),
+    /// A text: of a sandbox's sysctl.
+    Text(String),
     /// The rule set, by its digest (see [`crate::render::ruleset`]).
     Ruleset(u32),
     /// A bridge.

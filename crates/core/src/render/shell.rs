@@ -1,10 +1,11 @@
 //! Plans as the `ip`, `nft`, `bridge` and `sysctl` commands that do the same.
 
 use super::element::element;
+use crate::endpoint::Tunable;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::Owner;
-use crate::plan::{Key, Object, Op, Plan, Value};
+use crate::plan::{Key, Object, Op, Plan, Switch, Value};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -68,7 +69,12 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::Port(host_if), Value::PointToPoint { .. }) => {
             vec![format!("ip link set {host_if} arp off nomaster")]
         }
+        (Key::Switch(port, which), _) => vec![switch(port, *which, "on")],
+        (Key::SandboxSysctl(_, path), Value::Text(text)) => {
+            vec![format!("sysctl -w '{}={text}'", super::line::dotted(path))]
+        }
         (Key::SandboxMac(_, link), Value::Mac(mac)) => vec![format!("ip link set {link} address {mac}")],
+        (Key::Tuned(_, link, what), Value::Number(number)) => vec![tuned(link, what, *number)],
         (Key::Fdb(host_if, mac), _) => vec![format!("bridge fdb add {mac} dev {host_if} master static")],
         (Key::Neighbour(device, ip) | Key::SandboxNeighbour(_, device, ip), Value::Mac(mac)) => {
             vec![neighbour(device, *ip, *mac)]
@@ -120,7 +126,8 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link) => {
             vec![format!("ip link set {link} down")]
         }
-        Key::SandboxMac(..) => Vec::new(),
+        Key::Switch(port, which) => vec![switch(port, *which, "off")],
+        Key::SandboxMac(..) | Key::Tuned(..) | Key::SandboxSysctl(..) => Vec::new(),
         Key::SandboxLoopback(_) => vec!["ip link set lo down".into()],
         Key::Port(_) => Vec::new(),
         Key::Fdb(host_if, mac) => vec![format!("bridge fdb del {mac} dev {host_if} master")],
@@ -198,6 +205,20 @@ fn port(host_if: &IfName, isolated: bool, hairpin: bool) -> String {
         word(isolated),
         word(hairpin)
     )
+}
+
+fn switch(port: &IfName, which: Switch, how: &str) -> String {
+    format!("ip link set {port} type bridge_slave {} {how}", which.as_str())
+}
+
+fn tuned(link: &IfName, what: &Tunable, number: u32) -> String {
+    let word = super::line::tunable(what);
+    let value = match (what, number) {
+        (Tunable::Promiscuous | Tunable::AllMulticast, 0) => "off".into(),
+        (Tunable::Promiscuous | Tunable::AllMulticast, _) => "on".into(),
+        (_, number) => number.to_string(),
+    };
+    format!("ip link set {link} {word} {value}")
 }
 
 fn neighbour(device: &IfName, ip: IpAddr, mac: Mac) -> String {

@@ -117,9 +117,11 @@ fn step_of(key: &Key) -> usize {
         Key::BridgeAddress(..) => 2,
         Key::BridgeUp(_) => 3,
         Key::Veth(_) | Key::Child(..) => 4,
-        Key::Guard(_) | Key::Port(_) | Key::Fdb(..) | Key::Neighbour(..) => 5,
+        Key::Guard(_) | Key::Port(_) | Key::Switch(..) | Key::Fdb(..) | Key::Neighbour(..) => 5,
         Key::NoAdvertisements(..)
+        | Key::SandboxSysctl(..)
         | Key::SandboxMac(..)
+        | Key::Tuned(..)
         | Key::SandboxLoopback(_)
         | Key::SandboxAddress(..)
         | Key::SandboxUp(..) => 7,

@@ -59,7 +59,7 @@ impl Settings {
             hairpin: self.hairpin,
             isolated: self.isolated,
             learns: addresses.is_empty(),
-            mac: None,
+            ..Extras::default()
         };
         let network = self.network(config, ipam)?;
         Ok(Attach {

@@ -1,9 +1,10 @@
 //! What is tried at every point: an act, how the host is before it, and what undoes it.
 
-use crate::host::{Host, Snapshot, attach, attach_publishing, child, create, detach};
-use qiao_core::plan::Key;
+use crate::host::{Host, Snapshot, adoption, adoption_of, attach, attach_publishing, child, create, detach};
+use qiao_core::endpoint::{Clients, Tunable};
+use qiao_core::plan::{Key, Value};
 use qiao_core::port::PublishSpec;
-use qiao_core::request::Amend;
+use qiao_core::request::{Amend, Ingress};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 
@@ -19,7 +20,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 9] = [
+pub const BACK: [Scenario; 12] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -79,6 +80,35 @@ pub const BACK: [Scenario; 9] = [
         },
     },
     Scenario {
+        name: "adoption",
+        setup: Host::add_strangers,
+        act: |engine| engine.attach(&adoption("c1")).map(drop),
+        then: |host| drop(host.engine().amend(&stranger()).unwrap()),
+    },
+    Scenario {
+        name: "everything of what is adopted",
+        setup: |host| {
+            host.add_strangers();
+            host.adopt("c0");
+            host.engine().amend(&Amend { sandbox: "c0".parse().unwrap(), ..everything("8090:80") }).unwrap();
+            host.adopt("c1");
+            host.engine().amend(&little()).unwrap();
+        },
+        act: |engine| engine.amend(&everything("8080:80")).map(drop),
+        then: |host| drop(host.engine().amend(&little()).unwrap()),
+    },
+    Scenario {
+        name: "settings of what is attached",
+        setup: |host| {
+            blue_with_c0(host);
+            host.attach("c1", "blue");
+        },
+        act: |engine| engine.amend(&Amend { tune: Some(settings()), ..amend() }).map(drop),
+        then: |host| {
+            host.engine().amend(&Amend { tune: Some(Vec::new()), ..amend() }).unwrap();
+        },
+    },
+    Scenario {
         name: "attachment to nothing",
         setup: |_| {},
         act: |engine| engine.attach(&attach("c1", "none")).map(drop),
@@ -93,7 +123,7 @@ pub const BACK: [Scenario; 9] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 11] = [
+pub const FORWARD: [Scenario; 13] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -102,6 +132,34 @@ pub const FORWARD: [Scenario; 11] = [
         },
         act: |engine| engine.detach(&detach("c1", None)).map(drop),
         then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "detachment of what is adopted",
+        setup: |host| {
+            host.add_strangers();
+            host.adopt("c1");
+            host.engine().amend(&everything("8080:80")).unwrap();
+        },
+        act: |engine| engine.detach(&detach("c1", Some("adopted.n1"))).map(drop),
+        then: |host| host.detach("c1", Some("adopted.n1")),
+    },
+    Scenario {
+        name: "ports that go to another network of the container",
+        setup: |host| {
+            host.add_strangers();
+            for name in ["net1", "net2"] {
+                host.engine().attach(&adoption_of("c1", name)).unwrap();
+                let publish = Some(vec!["8080:80".parse().unwrap()]);
+                host.engine().amend(&Amend { publish, ..stranger_at(name) }).unwrap();
+            }
+        },
+        act: |engine| {
+            engine.amend(&Amend { publish: Some(Vec::new()), ..stranger_at("net1") }).map(drop)?;
+            let left = engine.store().endpoint(&"c1".parse().unwrap(), "net2").unwrap().unwrap();
+            assert_eq!(left.publish().len(), 2, "both families: {left:?}");
+            Ok(())
+        },
+        then: |host| drop(host.engine().amend(&stranger_at("net1")).unwrap()),
     },
     Scenario {
         name: "another hardware address and other ports",
@@ -207,8 +265,45 @@ pub const FORWARD: [Scenario; 11] = [
 ];
 
 fn amend() -> Amend {
-    let (sandbox, ifname) = ("c1".parse().unwrap(), "eth0".parse().unwrap());
-    Amend { sandbox, ifname, publish: None, apart: None, mac: None }
+    Amend::new("c1".parse().unwrap(), "eth0".parse().unwrap())
+}
+
+/// What a plugin behind a main one of somebody else's asks for.
+fn stranger() -> Amend {
+    stranger_at("net1")
+}
+
+fn stranger_at(ifname: &str) -> Amend {
+    Amend::new("c1".parse().unwrap(), ifname.parse().unwrap())
+}
+
+fn little() -> Amend {
+    Amend {
+        publish: Some(vec!["9000:90".parse().unwrap()]),
+        clients: Some(Clients::Members),
+        ingress: Some(Ingress::Open),
+        tune: Some(Vec::new()),
+        ..stranger()
+    }
+}
+
+fn everything(port: &str) -> Amend {
+    Amend {
+        publish: Some(vec![port.parse().unwrap(), format!("{port}/udp").parse().unwrap()]),
+        clients: Some(Clients::All),
+        ingress: Some(Ingress::Isolated),
+        tune: Some(settings()),
+        ..stranger()
+    }
+}
+
+fn settings() -> Vec<(Tunable, Value)> {
+    vec![
+        (Tunable::Sysctl("net/ipv4/ip_forward".into()), Value::Text("1".into())),
+        (Tunable::Mac, Value::Mac("02:00:00:00:00:77".parse().unwrap())),
+        (Tunable::Mtu, Value::Number(1400)),
+        (Tunable::Promiscuous, Value::Number(1)),
+    ]
 }
 
 fn ports() -> Option<Vec<PublishSpec>> {
@@ -216,7 +311,8 @@ fn ports() -> Option<Vec<PublishSpec>> {
 }
 
 fn other_mac_and_ports() -> Amend {
-    Amend { publish: ports(), mac: Some("02:00:00:00:00:77".parse().unwrap()), ..amend() }
+    let mac = Value::Mac("02:00:00:00:00:77".parse().unwrap());
+    Amend { publish: ports(), tune: Some(vec![(Tunable::Mac, mac)]), ..amend() }
 }
 
 /// A repair that leaves anything has failed.

@@ -178,6 +178,10 @@ impl<'a> Batch<'a> {
                 self.push(op, [link::port(name, *fixed, (*isolated, *hairpin))]);
                 return Ok(Ok(()));
             }
+            (Key::Switch(name, which), _) => {
+                self.push(op, [link::switch(name, (*which, true))]);
+                return Ok(Ok(()));
+            }
             (Key::Vlan(name), Value::Vlan { up, .. }) => {
                 self.push(op, [link::up(name, *up)]);
                 return Ok(Ok(()));
@@ -220,6 +224,10 @@ impl<'a> Batch<'a> {
             }
             Key::HostRoute(net) => {
                 self.push(op, [route::delete(*net)]);
+                return Ok(Ok(()));
+            }
+            Key::Switch(name, which) => {
+                self.push(op, [link::switch(name, (*which, false))]);
                 return Ok(Ok(()));
             }
             Key::Port(_) => return Ok(Ok(())),

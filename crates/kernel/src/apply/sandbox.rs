@@ -91,9 +91,18 @@ fn directly(op: &Op, sandbox: &mut Sandbox) -> Result<bool, KernelError> {
             Err(error) if !error.is_absent() => return Err(error),
             _ => {}
         },
+        Op::Add { key: Key::SandboxSysctl(_, path), object } => write(sandbox, path, &object.value)?,
+        Op::Set { key: Key::SandboxSysctl(_, path), to, .. } => write(sandbox, path, to)?,
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+fn write(sandbox: &Sandbox, path: &str, value: &Value) -> Result<(), KernelError> {
+    match value {
+        Value::Text(text) => sandbox.handle.set_sysctl(path, text),
+        _ => Ok(()),
+    }
 }
 
 fn accept_ra(sandbox: &Sandbox, link: &IfName, value: u32) -> Result<(), KernelError> {
@@ -126,6 +135,7 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             quiet.into_iter().chain([link::up(link, true)]).collect()
         }
         (Key::SandboxMac(_, link), Some(Value::Mac(mac))) => vec![link::set_mac(link, mac)],
+        (Key::Tuned(_, link, what), Some(Value::Number(number))) => vec![link::tune(link, what, number)],
         (Key::SandboxUp(_, link), None) => vec![link::up(link, false)],
         (Key::SandboxAddress(_, link, net), Some(_)) => vec![address::add(index(link)?, *net)],
         (Key::SandboxAddress(_, link, net), None) => vec![address::delete(index(link)?, *net)],

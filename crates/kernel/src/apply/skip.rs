@@ -55,6 +55,8 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
             Key::SandboxUp(sandbox, link)
             | Key::SandboxAddress(sandbox, link, _)
             | Key::SandboxNeighbour(sandbox, link, _)
+            | Key::SandboxMac(sandbox, link)
+            | Key::Tuned(sandbox, link, _)
             | Key::NoAdvertisements(sandbox, link),
             _,
         ) => deleted.ends.contains(&(sandbox, link)),

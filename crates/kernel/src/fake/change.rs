@@ -78,6 +78,8 @@ impl World {
                 Key::SandboxAddress(sandbox, link, _)
                 | Key::SandboxUp(sandbox, link)
                 | Key::SandboxNeighbour(sandbox, link, _)
+                | Key::SandboxMac(sandbox, link)
+                | Key::Tuned(sandbox, link, _)
                 | Key::NoAdvertisements(sandbox, link),
                 _,
             ) => {
@@ -100,9 +102,9 @@ impl World {
     }
 
     fn needs_end(&mut self, sandbox: &SandboxName, link: &IfName, places: &Places) -> Result<(), Errno> {
-        self.home(sandbox, places).ok_or(libc::ENOENT)?;
+        let netns = self.home(sandbox, places).ok_or(libc::ENOENT)?;
         let found = self.ends().any(|(_, s, peer)| (s, peer) == (sandbox, link));
-        if found { Ok(()) } else { Err(libc::ENODEV) }
+        if found || self.links_in(&netns).contains(link.as_str()) { Ok(()) } else { Err(libc::ENODEV) }
     }
 
     /// A gateway must be on the link, and the link up.

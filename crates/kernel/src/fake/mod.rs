@@ -12,10 +12,12 @@ pub use world::{Namespace, World};
 use crate::apply::{Part, failed, part, skip};
 use crate::error::KernelError;
 use crate::facts::Facts;
-use crate::kernel::{ApplyError, HostLink, Kernel, Places, Via};
+use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Via};
+
 use crate::netns::OpenError;
 use crate::sockets::InTheWay;
 use fault::Act;
+use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Key, Observed, Op, Plan, State, Sysctl, Value};
@@ -209,6 +211,16 @@ impl Kernel for Fake {
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {
         self.point()?;
         Ok(!self.world().lacks.contains(kind))
+    }
+
+    fn reached(
+        &mut self,
+        netns: &Netns,
+        link: &IfName,
+        addresses: &[IpNet],
+    ) -> Result<Option<Reached>, KernelError> {
+        self.point()?;
+        Ok(self.world().reached(netns, link, addresses))
     }
 
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {

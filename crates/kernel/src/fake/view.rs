@@ -32,7 +32,9 @@ impl World {
             let foreign = || Found { owner: Ownership::Foreign, value: object.value.clone() };
             return self.has_link(name).then(foreign);
         }
-        let found = self.objects.get(key)?;
+        let Some(found) = self.objects.get(key) else {
+            return self.unchanged(key).map(|value| Found { owner: marked(), value });
+        };
         if key.hangs_on(&found.value).is_some_and(|name| self.has_strayed(name, wanted, places)) {
             return None;
         }
@@ -45,6 +47,7 @@ impl World {
             _ if found.owner == Ownership::Foreign => Ownership::Foreign,
             Key::Bridge(_) | Key::Veth(_) | Key::Vlan(_) => found.owner.clone(),
             _ if link_of(key).is_some_and(|link| self.is_foreign(link)) => Ownership::Foreign,
+            Key::Loopback(_) => found.owner.clone(),
             _ if key.set().is_some() => found.owner.clone(),
             _ => marked(),
         };

@@ -80,6 +80,8 @@ enum Kind {
     Interval(fn(Subnet) -> Member),
     Home(Family),
     Peers(Family),
+    Near(Family),
+    Plain(Family),
     Gateways(Family),
     Routed,
     Senders,
@@ -92,7 +94,7 @@ enum Kind {
     Published(Family, bool),
 }
 
-const SETS: [(Table, &str, Kind); 38] = {
+const SETS: [(Table, &str, Kind); 42] = {
     use Family::{V4, V6};
     use Table::{Bridge, Inet};
     [
@@ -118,6 +120,10 @@ const SETS: [(Table, &str, Kind); 38] = {
         (Inet, "homes6", Kind::Home(V6)),
         (Inet, "peers4", Kind::Peers(V4)),
         (Inet, "peers6", Kind::Peers(V6)),
+        (Inet, "near4", Kind::Near(V4)),
+        (Inet, "near6", Kind::Near(V6)),
+        (Inet, "plain4", Kind::Plain(V4)),
+        (Inet, "plain6", Kind::Plain(V6)),
         (Inet, "gateways4", Kind::Gateways(V4)),
         (Inet, "gateways6", Kind::Gateways(V6)),
         (Inet, "no_transit", Kind::NoTransit),
@@ -178,6 +184,8 @@ fn decode(kind: Kind, element: &Element) -> Option<(Key, Value)> {
         Kind::Own(family) => own(family, element)?,
         Kind::Home(family) => Key::Member(Member::Home(fields.ip(family)?, fields.name()?)),
         Kind::Peers(family) => peers(family, element)?,
+        Kind::Near(family) => near(family, element)?,
+        Kind::Plain(family) => Key::Member(Member::Plain(fields.ip(family)?)),
         Kind::Routed => Key::Guard(Guard::Routed(fields.name()?)),
         Kind::Senders => Key::Guard(Guard::Sender(fields.name()?, fields.mac()?)),
         Kind::Ports => Key::Guard(Guard::Port(fields.name()?)),
@@ -217,6 +225,13 @@ fn peers(family: Family, element: &Element) -> Option<Key> {
     let mut last = Fields(element.key_end.as_deref().unwrap_or(&element.key));
     let from = prefix(first.ip(family)?, last.ip(family)?)?;
     Some(Key::Member(Member::Peers(from, prefix(first.ip(family)?, last.ip(family)?)?)))
+}
+
+fn near(family: Family, element: &Element) -> Option<Key> {
+    let mut first = Fields(&element.key);
+    let mut last = Fields(element.key_end.as_deref().unwrap_or(&element.key));
+    let (ip, _) = (first.ip(family)?, last.ip(family)?);
+    Some(Key::Member(Member::Near(ip, prefix(first.ip(family)?, last.ip(family)?)?)))
 }
 
 fn gateway(family: Family, subnet: Subnet, element: &Element) -> Option<Member> {

@@ -10,6 +10,7 @@ use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, address, ask_one, neighbour, route};
 use crate::sysctl;
 use qiao_core::child::Mode;
+use qiao_core::endpoint::Tunable;
 use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, SandboxName};
@@ -34,6 +35,7 @@ pub fn observe(
             let found = match (key, &object.value) {
                 (Key::Child(_, link), Value::Child { parent, .. }) => view.child(link, (parent, links)),
                 (Key::NoAdvertisements(_, link), _) => view.heedless(link, &sandbox.handle)?,
+                (Key::SandboxSysctl(_, path), _) => setting(path, &sandbox.handle),
                 _ => view.find(key),
             };
             if let Some((owner, value)) = found {
@@ -132,9 +134,13 @@ impl View {
                 let link = self.links.get(name.as_str())?;
                 link.up.then(|| (foreign_end(link), Value::Present))
             }
+            // What was asked to be changed is changed, whoever made the interface.
             Key::SandboxMac(_, name) => {
                 let link = self.links.get(name.as_str())?;
-                Some((foreign_end(link), Value::Mac(Mac::new(link.mac?).ok()?)))
+                Some((None, Value::Mac(Mac::new(link.mac?).ok()?)))
+            }
+            Key::Tuned(_, name, what) => {
+                Some((None, Value::Number(tuned(self.links.get(name.as_str())?, what)?)))
             }
             Key::SandboxAddress(_, name, net) => {
                 let link = self.links.get(name.as_str())?;
@@ -163,6 +169,22 @@ impl View {
         let value = Value::Route { dev, via: route.via, onlink: route.onlink, src: route.src };
         Some(((!route.ours).then_some(Ownership::Foreign), value))
     }
+}
+
+fn tuned(link: &Link, what: &Tunable) -> Option<u32> {
+    match what {
+        Tunable::Mtu => Some(link.mtu),
+        Tunable::QueueLength => Some(link.queue),
+        Tunable::Promiscuous => Some(link.promiscuous.into()),
+        Tunable::AllMulticast => Some(link.all_multicast.into()),
+        Tunable::Mac | Tunable::Sysctl(_) => None,
+    }
+}
+
+/// A setting of the namespace, its words with one space between them. One that cannot be read is none.
+fn setting(path: &str, handle: &NetnsHandle) -> Option<Found> {
+    let text = handle.read_sysctl(path).ok()?;
+    Some((None, Value::Text(text.split_whitespace().collect::<Vec<_>>().join(" "))))
 }
 
 /// The routes of a family; none where the kernel lacks it.

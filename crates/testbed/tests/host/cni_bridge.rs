@@ -17,7 +17,7 @@ fn config(plugin: &str, more: &str) -> String {
 }
 
 /// Calls a plugin.
-fn call(host: &Host, (plugin, verb): (&str, &str), container: (&str, &str), config: &str) -> Outcome {
+pub fn call(host: &Host, (plugin, verb): (&str, &str), container: (&str, &str), config: &str) -> Outcome {
     let mut command = host.qiao.command();
     command.arg0(plugin).env("CNI_COMMAND", verb).env("CNI_IFNAME", "eth0").env("CNI_PATH", "/nonexistent");
     command.env("CNI_CONTAINERID", container.0).env("CNI_NETNS", container.1);
@@ -27,7 +27,7 @@ fn call(host: &Host, (plugin, verb): (&str, &str), container: (&str, &str), conf
     Outcome::of(child.wait_with_output().unwrap())
 }
 
-fn ok(host: &Host, call_: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
+pub fn ok(host: &Host, call_: (&str, &str), container: (&str, &str), config: &str) -> Outcome {
     let outcome = call(host, call_, container, config);
     assert_eq!(outcome.code, Some(0), "{call_:?} {container:?}: {outcome}");
     outcome
@@ -157,8 +157,8 @@ fn a_chain_publishes_and_its_del_takes_that_away() {
         ok(host, ("portmap", "CHECK"), own, &behind);
         ok(host, ("portmap", "DEL"), (c1.name(), ""), &config("portmap", ports));
         assert_eq!(ask(&host.lan, Protocol::Tcp, "192.0.2.1:8080"), None);
-        let gone = call(host, ("portmap", "ADD"), ("nobody", &c1.path()), &behind);
-        assert_eq!(gone.json()["code"], 103, "{gone}");
+        let other = call(host, ("portmap", "ADD"), ("nobody", &c1.path()), &behind);
+        assert_eq!(other.json()["code"], 100, "the namespace is another container's: {other}");
         drop(service);
         ok(host, ("bridge", "DEL"), (c1.name(), ""), &config("bridge", ""));
         host.assert_like(&before, "the chain is gone");
