@@ -3,7 +3,7 @@
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
-use crate::plan::{Key, Value};
+use crate::plan::{Key, RouteId, Value};
 use crate::port::Publish;
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
@@ -106,6 +106,9 @@ pub struct Wire {
 pub struct Extras {
     /// Routes of the sandbox: destination, and gateway if it is not on the link.
     pub routes: Vec<(IpNet, Option<IpAddr>)>,
+    /// Routes of the sandbox with more than that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<Way>,
     /// Frames may leave by the port they came in at.
     pub hairpin: bool,
     /// The port does not reach other ports like it.
@@ -127,6 +130,34 @@ pub struct Extras {
     /// Where it is, if another program attached it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Place>,
+}
+
+/// A route with more than a destination and a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Way {
+    /// Which.
+    pub id: RouteId,
+    /// The gateway; none where the destination is on the link.
+    pub via: Option<IpAddr>,
+    /// The MTU in bytes; 0 for that of the interface.
+    pub mtu: u32,
+    /// The maximum segment size that TCP advertises, in bytes; 0 for what the MTU makes it.
+    pub advmss: u32,
+    /// How far away the destination is, where that is not what follows from the gateway.
+    pub scope: Option<u8>,
+}
+
+impl Way {
+    /// The object that it is.
+    pub fn object(&self, id: &EndpointId) -> (Key, Value) {
+        const LINK: u8 = 253;
+        let is_v4 = self.id.net.addr().is_ipv4();
+        let near = if self.via.is_none() { LINK } else { 0 };
+        let scope = if is_v4 { self.scope.unwrap_or(near) } else { 0 };
+        let (dev, via, mtu, advmss) = (id.ifname.clone(), self.via, self.mtu, self.advmss);
+        (Key::Way(id.sandbox.clone(), self.id), Value::Way { dev, via, mtu, advmss, scope })
+    }
 }
 
 /// Which clients of published ports are known by the host's address rather than by their own.

@@ -210,7 +210,7 @@ impl<K: Kernel> Session<'_, K> {
 /// A sandbox has one route to a destination: one that leads through another interface is not this endpoint's.
 fn keep_own_routes(observed: &mut Observed, endpoint: &Endpoint) {
     let others = observed.iter().filter_map(|(key, found)| match &found.value {
-        Value::Route { dev, .. } if *dev != endpoint.id.ifname => Some(key.clone()),
+        Value::Route { dev, .. } | Value::Way { dev, .. } if *dev != endpoint.id.ifname => Some(key.clone()),
         _ => None,
     });
     others.collect::<Vec<_>>().iter().for_each(|key| drop(observed.remove(key)));

@@ -93,12 +93,16 @@ impl<K: Kernel> Session<'_, K> {
             let value = Value::Route { dev: id.ifname.clone(), via: *via, onlink: false, src: None };
             wanted.insert(key(net), &qiao_core::Owner::Endpoint(id.clone()), value);
         }
+        for (key, value) in wire.extras.ways.iter().map(|way| way.object(id)) {
+            wanted.insert(key, &qiao_core::Owner::Endpoint(id.clone()), value);
+        }
         if wanted.is_empty() {
             return Ok(());
         }
         let places = BTreeMap::from([(id.sandbox.clone(), netns.clone())]);
         let there = self.kernel.observe(&wanted, &places)?;
         wire.extras.routes.retain(|(net, _)| there.get(&key(net)).is_none());
+        wire.extras.ways.retain(|way| there.get(&way.object(id).0).is_none());
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! `bridge`, and `qiao`, which does the work of the plugins behind it too.
 
 use super::door::{Door, failure};
-use super::{Done, chain, check, ipam};
+use super::{Done, chain, check, host_local, ipam};
 use qiao_core::endpoint::Tunable;
 use qiao_core::request::Detach;
 use qiao_core::{Mac, Network};
@@ -10,6 +10,10 @@ use qiao_engine::Engine;
 use qiao_kernel::{Kernel, Linux};
 use qiao_store::Holder;
 use std::net::IpAddr;
+
+/// The codes for an address that is taken, and for none that is left (docs/cni.md).
+const TAKEN: u32 = 106;
+const FULL: u32 = 101;
 
 /// Runs.
 pub fn run(door: &mut Door) -> Done {
@@ -26,19 +30,38 @@ pub fn run(door: &mut Door) -> Done {
 fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
     let settings = bridge::Settings::parse(&door.config, &door.call.args)?;
     let mut engine = door.engine()?;
-    let mut lease = {
-        let leases =
-            engine.store().claims().leases(&door.config.network()?).map_err(|e| failure(e.into()))?;
-        // An address is given again when its last device is gone.
-        let busy =
-            |ip: IpAddr| matches!(leases.holder(ip), Ok(Some(Holder::Leaving(_) | Holder::Endpoint(_))));
-        ipam::lease(door, &busy)?
+    let mut lease = match lease(door, &engine) {
+        Err(failure) if [TAKEN, FULL].contains(&failure.code) && free_the_dead(door, &mut engine)? => {
+            lease(door, &engine)?
+        }
+        lease => lease?,
     };
     let done = make(door, &settings, (&mut engine, &mut lease));
     if done.is_err() {
         ipam::take_back(door, &lease);
     }
     done
+}
+
+fn lease(door: &Door, engine: &Engine<Linux>) -> Result<ipam::Lease, Failure> {
+    let leases = engine.store().claims().leases(&door.config.network()?).map_err(|e| failure(e.into()))?;
+    // An address is given again when its last device is gone.
+    let busy = |ip: IpAddr| matches!(leases.holder(ip), Ok(Some(Holder::Leaving(_) | Holder::Endpoint(_))));
+    ipam::lease(door, &busy)
+}
+
+/// Gives back the addresses of containers whose namespaces are gone: not every runtime calls DEL for them (Podman does
+/// not). Whether there were any.
+fn free_the_dead(door: &Door, engine: &mut Engine<Linux>) -> Result<bool, Failure> {
+    if ipam::kind(door)?.as_deref() != Some("host-local") {
+        return Ok(false);
+    }
+    let gone = engine.collect_gone(&door.config.network()?).map_err(failure)?;
+    for endpoint in &gone {
+        let known: Vec<IpAddr> = endpoint.addresses().iter().map(|net| net.addr()).collect();
+        host_local::give_back_of(door, (endpoint.sandbox().as_str(), endpoint.id.ifname.as_str()), &known)?;
+    }
+    Ok(!gone.is_empty())
 }
 
 fn make(

@@ -3,7 +3,7 @@
 
 use super::door::{Door, failure};
 use super::{Done, allow};
-use qiao_core::endpoint::Tunable;
+use qiao_core::endpoint::{Clients, Tunable};
 use qiao_core::request::Attach;
 use qiao_core::request::{Amend, Ingress};
 use qiao_core::{Driver, Endpoint, NetworkName, Value};
@@ -33,7 +33,8 @@ pub fn portmap(door: &mut Door) -> Done {
                 let waits = |wire: &qiao_core::endpoint::Wire| !wire.extras.waiting.is_empty();
                 !endpoint.publish().is_empty() || endpoint.wire.as_ref().is_some_and(waits)
             };
-            undo(door, &publishes, Amend { publish: Some(Vec::new()), ..amend(door) })
+            let clients = Some(Clients::default());
+            undo(door, &publishes, Amend { publish: Some(Vec::new()), clients, ..amend(door) })
         }
         Verb::Check if chain::port_mappings(&door.config)?.is_empty() => Ok(None),
         Verb::Check => inspect(door),

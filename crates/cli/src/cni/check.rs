@@ -66,7 +66,8 @@ fn wanted(door: &Door, prev: &Answer, place: usize) -> State {
         let family = Family::of(route.dst.addr());
         let has_family = prev.ips.iter().any(|ip| Family::of(ip.net.addr()) == family);
         if has_family {
-            put(Key::Route(sandbox.clone(), route.dst));
+            let plain = Key::Route(sandbox.clone(), route.dst);
+            put(route.way(None).map_or(plain, |way| Key::Way(sandbox.clone(), way.id)));
         }
     }
     state

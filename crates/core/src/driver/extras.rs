@@ -16,6 +16,9 @@ pub fn state(endpoint: &Endpoint, wire: &Wire) -> State {
     for tuned in &wire.extras.tuned {
         state.insert(tuned.what.key(&endpoint.id), &owner, tuned.after.clone());
     }
+    for (key, value) in wire.extras.ways.iter().map(|way| way.object(&endpoint.id)) {
+        state.insert(key, &owner, value);
+    }
     state
 }
 

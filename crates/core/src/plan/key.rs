@@ -62,6 +62,8 @@ pub enum Key {
     SandboxNeighbour(SandboxName, IfName, IpAddr),
     /// A route of a sandbox, by its destination.
     Route(SandboxName, IpNet),
+    /// A route of a sandbox that is told by more than its destination.
+    Way(SandboxName, RouteId),
     /// A host end that is up: the last thing before packets pass.
     HostUp(IfName),
     /// A route of the host to a container, by its destination.
@@ -70,6 +72,29 @@ pub enum Key {
     Publish(Listen),
     /// A published port for clients of 127.0.0.1 or ::1 on the host.
     Loopback(Listen),
+}
+
+/// Which route: the kernel has one for each destination, table and priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RouteId {
+    /// The destination.
+    pub net: IpNet,
+    /// The table.
+    pub table: u32,
+    /// The priority: of several the lowest counts. IPv6 has no 0, it means 1024 there (`IP6_RT_PRIO_USER`).
+    pub priority: u32,
+}
+
+impl RouteId {
+    /// The main table (`RT_TABLE_MAIN`).
+    pub const MAIN: u32 = 254;
+
+    /// The route to a destination; without a table it is in the main one.
+    pub fn new(net: IpNet, (table, priority): (Option<u32>, Option<u32>)) -> Self {
+        let default = if net.addr().is_ipv4() { 0 } else { 1024 };
+        let priority = priority.filter(|priority| *priority != 0).unwrap_or(default);
+        Self { net, table: table.filter(|table| *table != 0).unwrap_or(Self::MAIN), priority }
+    }
 }
 
 /// A setting of a bridge port.
@@ -287,6 +312,7 @@ impl Key {
             | Key::SandboxNeighbour(s, ..)
             | Key::Child(s, _)
             | Key::NoAdvertisements(s, _)
+            | Key::Way(s, _)
             | Key::Route(s, _) => Some(s),
             _ => None,
         }

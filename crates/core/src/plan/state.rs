@@ -94,6 +94,19 @@ pub enum Value {
         #[serde(default)]
         src: Option<IpAddr>,
     },
+    /// A route with more than where it leads.
+    Way {
+        /// The interface.
+        dev: IfName,
+        /// The gateway; none where the destination is on the link.
+        via: Option<IpAddr>,
+        /// The MTU in bytes; 0 for that of the interface.
+        mtu: u32,
+        /// The maximum segment size that TCP advertises, in bytes (RFC 9293 section 3.7.1); 0 for what the MTU makes it.
+        advmss: u32,
+        /// How far away the destination is (`enum rt_scope_t`, linux/rtnetlink.h); of IPv6 always 0.
+        scope: u8,
+    },
     /// Where a published port goes.
     Backend(Backend),
 }

@@ -2,7 +2,7 @@
 
 use crate::endpoint::Tunable;
 use crate::name::IfName;
-use crate::plan::{Guard, Key, Member, Op, Plan, Value};
+use crate::plan::{Guard, Key, Member, Op, Plan, RouteId, Value};
 use std::fmt::Write as _;
 
 /// The plan, one line an operation, in order.
@@ -59,6 +59,9 @@ fn words(key: &Key) -> (&'static str, String) {
             ("neighbour", format!("{ip} on {}", inside(sandbox, link)))
         }
         Key::HostRoute(net) => ("route", net.to_string()),
+        Key::Way(sandbox, RouteId { net, table, priority }) => {
+            ("way", format!("{net} table {table} metric {priority} in {sandbox}"))
+        }
         Key::Route(sandbox, net) => ("route", format!("{net} in {sandbox}")),
         Key::Publish(listen) => ("publish", listen.to_string()),
         Key::Loopback(listen) => ("loopback", listen.to_string()),
@@ -153,6 +156,7 @@ fn value(value: &Value) -> String {
         }
         Value::Mac(mac) => format!("is at {mac}"),
         Value::Route { .. } => hop(value),
+        Value::Way { .. } => way(value),
         Value::Backend(backend) => format!("to {backend}"),
     }
 }
@@ -164,6 +168,15 @@ pub(super) fn hop(value: &Value) -> String {
     let onlink = if *onlink { " onlink" } else { "" };
     let src = src.map(|src| format!(" src {src}")).unwrap_or_default();
     format!("{via}dev {dev}{onlink}{src}")
+}
+
+/// The same of a route with more.
+pub(super) fn way(value: &Value) -> String {
+    let Value::Way { dev, via, mtu, advmss, scope } = value else { return String::new() };
+    let via = via.map(|via| format!("via {via} ")).unwrap_or_default();
+    let with = |word, number: u32| if number == 0 { String::new() } else { format!(" {word} {number}") };
+    let (scope, mtu, advmss) = (with("scope", (*scope).into()), with("mtu", *mtu), with("advmss", *advmss));
+    format!("{via}dev {dev}{scope}{mtu}{advmss}")
 }
 
 fn on_off(on: bool) -> &'static str {

@@ -5,7 +5,7 @@ use crate::endpoint::Tunable;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::Owner;
-use crate::plan::{Key, Object, Op, Plan, Switch, Value};
+use crate::plan::{Key, Object, Op, Plan, RouteId, Switch, Value};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -80,6 +80,7 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
             vec![neighbour(device, *ip, *mac)]
         }
         (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("add", *net, value)],
+        (Key::Way(_, id), value) => vec![way("add", *id, value)],
         (Key::Loopback(listen), Value::Backend(backend)) => {
             vec![format!("# clients of the loopback address: {listen} to {backend}")]
         }
@@ -105,6 +106,7 @@ fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> 
             vec![format!("ip link set {device} address {mac} mtu {mtu}")]
         }
         (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("replace", *net, value)],
+        (Key::Way(_, id), value) => vec![way("replace", *id, value)],
         _ if key.set().is_some() => {
             [element_command("delete", key, from), element_command("add", key, to)].concat()
         }
@@ -138,6 +140,9 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         ],
         Key::SandboxNeighbour(_, device, ip) => vec![format!("ip neigh del {ip} dev {device}")],
         Key::Route(_, net) => vec![format!("ip route del {}", destination(*net))],
+        Key::Way(_, RouteId { net, table, priority }) => {
+            vec![format!("ip route del {} table {table} metric {priority}", destination(*net))]
+        }
         Key::HostRoute(net) => vec![format!("ip route del {} proto 113", destination(*net))],
         Key::Loopback(listen) => vec![format!("# no more clients of the loopback address: {listen}")],
         Key::Member(_) | Key::Guard(_) | Key::Publish(_) => element_command("delete", key, object),
@@ -174,6 +179,11 @@ fn veth(host_if: &IfName, object: &Object, paths: &Paths) -> Vec<String> {
 
 fn route(verb: &str, net: IpNet, value: &Value) -> String {
     format!("ip route {verb} {} {} proto 113", destination(net), super::line::hop(value))
+}
+
+fn way(verb: &str, RouteId { net, table, priority }: RouteId, value: &Value) -> String {
+    let hop = super::line::way(value);
+    format!("ip route {verb} {} {hop} table {table} metric {priority} proto 113", destination(net))
 }
 
 fn has_peer(value: &Value, name: &IfName) -> bool {

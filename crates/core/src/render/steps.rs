@@ -125,7 +125,7 @@ fn step_of(key: &Key) -> usize {
         | Key::SandboxLoopback(_)
         | Key::SandboxAddress(..)
         | Key::SandboxUp(..) => 7,
-        Key::Route(..) | Key::SandboxNeighbour(..) => 8,
+        Key::Route(..) | Key::Way(..) | Key::SandboxNeighbour(..) => 8,
         Key::HostUp(_) | Key::HostRoute(_) | Key::Publish(_) | Key::Loopback(_) => 9,
     }
 }

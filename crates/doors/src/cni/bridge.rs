@@ -53,9 +53,10 @@ impl Settings {
     /// What to ask of the engine, for the addresses that were given.
     pub fn request(&self, (config, call): (&Config, &Call), ipam: &Answer) -> Result<Attach, Failure> {
         let addresses: Vec<IpNet> = ipam.ips.iter().map(|ip| ip.net).collect();
-        let routes = ipam.routes.iter().map(|route| (route.dst, gateway_of(route, ipam))).collect();
+        let (plain, more): (Vec<_>, Vec<_>) = ipam.routes.iter().partition(|route| route.way(None).is_none());
         let extras = Extras {
-            routes,
+            routes: plain.into_iter().map(|route| (route.dst, gateway_of(route, ipam))).collect(),
+            ways: more.into_iter().filter_map(|route| route.way(gateway_of(route, ipam))).collect(),
             hairpin: self.hairpin,
             isolated: self.isolated,
             learns: addresses.is_empty(),

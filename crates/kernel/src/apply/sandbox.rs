@@ -5,7 +5,7 @@ use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::linux::{Linux, Sandbox};
 use crate::reap;
-use crate::rtnl::route::Hop;
+use crate::rtnl::route::{Hop, More};
 use crate::rtnl::{Mode, Request, address, ask, child, link, neighbour, route};
 use crate::sysctl::{self, has_ipv6};
 use qiao_core::plan::{Key, Op, Sysctl, Value};
@@ -151,6 +151,11 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             vec![route::set(*net, Hop { index: index(&dev)?, via, onlink, src }, mode)]
         }
         (Key::Route(_, net), None) => vec![route::delete(*net)],
+        (Key::Way(_, id), Some(Value::Way { dev, via, mtu, advmss, scope })) => {
+            let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
+            vec![route::set_way(*id, (index(&dev)?, via), (More { mtu, advmss, scope }, mode))]
+        }
+        (Key::Way(_, id), None) => vec![route::delete_way(*id)],
         _ => Vec::new(),
     })
 }

@@ -60,7 +60,8 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
             | Key::NoAdvertisements(sandbox, link),
             _,
         ) => deleted.ends.contains(&(sandbox, link)),
-        (Key::Route(sandbox, _), Value::Route { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),
+        (Key::Route(sandbox, _), Value::Route { dev, .. })
+        | (Key::Way(sandbox, _), Value::Way { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),
         _ => deleted.ruleset && key.set().is_some(),
     }
 }

@@ -29,6 +29,7 @@ impl World {
             | Key::BridgeAddress(..)
             | Key::SandboxAddress(..)
             | Key::Route(..)
+            | Key::Way(..)
             | Key::HostRoute(_)
                 if self.objects.contains_key(key) =>
             {
@@ -88,6 +89,10 @@ impl World {
             (Key::Route(sandbox, _), Value::Route { dev, via, onlink, .. }) => {
                 self.needs_end(sandbox, dev, places)?;
                 self.needs_way((sandbox, dev), via.filter(|_| !onlink))?;
+            }
+            (Key::Way(sandbox, _), Value::Way { dev, via, .. }) => {
+                self.needs_end(sandbox, dev, places)?;
+                self.needs_way((sandbox, dev), *via)?;
             }
             _ if key.set().is_some() => self.needs(&Key::Ruleset)?,
             _ => {}

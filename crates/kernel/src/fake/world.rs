@@ -377,7 +377,8 @@ pub(super) fn in_sandbox<'a>(key: &'a Key, value: &'a Value) -> Option<(&'a Sand
             | Key::Child(sandbox, link),
             _,
         ) => Some((sandbox, link)),
-        (Key::Route(sandbox, _), Value::Route { dev, .. }) => Some((sandbox, dev)),
+        (Key::Route(sandbox, _), Value::Route { dev, .. })
+        | (Key::Way(sandbox, _), Value::Way { dev, .. }) => Some((sandbox, dev)),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use crate::rtnl::{GROUP, address, ask_one, neighbour, route};
 use crate::sysctl;
 use qiao_core::child::Mode;
 use qiao_core::endpoint::Tunable;
-use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
+use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, SandboxName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,8 +101,11 @@ impl View {
             view.neighbours = neighbour::read(&ask_one(&mut sandbox.rtnl, &neighbour::get_all())?);
         }
         for family in [Family::V4, Family::V6] {
-            if wanted.iter().any(|key| matches!(key, Key::Route(_, net) if Family::of(net.addr()) == family))
-            {
+            let is_of = |key: &&Key| match key {
+                Key::Route(_, net) | Key::Way(_, RouteId { net, .. }) => Family::of(net.addr()) == family,
+                _ => false,
+            };
+            if wanted.iter().any(is_of) {
                 view.routes.extend(routes(&mut sandbox.rtnl, family)?);
             }
         }
@@ -149,8 +152,19 @@ impl View {
             }
             Key::SandboxNeighbour(_, name, ip) => self.neighbour(name, *ip),
             Key::Route(_, net) => self.route(*net),
+            Key::Way(_, id) => self.way(*id),
             _ => None,
         }
+    }
+
+    fn way(&self, id: RouteId) -> Option<Found> {
+        let is_it =
+            |r: &&route::Route| (r.destination, r.table, r.priority) == (id.net, id.table, id.priority);
+        let route = self.routes.iter().filter(|r| r.forwards).find(is_it)?;
+        let link = self.links.values().find(|link| Some(link.index) == route.index)?;
+        let (dev, via) = (IfName::new(&link.name).ok()?, route.via);
+        let value = Value::Way { dev, via, mtu: route.mtu, advmss: route.advmss, scope: route.scope };
+        Some(((!route.ours).then_some(Ownership::Foreign), value))
     }
 
     fn neighbour(&self, name: &IfName, ip: std::net::IpAddr) -> Option<Found> {
