@@ -124,6 +124,9 @@ pub struct Extras {
     /// Which clients of its published ports it knows by the host's address.
     #[serde(skip_serializing_if = "Clients::is_default")]
     pub clients: Clients,
+    /// The families in which `iptables` would drop what the host forwards for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub opened: Vec<Family>,
     /// What it publishes once another endpoint of its sandbox does not any more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Publish>,

@@ -8,7 +8,7 @@ use crate::network::Network;
 use crate::plan::Value;
 use crate::port::PublishSpec;
 use crate::refusal::{Code, Refusal};
-use crate::subnet::Subnet;
+use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -98,6 +98,9 @@ pub struct Amend {
     pub publish: Option<Vec<PublishSpec>>,
     /// Who is kept out from now on; none leaves that.
     pub ingress: Option<Ingress>,
+    /// The families in which `iptables` drops what the host forwards, unless the endpoint is let through; none leaves
+    /// that.
+    pub open: Option<Vec<Family>>,
     /// Which clients of published ports are known by the host's address; none leaves that.
     pub clients: Option<Clients>,
     /// The settings of the sandbox from now on. Those that were changed and are not among them become again what
@@ -108,7 +111,7 @@ pub struct Amend {
 impl Amend {
     /// A request that leaves everything as it is.
     pub fn new(sandbox: SandboxName, ifname: IfName) -> Self {
-        Self { sandbox, ifname, publish: None, ingress: None, clients: None, tune: None }
+        Self { sandbox, ifname, publish: None, ingress: None, open: None, clients: None, tune: None }
     }
 }
 

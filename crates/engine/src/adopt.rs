@@ -11,6 +11,7 @@ use qiao_core::driver::{Activation, network_state};
 use qiao_core::endpoint::{Extras, Join, Netns, Place, Wire};
 use qiao_core::network::Adopted;
 use qiao_core::owner::EndpointId;
+use qiao_core::plan::Key;
 use qiao_core::request::{Attach, Ingress};
 use qiao_core::subnet::Family;
 use qiao_core::{Code, Endpoint, IfName, Mac, Network, NetworkName, Refusal};
@@ -105,6 +106,28 @@ impl<K: Kernel> Session<'_, K> {
         self.txn.save(&saved)?;
         self.txn.set_active(&active)?;
         let plan = self.plan(&host_state(&active, &saved), &Places::new())?;
+        self.apply(&plan, &Places::new())
+    }
+
+    /// Lets a network's bridge through where `iptables` drops what is forwarded. As with routes it is done at once, and
+    /// looked after from then on.
+    pub fn open_more(&mut self, network: &Network, endpoint: &Endpoint) -> Result<(), EngineError> {
+        let Some(wire) = endpoint.wire.as_ref().filter(|wire| !wire.extras.opened.is_empty()) else {
+            return Ok(());
+        };
+        let mut active = self.txn.active()?;
+        let Some(activation) = active.get_mut(&network.name) else { return Ok(()) };
+        let own = network.bridge().map(|bridge| bridge.device.clone());
+        let bridge = own.or_else(|| wire.extras.adopted.as_ref()?.bridge.clone());
+        let Some(bridge) = bridge else { return Ok(()) };
+        let before = activation.open.len();
+        activation.open.extend(wire.extras.opened.iter().map(|family| (*family, bridge.clone())));
+        if activation.open.len() == before {
+            return Ok(());
+        }
+        let state = activation.essence(&network.name).part(|key, _| matches!(key, Key::Open(..)));
+        self.txn.set_active(&active)?;
+        let plan = self.plan(&state, &Places::new())?;
         self.apply(&plan, &Places::new())
     }
 

@@ -51,6 +51,8 @@ impl<K: Kernel> Engine<K> {
             return Ok(Some((new.endpoint, plan)));
         }
         session.route_more(&new.network.name, &new.endpoint)?;
+        session.open_more(&old.network, &new.endpoint)?;
+        let activation = session.txn.active()?.remove(&new.network.name).unwrap_or(activation);
         let plan = session.carry_out_change(&before, (&old, &new), &activation)?;
         if !without(old.endpoint.publish(), new.endpoint.publish()).is_empty() {
             session.hand_over_ports(&old.endpoint)?;
@@ -83,6 +85,10 @@ impl<K: Kernel> Session<'_, K> {
                     .why("its packets do not pass the host's rules")
                     .into());
             }
+        }
+        if let (Some(families), Some(wire)) = (&request.open, &mut endpoint.wire) {
+            wire.extras.opened =
+                families.iter().copied().filter(|family| wire.address(*family).is_some()).collect();
         }
         if let Some(wanted) = &request.tune {
             self.tune(&mut endpoint, wanted)?;
@@ -254,10 +260,9 @@ impl<K: Kernel> Session<'_, K> {
 /// Whether there is nothing of an adopted endpoint but that it is known.
 fn is_bare(endpoint: &Endpoint) -> bool {
     let Some(wire) = endpoint.wire.as_ref().filter(|wire| wire.join == Join::Adopted) else { return false };
-    wire.publish.is_empty()
-        && wire.extras.waiting.is_empty()
-        && wire.extras.tuned.is_empty()
-        && !wire.extras.is_apart()
+    let extras = &wire.extras;
+    let nothing = wire.publish.is_empty() && extras.waiting.is_empty() && extras.tuned.is_empty();
+    nothing && extras.opened.is_empty() && !extras.is_apart()
 }
 
 fn mac(endpoint: &Endpoint) -> Option<Mac> {

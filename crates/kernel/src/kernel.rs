@@ -9,6 +9,7 @@ use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Op, Plan, State, Sysctl};
 use qiao_core::port::Listen;
+use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, IfName, Mac, SandboxName, Subnet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -126,6 +127,9 @@ pub trait Kernel {
         link: &IfName,
         addresses: &[IpNet],
     ) -> Result<Option<Reached>, KernelError>;
+
+    /// The families in which `iptables` drops what the host forwards unless a rule lets it through.
+    fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError>;
 
     /// What is in the way of publishing a port, among the sockets and addresses of the host.
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay>;

@@ -21,6 +21,7 @@ pub mod netlink;
 pub mod netns;
 mod nft;
 mod observe;
+mod opening;
 mod parent;
 mod reap;
 pub mod rtnl;

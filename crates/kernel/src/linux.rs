@@ -11,13 +11,14 @@ use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, ask, ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
-use crate::{adopt, announce, apply, conntrack, observe, parent, reap, sysctl};
+use crate::{adopt, announce, apply, conntrack, observe, opening, parent, reap, sysctl};
 use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Plan, State, Sysctl};
 use qiao_core::port::Listen;
 use qiao_core::settings::LoopbackMethod;
+use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, IfName};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -251,6 +252,10 @@ impl Kernel for Linux {
         addresses: &[IpNet],
     ) -> Result<Option<Reached>, KernelError> {
         adopt::reached(self, (netns, link), addresses)
+    }
+
+    fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError> {
+        opening::drops(&mut self.nft)
     }
 
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {

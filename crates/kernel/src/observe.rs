@@ -35,6 +35,7 @@ pub fn observe(linux: &mut Linux, wanted: &State, places: &Places) -> Result<Obs
     host.neighbours(linux, &mut observed)?;
     host.routes(linux, &mut observed)?;
     elements(linux, wanted, &mut observed)?;
+    crate::opening::observe(linux, wanted, &mut observed)?;
     crate::loopback::observe(linux, wanted, &mut observed)?;
     sandbox::observe(linux, wanted, (places, &links), &mut observed)?;
     Ok(observed)
@@ -414,6 +415,7 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
         Damage::Absent => {}
         Damage::Some => observed.insert(Key::Ruleset, Ownership::Marked(Owner::Host), Value::Ruleset(0)),
     }
+    crate::opening::survey(&mut linux.nft, &mut observed)?;
     crate::loopback::survey(linux, &mut observed)?;
     Ok(observed)
 }

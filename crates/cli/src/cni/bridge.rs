@@ -74,14 +74,16 @@ fn make(
     }
     settings.complete(&mut lease.answer);
     let mut request = settings.request((&door.config, &door.call), &lease.answer)?;
-    let mut tunings = Vec::new();
+    let mut tunings = None;
     if door.plugin == "qiao" {
         chain::whole(door, &mut request)?;
-        tunings = chain::tunings(door)?;
-        tunings.retain(|(what, _)| *what != Tunable::Mac || request.wish.mac.is_none());
+        let mut wanted = chain::tunings(door)?;
+        wanted.retain(|(what, _)| *what != Tunable::Mac || request.wish.mac.is_none());
+        tunings = Some(wanted);
     }
     let mut made = engine.attach(&request).map_err(failure)?;
-    if let Err(failure) = chain::set(door, (engine, &mut made.endpoint), tunings) {
+    let tuned = tunings.map(|wanted| chain::set(door, (engine, &mut made.endpoint), wanted));
+    if let Some(Err(failure)) = tuned {
         let _ = engine.detach(&leaving(door)?);
         return Err(failure);
     }

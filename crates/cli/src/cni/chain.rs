@@ -10,7 +10,7 @@ use qiao_core::{Driver, Endpoint, NetworkName, Value};
 use qiao_doors::cni::chain;
 use qiao_doors::cni::{Failure, Verb};
 use qiao_engine::Engine;
-use qiao_kernel::Linux;
+use qiao_kernel::{Kernel, Linux};
 
 fn amend(door: &Door) -> Amend {
     Amend::new(door.call.sandbox.clone(), door.call.ifname.clone())
@@ -50,15 +50,19 @@ pub fn firewall(door: &mut Door) -> Done {
         Verb::Add => {
             let ingress = chain::ingress(&door.config)?;
             let answer = door.pass_on()?;
-            if ingress != Ingress::Open {
-                change(door, &Amend { ingress: Some(ingress), ..amend(door) })?;
+            let dropped = door.engine()?.kernel().drops_forwarded().map_err(|error| failure(error.into()))?;
+            if ingress != Ingress::Open || !dropped.is_empty() {
+                change(door, &Amend { ingress: Some(ingress), open: Some(dropped), ..amend(door) })?;
             }
             Ok(Some(answer))
         }
         Verb::Del => {
-            let is_apart =
-                |endpoint: &Endpoint| endpoint.wire.as_ref().is_some_and(|wire| wire.extras.is_apart());
-            undo(door, &is_apart, Amend { ingress: Some(Ingress::Open), ..amend(door) })
+            let is_kept = |endpoint: &Endpoint| {
+                let wire = endpoint.wire.as_ref();
+                wire.is_some_and(|wire| wire.extras.is_apart() || !wire.extras.opened.is_empty())
+            };
+            let open = Some(Vec::new());
+            undo(door, &is_kept, Amend { ingress: Some(Ingress::Open), open, ..amend(door) })
         }
         Verb::Check if chain::ingress(&door.config)? == Ingress::Open => Ok(None),
         Verb::Check => inspect(door),
@@ -129,16 +133,19 @@ pub fn whole(door: &Door, request: &mut Attach) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Changes settings of a container that was attached just now.
+/// Changes settings of a container that was attached just now, and lets it through where `iptables` would drop what
+/// the host forwards.
 pub fn set(
     door: &Door,
     (engine, endpoint): (&mut Engine<Linux>, &mut Endpoint),
     wanted: Vec<(Tunable, Value)>,
 ) -> Result<(), Failure> {
-    if wanted.is_empty() {
+    let dropped = engine.kernel().drops_forwarded().map_err(|error| failure(error.into()))?;
+    if wanted.is_empty() && dropped.is_empty() {
         return Ok(());
     }
-    let amended = engine.amend(&Amend { tune: Some(wanted), ..amend(door) }).map_err(failure)?;
+    let wanted = Amend { tune: Some(wanted), open: Some(dropped), ..amend(door) };
+    let amended = engine.amend(&wanted).map_err(failure)?;
     amended.into_iter().for_each(|(amended, _)| *endpoint = amended);
     Ok(())
 }

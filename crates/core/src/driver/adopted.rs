@@ -7,8 +7,8 @@ use crate::network::Adopted;
 use crate::plan::{Key, Member, State, Switch, Value};
 
 /// What must exist for their network. A bridge may be shared with networks of ours.
-pub fn network(adopted: &Adopted) -> State {
-    let mut state = State::default();
+pub fn network(adopted: &Adopted, essence: State) -> State {
+    let mut state = essence;
     for bridge in &adopted.apart {
         let members = [Member::Apart(bridge.clone()), Member::Pair(bridge.clone(), bridge.clone())];
         let owner = sharers(bridge);
@@ -23,6 +23,8 @@ pub fn endpoint(endpoint: &Endpoint, wire: &Wire) -> State {
     let mut state = State::default();
     let mut put = |(key, value)| state.insert(key, &owner, value);
     if let Some(place) = &wire.extras.adopted {
+        let links = wire.extras.opened.iter().filter(|_| place.bridge.is_none());
+        links.for_each(|family| put((Key::Open(*family, wire.host_if.clone()), Value::Present)));
         kept_apart(wire, place)
             .into_iter()
             .chain(hairpin(wire, place))

@@ -18,7 +18,7 @@ use crate::network::{Bridge, Driver, Network, Pool};
 use crate::owner::Owner;
 use crate::plan::{Key, State, Value};
 use crate::subnet::Family;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What only the running host knows about a network that is in use, and what must be looked at before every
 /// change.
@@ -45,6 +45,9 @@ pub struct Activation {
     /// The bridge was there before us: nothing of it is ours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
+    /// The bridges whose packets `iptables` would drop, by family.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub open: BTreeSet<(Family, IfName)>,
 }
 
 /// The interface of the host that others are children of.
@@ -72,6 +75,7 @@ impl Activation {
             parent: None,
             shared: bridge.inline.is_some(),
             foreign: false,
+            open: BTreeSet::new(),
         }
     }
 
@@ -87,13 +91,15 @@ impl Activation {
             parent: Some(Parent { vlan }),
             shared: false,
             foreign: false,
+            open: BTreeSet::new(),
         }
     }
 
     /// How a network of adopted endpoints comes into use. Nothing of it is ours but rules; `device` is the interface
     /// by which the host reaches the first of them.
     pub fn of_adopted(device: IfName, mac: Mac, routes: Vec<Family>) -> Self {
-        Self { device, mac, mtu: 0, hairpin: false, routes, parent: None, shared: false, foreign: true }
+        let open = BTreeSet::new();
+        Self { device, mac, mtu: 0, hairpin: false, routes, parent: None, shared: false, foreign: true, open }
     }
 
     /// Whether the network's endpoints are adopted.
@@ -130,6 +136,9 @@ impl Activation {
             }
             return state;
         }
+        for (family, device) in &self.open {
+            state.insert(Key::Open(*family, device.clone()), &sharers(device), Value::Present);
+        }
         if self.foreign {
             return state;
         }
@@ -155,7 +164,7 @@ pub fn network_state(network: &Network, activation: &Activation) -> State {
         Driver::Bridge(bridge) => bridge::network(network, bridge, activation),
         Driver::Routed(bridge) => routed::network(network, bridge, activation),
         Driver::Child(_) => activation.essence(&network.name),
-        Driver::Adopted(adopted) => adopted::network(adopted),
+        Driver::Adopted(adopted) => adopted::network(adopted, activation.essence(&network.name)),
         Driver::Host | Driver::None => State::default(),
     }
 }

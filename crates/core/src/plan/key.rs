@@ -68,6 +68,8 @@ pub enum Key {
     HostUp(IfName),
     /// A route of the host to a container, by its destination.
     HostRoute(IpNet),
+    /// An interface whose packets pass `iptables`' chain FORWARD, where that drops what nobody lets through.
+    Open(Family, IfName),
     /// A published port.
     Publish(Listen),
     /// A published port for clients of 127.0.0.1 or ::1 on the host.
@@ -279,7 +281,7 @@ impl Key {
     /// Whether it is of the host as a whole, and no interface is needed for it: a setting, the rule set, and what
     /// is in it.
     pub fn is_firewall(&self) -> bool {
-        matches!(self, Key::Sysctl(_) | Key::Ruleset) || self.set().is_some()
+        matches!(self, Key::Sysctl(_) | Key::Ruleset | Key::Open(..)) || self.set().is_some()
     }
 
     /// The link of the host that an object hangs on: it goes when the link goes.

@@ -3,6 +3,7 @@
 use crate::endpoint::Tunable;
 use crate::name::IfName;
 use crate::plan::{Guard, Key, Member, Op, Plan, RouteId, Value};
+use crate::subnet::Family;
 use std::fmt::Write as _;
 
 /// The plan, one line an operation, in order.
@@ -63,8 +64,17 @@ fn words(key: &Key) -> (&'static str, String) {
             ("way", format!("{net} table {table} metric {priority} in {sandbox}"))
         }
         Key::Route(sandbox, net) => ("route", format!("{net} in {sandbox}")),
+        Key::Open(family, device) => ("open", format!("{device} in FORWARD of {}", iptables(*family))),
         Key::Publish(listen) => ("publish", listen.to_string()),
         Key::Loopback(listen) => ("loopback", listen.to_string()),
+    }
+}
+
+/// The command whose rules are those of a family.
+pub(super) fn iptables(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
     }
 }
 

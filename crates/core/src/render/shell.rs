@@ -6,6 +6,7 @@ use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::Owner;
 use crate::plan::{Key, Object, Op, Plan, RouteId, Switch, Value};
+use crate::subnet::Family;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -81,6 +82,7 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         }
         (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("add", *net, value)],
         (Key::Way(_, id), value) => vec![way("add", *id, value)],
+        (Key::Open(family, device), _) => open("-A", *family, device),
         (Key::Loopback(listen), Value::Backend(backend)) => {
             vec![format!("# clients of the loopback address: {listen} to {backend}")]
         }
@@ -129,6 +131,7 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
             vec![format!("ip link set {link} down")]
         }
         Key::Switch(port, which) => vec![switch(port, *which, "off")],
+        Key::Open(family, device) => open("-D", *family, device),
         Key::SandboxMac(..) | Key::Tuned(..) | Key::SandboxSysctl(..) => Vec::new(),
         Key::SandboxLoopback(_) => vec!["ip link set lo down".into()],
         Key::Port(_) => Vec::new(),
@@ -215,6 +218,15 @@ fn port(host_if: &IfName, isolated: bool, hairpin: bool) -> String {
         word(isolated),
         word(hairpin)
     )
+}
+
+/// The chain is made with its first rule, and goes with its last.
+fn open(verb: &str, family: Family, device: &IfName) -> Vec<String> {
+    let command = super::line::iptables(family);
+    let states = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT";
+    [format!("-o {device} {states}"), format!("-i {device}")]
+        .map(|what| format!("{command} {verb} QIAO-FORWARD {what} -j ACCEPT"))
+        .into()
 }
 
 fn switch(port: &IfName, which: Switch, how: &str) -> String {

@@ -22,6 +22,7 @@ use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Key, Observed, Op, Plan, State, Sysctl, Value};
 use qiao_core::port::Listen;
+use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, IfName};
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeSet;
@@ -221,6 +222,11 @@ impl Kernel for Fake {
     ) -> Result<Option<Reached>, KernelError> {
         self.point()?;
         Ok(self.world().reached(netns, link, addresses))
+    }
+
+    fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError> {
+        self.point()?;
+        Ok(self.world().drops.iter().copied().collect())
     }
 
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {

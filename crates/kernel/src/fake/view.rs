@@ -47,7 +47,7 @@ impl World {
             _ if found.owner == Ownership::Foreign => Ownership::Foreign,
             Key::Bridge(_) | Key::Veth(_) | Key::Vlan(_) => found.owner.clone(),
             _ if link_of(key).is_some_and(|link| self.is_foreign(link)) => Ownership::Foreign,
-            Key::Loopback(_) => found.owner.clone(),
+            Key::Loopback(_) | Key::Open(..) => found.owner.clone(),
             _ if key.set().is_some() => found.owner.clone(),
             _ => marked(),
         };
@@ -106,7 +106,7 @@ impl World {
                     Key::Bridge(_) | Key::Vlan(_) | Key::BridgeUp(_) | Key::BridgeAddress(..) | Key::Ruleset,
                     value,
                 ) => (found.owner.clone(), value.clone()),
-                (Key::Loopback(_), value) => (found.owner.clone(), value.clone()),
+                (Key::Loopback(_) | Key::Open(..), value) => (found.owner.clone(), value.clone()),
                 (key, value) if key.set().is_some() && self.is_whole() => {
                     (found.owner.clone(), value.clone())
                 }

@@ -9,6 +9,7 @@ use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Found, Key, Object, Ownership, Switch, Sysctl, Value};
 use qiao_core::port::Listen;
+use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, SandboxName, Subnet};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +42,8 @@ pub struct World {
     pub stubborn: BTreeSet<SandboxName>,
     /// Whether somebody else listens on every port of 127.0.0.1 and ::1.
     pub loopback_taken: bool,
+    /// The families in which another firewall drops what nobody lets through.
+    pub drops: BTreeSet<Family>,
     /// How many ports a bridge may have.
     pub most_ports: usize,
     /// Faults on demand.
@@ -83,6 +86,7 @@ impl Default for World {
             restless: BTreeSet::new(),
             stubborn: BTreeSet::new(),
             loopback_taken: false,
+            drops: BTreeSet::new(),
             most_ports: 1023,
             faults: Faults::default(),
             homes: BTreeMap::new(),
@@ -123,7 +127,7 @@ impl World {
 
     /// Somebody empties the firewall.
     pub fn flush_ruleset(&mut self) {
-        self.objects.retain(|key, _| *key != Key::Ruleset && key.set().is_none());
+        self.objects.retain(|key, _| !matches!(key, Key::Ruleset | Key::Open(..)) && key.set().is_none());
         self.generation += 1;
     }
 

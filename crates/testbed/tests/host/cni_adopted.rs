@@ -13,7 +13,7 @@ const REFERENCE: &str = "/usr/lib/cni";
 const PORTS: &str = r#"{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"},{"hostPort":5353,"containerPort":53,"protocol":"udp"}]}"#;
 
 /// The configuration of a plugin of network `n1`, with `more` keys.
-fn config(plugin: &str, more: &Value) -> Value {
+pub fn config(plugin: &str, more: &Value) -> Value {
     let mut config = json!({
         "cniVersion": "1.0.0", "name": "n1", "type": plugin, "bridge": "cni0", "isGateway": true, "ipMasq": true,
         "ipam": {"type": "host-local", "dataDir": "/run/leases", "ranges": [[{"subnet": "10.9.0.0/24"}], [{"subnet": "fd00:9::/64"}]],
@@ -24,7 +24,7 @@ fn config(plugin: &str, more: &Value) -> Value {
 }
 
 /// Calls a plugin of the reference's.
-fn reference((plugin, verb): (&str, &str), place: &Place, config: &Value) -> Outcome {
+pub fn reference((plugin, verb): (&str, &str), place: &Place, config: &Value) -> Outcome {
     let mut command = Command::new(format!("{REFERENCE}/{plugin}"));
     command.env("CNI_COMMAND", verb).env("CNI_IFNAME", "eth0").env("CNI_PATH", REFERENCE);
     command.env("CNI_CONTAINERID", place.name()).env("CNI_NETNS", place.path());
@@ -37,12 +37,17 @@ fn reference((plugin, verb): (&str, &str), place: &Place, config: &Value) -> Out
 }
 
 /// Attaches with the reference's main plugin; its result.
-fn main_plugin(plugin: &str, place: &Place) -> Value {
+pub fn main_plugin(plugin: &str, place: &Place) -> Value {
     reference((plugin, "ADD"), place, &config(plugin, &json!({}))).json()
 }
 
 /// Calls one of our plugins behind it.
-fn behind(host: &Host, call_: (&str, &str), place: (&str, &str), (prev, more): (&Value, &Value)) -> Outcome {
+pub fn behind(
+    host: &Host,
+    call_: (&str, &str),
+    place: (&str, &str),
+    (prev, more): (&Value, &Value),
+) -> Outcome {
     let mut config = config(call_.0, more);
     config["prevResult"] = prev.clone();
     ok(host, call_, place, &config.to_string())
@@ -52,20 +57,20 @@ fn ports() -> Value {
     json!({"runtimeConfig": serde_json::from_str::<Value>(PORTS).unwrap()})
 }
 
-fn address(prev: &Value, at: usize) -> String {
+pub fn address(prev: &Value, at: usize) -> String {
     let text = prev["ips"][at]["address"].as_str().unwrap();
     text.split('/').next().unwrap().to_owned()
 }
 
 /// As it is when what the reference's plugins leave to the kernel is done, and nobody has talked.
-fn steady(host: &Host) -> Snapshot {
+pub fn steady(host: &Host) -> Snapshot {
     let tentative = || stdout("ip -o addr").contains("tentative");
     assert!(eventually(Duration::from_secs(4), || !tentative()), "addresses are usable");
     run("conntrack -F");
     host.snapshot()
 }
 
-fn is_as(host: &Host, before: &Snapshot, after_what: &str) {
+pub fn is_as(host: &Host, before: &Snapshot, after_what: &str) {
     steady(host);
     host.assert_like(before, after_what);
 }

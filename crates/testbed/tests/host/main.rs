@@ -3,6 +3,7 @@
 
 mod cni_adopted;
 mod cni_bridge;
+mod cni_forward;
 mod cni_settings;
 mod containers;
 mod frames;
