@@ -34,7 +34,7 @@ pub fn portmap(door: &mut Door) -> Done {
                 !endpoint.publish().is_empty() || endpoint.wire.as_ref().is_some_and(waits)
             };
             let clients = Some(Clients::default());
-            undo(door, &publishes, Amend { publish: Some(Vec::new()), clients, ..amend(door) })
+            undo(door, &publishes, &Amend { publish: Some(Vec::new()), clients, ..amend(door) })
         }
         Verb::Check if chain::port_mappings(&door.config)?.is_empty() => Ok(None),
         Verb::Check => inspect(door),
@@ -62,7 +62,7 @@ pub fn firewall(door: &mut Door) -> Done {
                 wire.is_some_and(|wire| wire.extras.is_apart() || !wire.extras.opened.is_empty())
             };
             let open = Some(Vec::new());
-            undo(door, &is_kept, Amend { ingress: Some(Ingress::Open), open, ..amend(door) })
+            undo(door, &is_kept, &Amend { ingress: Some(Ingress::Open), open, ..amend(door) })
         }
         Verb::Check if chain::ingress(&door.config)? == Ingress::Open => Ok(None),
         Verb::Check => inspect(door),
@@ -88,7 +88,7 @@ pub fn tuning(door: &mut Door) -> Done {
             let is_tuned = |endpoint: &Endpoint| {
                 endpoint.wire.as_ref().is_some_and(|wire| !wire.extras.tuned.is_empty())
             };
-            undo(door, &is_tuned, Amend { tune: Some(Vec::new()), ..amend(door) })
+            undo(door, &is_tuned, &Amend { tune: Some(Vec::new()), ..amend(door) })
         }
         Verb::Check if tunings(door)?.is_empty() => Ok(None),
         Verb::Check => inspect(door),
@@ -165,12 +165,12 @@ fn change(door: &Door, wanted: &Amend) -> Result<(), Failure> {
 }
 
 /// Takes back what a plugin made, if there is any of it.
-fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: Amend) -> Done {
+fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &Amend) -> Done {
     let mut engine = door.engine()?;
     let network = chain::adopted_network(&door.config)?;
     match door.endpoint(&engine)? {
         Some(endpoint) if has_some(&endpoint) || *endpoint.network() == network => {
-            engine.amend(&nothing).map(|_| None).map_err(failure)
+            engine.amend(nothing).map(|_| None).map_err(failure)
         }
         _ => engine.settle().map(|()| None).map_err(failure),
     }
