@@ -19,8 +19,8 @@ pub fn dist(dir: &Path) -> Result<()> {
 }
 
 /// The CNI plugins: the same file under their names.
-const PLUGINS: [&str; 8] =
-    ["qiao", "bridge", "host-local", "static", "loopback", "portmap", "firewall", "tuning"];
+const PLUGINS: [&str; 9] =
+    ["qiao", "bridge", "host-local", "static", "dhcp", "loopback", "portmap", "firewall", "tuning"];
 
 fn plugins(program: &Path, dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;

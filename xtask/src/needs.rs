@@ -38,6 +38,7 @@ const NEEDS: &[Need] = &[
     Need { package: "busybox-static", program: "busybox", why: "is all that is in those containers" },
     Need { package: "procps", program: "ps", why: "sees the processes that are left" },
     Need { package: "strace", program: "strace", why: "kills a command at each of its system calls" },
+    Need { package: "dnsmasq-base", program: "dnsmasq", why: "is the DHCP server of the neighbourhood" },
     Need { package: "socat", program: "socat", why: "speaks SCTP" },
 ];
 

@@ -4,9 +4,11 @@ use crate::args::Global;
 use crate::settings;
 use qiao_core::settings::Settings;
 use qiao_core::{Code, Refusal};
+use qiao_dhcp::Engines;
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::Linux;
 use qiao_store::{Paths, Store};
+use std::time::Duration;
 
 /// What commands work with.
 #[derive(Debug)]
@@ -35,7 +37,9 @@ impl App {
         let settings = self.settings()?;
         let paths = self.paths();
         let kernel = Linux::open()?.serving_loopback(settings.loopback, &paths.run);
-        Engine::open(kernel, &paths, settings).map_err(explain_permission)
+        let patience = Duration::from_secs(settings.dhcp_timeout.max(1).into());
+        let keeper = Box::new(Engines::of(&paths.run, patience));
+        Ok(Engine::open(kernel, &paths, settings).map_err(explain_permission)?.with_keeper(keeper))
     }
 
     /// The store, for commands that only read.

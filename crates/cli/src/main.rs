@@ -8,6 +8,7 @@ mod app;
 mod args;
 mod cmd;
 mod cni;
+mod netavark;
 mod output;
 mod settings;
 
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 static HEAP: qiao_kernel::Heap = qiao_kernel::Heap::new();
 
 fn main() -> ExitCode {
-    cni::called_as_plugin().or_else(inside).unwrap_or_else(command)
+    cni::called_as_plugin().or_else(netavark::called_as_netavark).or_else(inside).unwrap_or_else(command)
 }
 
 /// What a copy of this program does inside a container; no command is spelt like that.

@@ -2,7 +2,7 @@
 //! rules. Who is there is the neighbours' affair, not the host's.
 
 use crate::name::{IfName, quoted};
-use crate::network::{Pool, check_pools};
+use crate::network::{Pool, check_mtu, check_pools};
 use crate::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -21,6 +21,12 @@ pub struct Child {
     pub mtu: Option<u32>,
     /// No default route.
     pub internal: bool,
+    /// The addresses are those that a DHCP server of the neighbourhood gives; there are no pools.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dhcp: bool,
+    /// Its door describes it anew with every request, and it is kept for as long as it has members.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inline: bool,
 }
 
 impl Child {
@@ -29,7 +35,10 @@ impl Child {
         if self.parent.as_str() == "lo" {
             return Err(Refusal::invalid("the loopback interface is no parent of others"));
         }
-        check_pools(&self.pools, self.mtu)
+        match self.dhcp {
+            true => self.mtu.map_or(Ok(()), |mtu| check_mtu(mtu, false)),
+            false => check_pools(&self.pools, self.mtu),
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Endpoints: one interface of one sandbox on one network.
 
+use crate::dhcp::Terms;
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
 use crate::plan::{Key, RouteId, Value};
 use crate::port::Publish;
+use crate::route::{Attributes, Static};
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -133,6 +135,18 @@ pub struct Extras {
     /// Where it is, if another program attached it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Place>,
+    /// The terms on which a DHCP server gave the address, as they were at first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leased: Option<Box<Terms>>,
+    /// Routes with attributes of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statics: Vec<Static>,
+    /// No default route by this endpoint, whatever its network has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_default: bool,
+    /// What its default routes have besides.
+    #[serde(skip_serializing_if = "Attributes::is_none")]
+    pub defaults: Attributes,
 }
 
 /// A route with more than a destination and a gateway.
@@ -254,6 +268,12 @@ impl Extras {
     pub fn is_apart(&self) -> bool {
         self.isolated || self.apart
     }
+
+    /// The routes asked for, those without attributes first.
+    pub fn all_routes(&self) -> impl Iterator<Item = Static> {
+        let plain = |(to, via): &(IpNet, _)| Static { to: *to, via: *via, attributes: Attributes::default() };
+        self.routes.iter().map(plain).chain(self.statics.iter().cloned())
+    }
 }
 
 impl Endpoint {
@@ -280,6 +300,11 @@ impl Endpoint {
     /// The addresses, with their prefix lengths.
     pub fn addresses(&self) -> &[IpNet] {
         self.wire.as_ref().map_or(&[], |wire| &wire.addresses)
+    }
+
+    /// The terms on which a DHCP server gave the address, where one did.
+    pub fn leased(&self) -> Option<&Terms> {
+        self.wire.as_ref().and_then(|wire| wire.extras.leased.as_deref())
     }
 }
 

@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 pub mod child;
+pub mod dhcp;
 pub mod driver;
 pub mod endpoint;
 pub mod flows;
@@ -21,6 +22,7 @@ pub mod port;
 pub mod refusal;
 pub mod render;
 pub mod request;
+pub mod route;
 pub mod settings;
 pub mod subnet;
 

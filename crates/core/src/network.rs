@@ -97,8 +97,8 @@ pub struct Bridge {
     pub inline: Option<Inline>,
 }
 
-/// What only networks have that their door describes anew with every request. They are open: everybody reaches
-/// their members and is reached. They are kept for as long as they have members, and may share a bridge, with
+/// What only networks have that their door describes anew with every request. Unless closed, they are open: everybody
+/// reaches their members and is reached. They are kept for as long as they have members, and may share a bridge, with
 /// one another and with whoever made it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +108,13 @@ pub struct Inline {
     /// Members of other networks like it do not reach its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
+    /// It is not open: it keeps out whom a network of our own kind keeps out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
+    /// The port that names are resolved at, where it is not 53: what members send to port 53 of a gateway goes
+    /// there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_port: Option<u16>,
 }
 
 /// The network of endpoints that another program attaches.
@@ -136,17 +143,19 @@ impl Network {
         }
     }
 
-    /// Whether its door describes it anew with every request: it is kept for as long as it has members.
-    pub fn is_transient(&self) -> bool {
-        self.adopted().is_some() || self.bridge().is_some_and(|bridge| bridge.inline.is_some())
-    }
-
     /// The settings of a macvlan or ipvlan network.
     pub fn child(&self) -> Option<&Child> {
         match &self.driver {
             Driver::Child(child) => Some(child),
             _ => None,
         }
+    }
+
+    /// Whether its door describes it anew with every request: it goes with its last member.
+    pub fn is_inline(&self) -> bool {
+        self.adopted().is_some()
+            || self.bridge().is_some_and(|bridge| bridge.inline.is_some())
+            || self.child().is_some_and(|child| child.inline)
     }
 
     /// The pools, at most one of each family; none where no addresses are given out.
@@ -200,6 +209,8 @@ impl Bridge {
         if let (Some(own), Some(other)) = (&mut self.inline, other.inline) {
             own.routed |= other.routed;
             own.apart |= other.apart;
+            own.closed |= other.closed;
+            own.dns_port = other.dns_port.or(own.dns_port);
         }
     }
 

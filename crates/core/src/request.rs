@@ -46,6 +46,21 @@ pub struct Given {
     pub addresses: Vec<IpNet>,
     /// What else the endpoint has.
     pub extras: Extras,
+    /// The name of the host's end of the pair; none leaves it to the engine.
+    pub host_if: Option<IfName>,
+    /// Whether default routes lead to the network's gateways; else what is asked for is among the extras.
+    pub default_routes: bool,
+    /// The client holds published ports with sockets of its own, and asks for them again on each network that the
+    /// sandbox joins: neither is in its way.
+    pub held: bool,
+}
+
+impl Given {
+    /// A network without default routes of its own, for a client that leaves the rest to the engine.
+    pub fn new(network: Network, addresses: Vec<IpNet>, extras: Extras) -> Self {
+        let extras = Extras { no_default: true, ..extras };
+        Self { network, addresses, extras, host_if: None, default_routes: false, held: false }
+    }
 }
 
 /// Addresses that are asked for rather than given out.
@@ -106,12 +121,23 @@ pub struct Amend {
     /// The settings of the sandbox from now on. Those that were changed and are not among them become again what
     /// they were; none leaves all.
     pub tune: Option<Vec<(Tunable, Value)>>,
+    /// As in [`Given`].
+    pub held: bool,
 }
 
 impl Amend {
     /// A request that leaves everything as it is.
     pub fn new(sandbox: SandboxName, ifname: IfName) -> Self {
-        Self { sandbox, ifname, publish: None, ingress: None, open: None, clients: None, tune: None }
+        Self {
+            sandbox,
+            ifname,
+            publish: None,
+            ingress: None,
+            open: None,
+            clients: None,
+            tune: None,
+            held: false,
+        }
     }
 }
 
@@ -153,6 +179,8 @@ pub struct CreateNetwork {
     pub parent: Option<IfName>,
     /// Whom the children of a macvlan or ipvlan network reach; none for the kind's default.
     pub mode: Option<Mode>,
+    /// Addresses are those that a DHCP server of the parent's neighbourhood gives.
+    pub dhcp: bool,
     /// Create it although something of the host is in the way.
     pub force: bool,
 }
@@ -173,6 +201,7 @@ impl CreateNetwork {
             options: BridgeOptions::default(),
             parent: None,
             mode: None,
+            dhcp: false,
             force: false,
         }
     }

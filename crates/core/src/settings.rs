@@ -37,6 +37,8 @@ pub struct Settings {
     pub labels: Vec<String>,
     /// How 127.0.0.1 and ::1 are published.
     pub loopback: LoopbackMethod,
+    /// How long a DHCP server is waited for, in seconds.
+    pub dhcp_timeout: u32,
 }
 
 impl Default for Settings {
@@ -55,6 +57,7 @@ impl Default for Settings {
             dns: Vec::new(),
             labels: Vec::new(),
             loopback: LoopbackMethod::Auto,
+            dhcp_timeout: 20,
         }
     }
 }

@@ -333,7 +333,15 @@ fn routed_networks() {
 
 fn child(name: &str, parent: &str, (mode, subnets): (Mode, &[&str])) -> Network {
     let pools = bridge(name, subnets).pools;
-    let child = Child { parent: parent.parse().unwrap(), mode, pools, mtu: None, internal: false };
+    let child = Child {
+        parent: parent.parse().unwrap(),
+        mode,
+        pools,
+        mtu: None,
+        internal: false,
+        dhcp: false,
+        inline: false,
+    };
     child.check().unwrap();
     Network { driver: Driver::Child(child), ..network(name, bridge(name, subnets)) }
 }

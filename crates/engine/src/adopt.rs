@@ -43,7 +43,7 @@ impl<K: Kernel> Session<'_, K> {
         };
         let extras = Extras { adopted: Some(place(&found)), ..given.extras.clone() };
         let mut wire = wire(&found, request, extras)?;
-        self.publish(None, (&id, &mut wire), &request.publish)?;
+        self.publish(None, (&id, &mut wire), (&request.publish, given.held))?;
         let endpoint = Endpoint { id, netns: Some(netns), wire: Some(wire), attached: now() };
         self.draft_of(network, endpoint)
     }

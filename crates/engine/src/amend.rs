@@ -98,7 +98,7 @@ impl<K: Kernel> Session<'_, K> {
         }
         let id = endpoint.id.clone();
         if let (Some(specs), Some(wire)) = (&request.publish, &mut endpoint.wire) {
-            self.publish(network.bridge(), (&id, wire), specs)?;
+            self.publish(network.bridge(), (&id, wire), (specs, request.held))?;
         }
         Ok(Version { endpoint, network })
     }

@@ -8,24 +8,30 @@ use crate::session::Session;
 use qiao_core::request::Attach;
 use qiao_core::{Driver, Plan};
 use qiao_kernel::{Kernel, Via};
-use qiao_store::Journal;
+use qiao_store::{Journal, Made};
 
 impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
-        let draft = session.draft(request)?; // network, namespace, addresses, ports: the last place to refuse
-        let plan = session.twice(|session| {
-            let plan = session.plan(&draft.desired, &draft.places)?; // what must exist, less what does
-            session.carry_out(&draft, &plan).map(|()| plan)
-        })?;
-        let Draft { endpoint, network, places, .. } = draft;
-        Ok(Attached { endpoint, network, plan, places })
+        if session.needs_lease(request)? {
+            drop(session); // a DHCP server takes its time, and nobody else has to wait
+            let leased = self.take_lease(request, false)?;
+            session = self.begin()?;
+            session.leased = leased;
+        }
+        let attached = session.attach(request);
+        if attached.is_err() {
+            session.give_lease_back(request);
+        }
+        attached
     }
 
     /// What attaching would do. Nothing is touched.
     pub fn plan_attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
+        let leased = self.take_lease(request, true)?;
         let mut session = self.look_only()?;
+        session.leased = leased;
         let draft = session.draft(request)?;
         let plan = session.plan(&draft.desired, &draft.places)?;
         let Draft { endpoint, network, places, .. } = draft;
@@ -34,16 +40,28 @@ impl<K: Kernel> Engine<K> {
 }
 
 impl<K: Kernel> Session<'_, K> {
+    fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
+        let draft = self.draft(request)?; // network, namespace, addresses, ports: the last place to refuse
+        let presumed = draft.presumed(&self.txn)?;
+        let plan = self.twice(|session| {
+            let plan = session.plan_new(&presumed, &draft.desired, &draft.places)?; // what must exist, less what does
+            session.carry_out(&draft, &plan).map(|()| plan)
+        })?;
+        let Draft { endpoint, network, places, .. } = draft;
+        Ok(Attached { endpoint, network, plan, places })
+    }
+
     fn carry_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
-        let (endpoint, plan_) = (draft.endpoint.clone(), plan.clone());
-        let journal = Journal { endpoint, plan: plan_, activates: draft.activates(), creates: draft.new };
+        let (activates, creates) = (draft.activates(), draft.new);
+        let made = Made::of(plan, &draft.endpoint, &draft.desired);
+        let journal = Journal { endpoint: draft.endpoint.clone(), made, activates, creates };
         let changes = self.txn.changes()?;
         changes.attach(&journal)?; // on disk before the kernel is touched
         let done = self.try_out(draft, plan).and_then(|()| {
             let endpoints = self.txn.endpoints_dir()?;
             Ok(changes.attached(&draft.endpoint, &endpoints)?) // one rename: it counts
         });
-        done.map_err(|error| self.take_back(&journal, &draft.act(), error))
+        done.map_err(|error| self.take_back(&journal, (&draft.act(), plan), error))
     }
 
     fn try_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {

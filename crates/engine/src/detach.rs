@@ -3,6 +3,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::lease::gateways_of;
 use crate::outcome::Detached;
 use crate::recover::places;
 use crate::session::Session;
@@ -12,9 +13,10 @@ use qiao_core::flows::{Flows, flows};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, State, Value, diff, diff_all};
 use qiao_core::request::Detach;
+use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, Network, Plan};
 use qiao_kernel::{Kernel, Places};
-use qiao_store::{Journal, Txn};
+use qiao_store::{Journal, Made, Txn};
 use std::collections::BTreeSet;
 
 impl<K: Kernel> Engine<K> {
@@ -31,6 +33,7 @@ impl<K: Kernel> Engine<K> {
         }
         if done.endpoints.is_empty() {
             done.plans.extend(session.detach_lost(request)?);
+            session.release_lost(request);
         }
         Ok(done)
     }
@@ -142,21 +145,28 @@ impl<K: Kernel> Session<'_, K> {
         Ok(())
     }
 
-    /// Gives the default routes of an endpoint that left to another of the sandbox's, as far as one has a
-    /// gateway of the family.
+    /// Gives the default routes of an endpoint that left to others of the sandbox's, as far as they have a gateway
+    /// of the family.
     fn hand_over_routes(&mut self, left: &Endpoint) -> Result<(), EngineError> {
-        let had = left.wire.as_ref().is_some_and(|wire| !wire.gateways.is_empty());
-        if !had || !left.netns.as_ref().is_some_and(|netns| self.kernel.is_alive(netns)) {
+        let gateways = left.wire.iter().flat_map(|wire| &wire.gateways);
+        let mut lost: BTreeSet<Family> = gateways.map(|gateway| Family::of(*gateway)).collect();
+        if lost.is_empty() || !left.netns.as_ref().is_some_and(|netns| self.kernel.is_alive(netns)) {
             return Ok(());
         }
         for mut heir in self.txn.sandbox(left.sandbox())? {
-            let Some(network) = self.txn.network(heir.network())? else { continue };
-            if network.is_internal() {
+            let Some(network) = self.txn.network(heir.network())?.filter(|n| !n.is_internal()) else {
                 continue;
+            };
+            let Some(wire) = heir.wire.as_mut().filter(|wire| !wire.extras.no_default) else { continue };
+            let had = wire.gateways.len();
+            for gateway in gateways_of(&network, wire) {
+                if lost.remove(&Family::of(gateway)) {
+                    wire.gateways.push(gateway);
+                }
             }
-            let Some(wire) = heir.wire.as_mut().filter(|wire| wire.gateways.is_empty()) else { continue };
-            wire.gateways = network.pools().iter().map(|pool| pool.gateway).collect();
-            return self.inherit(&network, heir);
+            if wire.gateways.len() > had {
+                self.inherit(&network, heir)?;
+            }
         }
         Ok(())
     }
@@ -170,7 +180,8 @@ impl<K: Kernel> Session<'_, K> {
             format!("hand the default route of `{}` over to network `{}`", heir.sandbox(), network.name);
         // The heir's record says that it has them, whatever became of it: else `repair` makes them.
         let plan = done.as_ref().map(Plan::clone).unwrap_or_default();
-        self.txn.update(&Journal { endpoint: heir, plan, activates: false, creates: false })?;
+        let made = Made::Plan(plan);
+        self.txn.update(&Journal { endpoint: heir, made, activates: false, creates: false })?;
         done.map(drop).map_err(|error| match error {
             EngineError::Failed { source, .. } => {
                 let left = diff_all(&Observed::default(), &routes).0;
@@ -200,7 +211,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// What takes away everything that bears an endpoint's mark.
-    fn plan_lost(&mut self, which: &dyn Fn(&EndpointId) -> bool) -> Result<Plan, EngineError> {
+    pub fn plan_lost(&mut self, which: &dyn Fn(&EndpointId) -> bool) -> Result<Plan, EngineError> {
         let mut observed = self.kernel.survey()?;
         observed.keep_endpoints(which);
         Ok(diff(&observed, &State::default())?)
@@ -217,7 +228,7 @@ fn keep_own_routes(observed: &mut Observed, endpoint: &Endpoint) {
 }
 
 /// Everything that exists for an endpoint; none where its network is not known any more.
-fn endpoint_objects(txn: &Txn<'_>, endpoint: &Endpoint) -> Result<Option<State>, EngineError> {
+pub(crate) fn endpoint_objects(txn: &Txn<'_>, endpoint: &Endpoint) -> Result<Option<State>, EngineError> {
     let activation = txn.active()?.remove(endpoint.network());
     if endpoint.wire.is_none() {
         return Ok(Some(State::default()));

@@ -4,8 +4,9 @@ use crate::activate::{Activating, host_state};
 use crate::address::Given;
 use crate::engine::now;
 use crate::error::EngineError;
+use crate::lease::is_dhcp;
 use crate::recover::places;
-use crate::session::Session;
+use crate::session::{Presumed, Session};
 use qiao_core::driver::{Activation, Active, network_state};
 use qiao_core::endpoint::{Extras, Join, Netns, Wire, host_if};
 use qiao_core::owner::EndpointId;
@@ -45,9 +46,16 @@ impl Draft {
         format!("attach `{}` to network `{}`", self.endpoint.sandbox(), self.network.name)
     }
 
+    /// What need not be looked at: a new pair is not there, and its network is as it was.
+    pub fn presumed(&self, txn: &Txn<'_>) -> Result<Presumed, EngineError> {
+        let pair = self.endpoint.wire.as_ref().filter(|wire| wire.join.is_pair());
+        let settled = !self.new && self.activating.is_none() && !self.is_widened(txn)?;
+        Ok(Presumed { absent: pair.map(|wire| wire.host_if.clone()), settled })
+    }
+
     /// Whether its door has described the network anew, with more than was known of it.
     fn is_widened(&self, txn: &Txn<'_>) -> Result<bool, EngineError> {
-        Ok(self.network.is_transient()
+        Ok(self.network.is_inline()
             && txn.network(&self.network.name)?.is_some_and(|known| known != self.network))
     }
 
@@ -227,6 +235,10 @@ impl<K: Kernel> Session<'_, K> {
         let host = self.hosts_addresses(&network, activation)?;
         let given = match &request.given {
             Some(known) => self.given_addresses(&network, &known.addresses)?,
+            None if is_dhcp(&network) => {
+                let address = self.need_lease(&host)?.terms.net();
+                self.given_addresses(&network, &[address])?
+            }
             None => self.addresses(&network, &request.wish, &host)?,
         };
         let (mut wire, announced) = self.wire((&network, activation), request, (&id, &given, others))?;
@@ -262,22 +274,31 @@ impl<K: Kernel> Session<'_, K> {
         };
         let mut wire = Wire {
             join: Join::Pair,
-            host_if: self.host_if(id)?,
+            host_if: self.host_if(request, id)?,
             mac: self.mac(network, given, &request.wish)?,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: activation.mtu,
-            gateways: if request.given.is_some() { Vec::new() } else { gateways(network, others) },
+            gateways: if defaults(request) { gateways(network, others) } else { Vec::new() },
             publish: Vec::new(),
             guard: request.guard.unwrap_or(bridge.guard),
             allow: request.allow.clone(),
             extras: Extras::default(),
         };
-        self.publish(Some(bridge), (id, &mut wire), &request.publish)?;
+        let held = request.given.as_ref().is_some_and(|given| given.held);
+        self.publish(Some(bridge), (id, &mut wire), (&request.publish, held))?;
         Ok((wire, None))
     }
 
-    /// The name of the host's end: the first that no interface has.
-    fn host_if(&mut self, id: &EndpointId) -> Result<IfName, EngineError> {
+    /// The name of the host's end: the one asked for, or the first that no interface has.
+    fn host_if(&mut self, request: &Attach, id: &EndpointId) -> Result<IfName, EngineError> {
+        if let Some(name) = request.given.as_ref().and_then(|given| given.host_if.clone()) {
+            return match self.kernel.link_index(&name)? {
+                None => Ok(name),
+                Some(_) => {
+                    Err(Refusal::conflict(format!("the host has an interface `{name}` already")).into())
+                }
+            };
+        }
         for attempt in 0..16 {
             let name = host_if(&id.sandbox, &id.ifname, attempt);
             if self.kernel.link_index(&name)?.is_none() {
@@ -311,6 +332,11 @@ impl<K: Kernel> Session<'_, K> {
     }
 }
 
+/// Whether an endpoint gets default routes at all.
+pub(crate) fn defaults(request: &Attach) -> bool {
+    request.given.as_ref().is_none_or(|given| given.default_routes)
+}
+
 /// The default routes that the endpoint gets: those of families in which no other endpoint has one. An
 /// internal network leads nowhere.
 pub(crate) fn gateways(network: &Network, others: &[Endpoint]) -> Vec<IpAddr> {
@@ -319,6 +345,12 @@ pub(crate) fn gateways(network: &Network, others: &[Endpoint]) -> Vec<IpAddr> {
             others.iter().filter_map(|other| other.wire.as_ref()).flat_map(|wire| &wire.gateways);
         gateways.any(|gateway| Family::of(*gateway) == family)
     };
-    let pools = network.pools().iter().filter(|_| !network.is_internal());
-    pools.filter(|pool| !has(pool.subnet.family())).map(|pool| pool.gateway).collect()
+    let mut gateways: Vec<IpAddr> = Vec::new();
+    for pool in network.pools().iter().filter(|_| !network.is_internal()) {
+        let family = pool.subnet.family();
+        if !has(family) && gateways.iter().all(|gateway| Family::of(*gateway) != family) {
+            gateways.push(pool.gateway);
+        }
+    }
+    gateways
 }

@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use crate::session::Session;
+use qiao_core::dhcp::Keeper;
 use qiao_core::plan::{Object, Op, Ownership};
 use qiao_core::settings::Settings;
 use qiao_core::{Network, NetworkName, Owner, Refusal};
@@ -15,13 +16,14 @@ pub struct Engine<K> {
     pub(crate) kernel: K,
     pub(crate) store: Store,
     pub(crate) settings: Settings,
+    pub(crate) keeper: Option<Box<dyn Keeper>>,
 }
 
 impl<K: Kernel> Engine<K> {
     /// An engine that keeps its files at `paths`.
     pub fn open(kernel: K, paths: &Paths, settings: Settings) -> Result<Self, EngineError> {
         settings.check()?;
-        Ok(Self { kernel, store: Store::open(paths)?, settings })
+        Ok(Self { kernel, store: Store::open(paths)?, settings, keeper: None })
     }
 
     /// The store, for reading.
@@ -42,12 +44,12 @@ impl<K: Kernel> Engine<K> {
     /// Takes the lock, ends what was begun, and mends what somebody broke: from here on nobody else changes
     /// anything, and everything is as it must be.
     pub(crate) fn begin(&mut self) -> Result<Session<'_, K>, EngineError> {
-        Session::begin(&mut self.kernel, &self.store, &self.settings)
+        Session::begin(self)
     }
 
     /// Takes the lock and touches nothing: for saying what a request would do.
     pub(crate) fn look_only(&mut self) -> Result<Session<'_, K>, EngineError> {
-        Session::look_only(&mut self.kernel, &self.store, &self.settings)
+        Session::look_only(self)
     }
 
     /// Ends what a killed command began: for commands that look something up before they change it.

@@ -33,6 +33,7 @@ impl<K: Kernel> Session<'_, K> {
             }
         }
         repaired.claims = self.txn.claims().collect(&|owner| keys.contains(owner))?;
+        repaired.claims.extend(self.collect_leases()?);
         self.forget_gone_devices()?;
         Ok(repaired)
     }
@@ -68,15 +69,15 @@ impl<K: Kernel> Session<'_, K> {
         Ok(())
     }
 
-    /// Whether a claim is that of an endpoint whose namespace is gone. It is detached then, and the claim with it.
-    pub fn is_of_the_dead(&mut self, key: &str) -> Result<bool, EngineError> {
+    /// Detaches the endpoint that a claim names (`SANDBOX@IFNAME`) if its namespace is gone; whether it was. A
+    /// container that has ended keeps neither address nor port from the next, whoever forgot to detach it.
+    pub fn detach_if_gone(&mut self, key: &str) -> Result<bool, EngineError> {
         let Some((sandbox, ifname)) = key.split_once('@') else { return Ok(false) };
         let Ok(sandbox) = qiao_core::SandboxName::new(sandbox) else { return Ok(false) };
-        let Some(endpoint) = self.txn.endpoint(&sandbox, ifname)? else { return Ok(false) };
-        if self.lives(&endpoint) {
-            return Ok(false);
-        }
-        self.detach_gone(&[endpoint]).map(|()| true)
+        let holder = self.txn.endpoint(&sandbox, ifname)?;
+        let Some(gone) = holder.filter(|endpoint| !self.lives(endpoint)) else { return Ok(false) };
+        self.detach_gone(&[gone])?;
+        Ok(!self.looks_only)
     }
 
     /// Whether an endpoint's namespace is there.

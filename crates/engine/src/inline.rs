@@ -64,7 +64,7 @@ impl<K: Kernel> Session<'_, K> {
         let leases = self.txn.claims().leases(&network.name)?;
         for net in addresses {
             match leases.holder(net.addr())? {
-                Some(Holder::Endpoint(key)) if self.is_of_the_dead(&key)? => {}
+                Some(Holder::Endpoint(key)) if self.detach_if_gone(&key)? => leases.forget(net.addr())?,
                 Some(Holder::Endpoint(key)) => {
                     let what = format!("the address `{}` is taken by {key}", net.addr());
                     return Err(Refusal::conflict(what).into());
@@ -87,11 +87,9 @@ impl<K: Kernel> Session<'_, K> {
         if let Some(mtu) = given.network.bridge().and_then(|bridge| bridge.mtu) {
             wire.mtu = mtu;
         }
-        let key = |net: &IpNet| Key::Route(id.sandbox.clone(), *net);
         let mut wanted = State::default();
-        for (net, via) in &wire.extras.routes {
-            let value = Value::Route { dev: id.ifname.clone(), via: *via, onlink: false, src: None };
-            wanted.insert(key(net), &qiao_core::Owner::Endpoint(id.clone()), value);
+        for (key, value) in wire.extras.all_routes().map(|route| route.object(id)) {
+            wanted.insert(key, &qiao_core::Owner::Endpoint(id.clone()), value);
         }
         for (key, value) in wire.extras.ways.iter().map(|way| way.object(id)) {
             wanted.insert(key, &qiao_core::Owner::Endpoint(id.clone()), value);
@@ -101,7 +99,9 @@ impl<K: Kernel> Session<'_, K> {
         }
         let places = BTreeMap::from([(id.sandbox.clone(), netns.clone())]);
         let there = self.kernel.observe(&wanted, &places)?;
-        wire.extras.routes.retain(|(net, _)| there.get(&key(net)).is_none());
+        let is_free = |net: &IpNet| there.get(&Key::Route(id.sandbox.clone(), *net)).is_none();
+        wire.extras.routes.retain(|(net, _)| is_free(net));
+        wire.extras.statics.retain(|route| is_free(&route.to));
         wire.extras.ways.retain(|way| there.get(&way.object(id).0).is_none());
         Ok(())
     }
@@ -109,7 +109,7 @@ impl<K: Kernel> Session<'_, K> {
     /// Ends a network of which nobody is a member any more.
     pub fn retire(&mut self, name: &NetworkName) -> Result<(), EngineError> {
         let network = self.txn.network(name)?;
-        match network.filter(Network::is_transient) {
+        match network.filter(Network::is_inline) {
             Some(network) if self.txn.is_unused(name)? => {
                 self.seen = State::default(); // what the host needs is less from now on
                 self.finish_remove(&network).map(drop)

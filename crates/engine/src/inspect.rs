@@ -13,7 +13,7 @@ use qiao_kernel::Kernel;
 impl<K: Kernel> Engine<K> {
     /// What of an endpoint, of its network and of the host is not as it must be. Nothing is touched.
     pub fn inspect(&mut self, endpoint: &Endpoint) -> Result<Vec<Finding>, EngineError> {
-        let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
+        let mut session = Session::lock(self)?;
         session.kernel.trust(None);
         let active = session.txn.active()?;
         let mut wanted = host_state(&active, &session.txn.saved()?);

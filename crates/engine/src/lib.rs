@@ -18,6 +18,7 @@ mod error;
 mod gc;
 mod inline;
 mod inspect;
+mod lease;
 mod leaving;
 mod network;
 mod outcome;

@@ -1,14 +1,14 @@
 //! Macvlan and ipvlan networks: the interface of the host that they are on, and what hangs on it.
 
 use crate::address::Given;
-use crate::draft::gateways;
+use crate::draft::{defaults, gateways};
 use crate::error::EngineError;
 use crate::session::Session;
 use crate::subnets::all_used;
 use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, Active};
 use qiao_core::endpoint::{Join, Wire};
-use qiao_core::request::{Attach, CreateNetwork, Kind};
+use qiao_core::request::{Attach, CreateNetwork, Kind, Wish};
 use qiao_core::subnet::Family;
 use qiao_core::{Child, Code, Endpoint, IfName, Mac, Network, Refusal, Subnet};
 use qiao_kernel::{Facts, HostLink, Kernel};
@@ -28,18 +28,27 @@ impl<K: Kernel> Session<'_, K> {
     /// Decides what a macvlan or ipvlan network will be.
     pub fn design_child(&mut self, request: &CreateNetwork, facts: &Facts) -> Result<Child, EngineError> {
         refuse_options(request)?;
+        if request.dhcp {
+            refuse_of_dhcp(request)?;
+        }
         let mut child = Child {
             parent: parent_of(request, facts)?,
             mode: request.mode.map_or_else(|| default_mode(request.kind), Ok)?,
             pools: Vec::new(),
             mtu: request.options.mtu,
             internal: request.options.internal,
+            dhcp: request.dhcp,
+            inline: false,
         };
         let found = self.parent(&child)?;
         if let Some(mtu) = child.mtu.filter(|mtu| *mtu > found.mtu) {
             return Err(Refusal::invalid(format!("the MTU {mtu} is more than that of `{}`", child.parent))
                 .why(format!("it has {}", found.mtu))
                 .into());
+        }
+        if child.dhcp {
+            child.check()?;
+            return Ok(child);
         }
         self.refuse_no_subnet(request, (&child, facts))?;
         for family in [Family::V4, Family::V6] {
@@ -157,19 +166,22 @@ impl<K: Kernel> Session<'_, K> {
             return Err(Refusal::conflict(what).why("a passthru child has its parent for itself").into());
         }
         let is_macvlan = matches!(child.mode, Mode::Macvlan(_));
-        let mac = if passthru { found.mac } else { self.mac(network, given, &request.wish)? };
-        let wire = Wire {
+        let wish =
+            Wish { mac: self.leased.as_ref().map(|l| l.mac).or(request.wish.mac), ..request.wish.clone() };
+        let mac = if passthru { found.mac } else { self.mac(network, given, &wish)? };
+        let mut wire = Wire {
             join: if is_macvlan { Join::Macvlan } else { Join::Ipvlan },
             host_if: activation.device.clone(),
             mac,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: activation.mtu,
-            gateways: gateways(network, others),
+            gateways: if defaults(request) { gateways(network, others) } else { Vec::new() },
             publish: Vec::new(),
             guard: false,
             allow: Vec::new(),
             extras: Default::default(),
         };
+        self.on_lease(&mut wire, others, network);
         Ok((wire, Some(if is_macvlan { mac } else { found.mac })))
     }
 
@@ -226,6 +238,29 @@ fn usable(link: &HostLink, name: &IfName, mode: Mode) -> Result<(), Refusal> {
             .fix("-d ipvlan"));
     }
     Ok(())
+}
+
+/// Refuses what a DHCP server decides, and where none can.
+fn refuse_of_dhcp(request: &CreateNetwork) -> Result<(), Refusal> {
+    if request.kind == Kind::Ipvlan {
+        return Err(Refusal::invalid("an ipvlan network has no addresses by DHCP")
+            .why("its containers have their parent's hardware address, by which servers tell hosts apart")
+            .fix("-d macvlan"));
+    }
+    let given = [
+        (!request.subnets.is_empty(), "--subnet"),
+        (!request.gateways.is_empty(), "--gateway"),
+        (!request.ranges.is_empty(), "--ip-range"),
+        (!request.aux.is_empty(), "--aux-address"),
+        (request.ipv6 == Some(true), "--ipv6"),
+    ];
+    match given.into_iter().find(|(given, _)| *given) {
+        Some((_, option)) => {
+            Err(Refusal::invalid(format!("{option} makes no sense with `--ipam-driver dhcp`"))
+                .why("the addresses are those that the DHCPv4 server of the neighbourhood gives"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuses what only the host's rules could do: they do not see these packets.

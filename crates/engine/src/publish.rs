@@ -18,32 +18,31 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Where one `-p` leads: the addresses of the host, and the container's address behind each.
 type Ways = Vec<(HostAddr, IpAddr)>;
 
-/// What is no obstacle.
+/// What is not in the way of a request.
 #[derive(Clone, Copy)]
 struct Own<'a> {
-    /// What the same request publishes.
+    /// What the same request publishes. It must not do so twice.
     found: &'a [Publish],
     /// What the endpoint publishes already.
     had: &'a [Publish],
-    /// The endpoint, where sockets of the host are none either.
-    lenient: Option<&'a EndpointId>,
+    /// The endpoint, where its client holds the ports with sockets of its own.
+    held: Option<&'a EndpointId>,
 }
 
 impl<K: Kernel> Session<'_, K> {
-    /// Publishes the ports asked for.
+    /// Publishes the ports asked for. Where a client holds the ports of a sandbox itself (`held`), and asks for them
+    /// again with each network, those that another of its endpoints has are waited for.
     pub fn publish(
         &mut self,
         bridge: Option<&Bridge>,
         (id, wire): (&EndpointId, &mut Wire),
-        specs: &[PublishSpec],
+        (specs, held): (&[PublishSpec], bool),
     ) -> Result<(), EngineError> {
         if bridge.is_some_and(|bridge| bridge.internal) && !specs.is_empty() {
             return Err(Refusal::invalid(format!("cannot publish {}: the network is internal", specs[0]))
                 .why("nothing outside reaches an internal network")
                 .into());
         }
-        // Whoever describes its networks itself looks after its ports too, and may hold them open (Podman does).
-        let lenient = bridge.is_none_or(|bridge| bridge.inline.is_some()).then_some(id);
         let (mut found, mut waiting, mut present) = (Vec::new(), Vec::new(), BTreeMap::new());
         for spec in specs {
             spec.check()?;
@@ -54,8 +53,9 @@ impl<K: Kernel> Session<'_, K> {
                     !host.ip().is_loopback() || has()
                 });
             }
-            let own = Own { found: &found, had: &wire.publish, lenient };
-            let others = own.lenient.map_or(Ok(Ways::new()), |id| self.take_siblings(spec, &mut ways, id))?;
+            self.detach_gone_holders(spec, &ways)?;
+            let own = Own { found: &found, had: &wire.publish, held: held.then_some(id) };
+            let others = own.held.map_or(Ok(Ways::new()), |id| self.take_siblings(spec, &mut ways, id))?;
             waiting
                 .extend(others.iter().filter_map(|(host, ip)| Some(publish(spec, (*host, spec.host?), *ip))));
             let ports = self.host_ports(spec, &ways, own)?;
@@ -94,10 +94,27 @@ impl<K: Kernel> Session<'_, K> {
         let (own, prefix) = (id.key(), format!("{}@", id.sandbox));
         bindings.retain(|binding| binding.owner.starts_with(&prefix) && binding.owner != own);
         let listen = |host: HostAddr| Listen { protocol: spec.protocol, host, ports };
-        let has = |host: HostAddr| bindings.iter().any(|binding| binding.listen == listen(host));
+        let has = |host: HostAddr| {
+            let mut others = bindings.iter().map(|binding| binding.listen);
+            others.any(|other| other.conflicts(listen(host)) && covers(other.host, host))
+        };
         let (others, rest) = ways.iter().partition(|(host, _)| has(*host));
         *ways = rest;
         Ok(others)
+    }
+
+    /// Detaches containers that have ended and hold the ports that are asked for.
+    fn detach_gone_holders(&mut self, spec: &PublishSpec, ways: &Ways) -> Result<(), EngineError> {
+        let Some(ports) = spec.host.filter(|_| !spec.is_choice()) else { return Ok(()) };
+        for binding in self.txn.claims().bindings(spec.protocol, ports)? {
+            let is_held = |(host, _): &(HostAddr, IpAddr)| {
+                binding.listen.conflicts(Listen { protocol: spec.protocol, host: *host, ports })
+            };
+            if ways.iter().any(is_held) {
+                self.detach_if_gone(&binding.owner)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the host has an address: without IPv6 it has no ::1, which nobody asked for by name.
@@ -158,13 +175,7 @@ impl<K: Kernel> Session<'_, K> {
         own: Own<'_>,
     ) -> Result<Result<(), Refusal>, EngineError> {
         let listen = |(host, _): &(HostAddr, IpAddr)| Listen { protocol: spec.protocol, host: *host, ports };
-        let mut bindings = Vec::new();
-        for binding in self.txn.claims().bindings(spec.protocol, ports)? {
-            let conflicts = ways.iter().any(|way| binding.listen.conflicts(listen(way)));
-            if conflicts && !self.is_of_the_dead(&binding.owner)? {
-                bindings.push(binding);
-            }
-        }
+        let bindings = self.txn.claims().bindings(spec.protocol, ports)?;
         Ok(ways.iter().map(listen).try_for_each(|listen| self.check_listen(listen, own, &bindings)))
     }
 
@@ -176,12 +187,14 @@ impl<K: Kernel> Session<'_, K> {
         if own.had.iter().any(|own| own.listen == listen) {
             return Ok(());
         }
-        if let Some(binding) = bindings.iter().find(|binding| binding.listen.conflicts(listen)) {
+        let is_other =
+            |binding: &&Binding| !own.is_held_by(&binding.owner) && binding.listen.conflicts(listen);
+        if let Some(binding) = bindings.iter().find(is_other) {
             return Err(taken(format!("{} publishes {}", owner_words(&binding.owner), binding.listen)));
         }
         match self.kernel.in_the_way(listen) {
             None => Ok(()),
-            Some(InTheWay::Socket(_)) if own.lenient.is_some() => Ok(()),
+            Some(InTheWay::Socket(_)) if own.held.is_some() => Ok(()),
             Some(InTheWay::Socket(port)) => {
                 Err(taken(format!("a process of the host has {}/{}", port, listen.protocol))
                     .fix(format!("ss -lnp 'sport = :{port}'           (which process)")))
@@ -194,6 +207,18 @@ impl<K: Kernel> Session<'_, K> {
             )),
         }
     }
+}
+
+impl Own<'_> {
+    /// Whether a port that somebody has is the same client's.
+    fn is_held_by(&self, owner: &str) -> bool {
+        self.held.is_some_and(|id| owner.split_once('@').is_some_and(|(of, _)| of == id.sandbox.as_str()))
+    }
+}
+
+/// Whether whoever listens at the first address listens at the second.
+fn covers(first: HostAddr, second: HostAddr) -> bool {
+    first == second || matches!(first, HostAddr::Any(family) if family == second.family())
 }
 
 /// Refuses what would be published on loopback addresses only. On all addresses it is published on the others.

@@ -7,6 +7,7 @@ use crate::error::{EngineError, chain};
 use crate::outcome::{Finding, Health, Repaired};
 use crate::session::Session;
 use crate::stuck::{Stuck, words};
+use qiao_core::driver::{Active, network_state};
 use qiao_core::plan::{Key, Observed, State, diff_all};
 use qiao_core::{Plan, Refusal};
 use qiao_kernel::{Kernel, Places};
@@ -45,14 +46,19 @@ impl Mended {
 impl<K: Kernel> Engine<K> {
     /// Whether everything is as it must be. Nothing is touched.
     pub fn check(&mut self) -> Result<Health, EngineError> {
-        let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
+        let mut session = Session::lock(self)?;
         session.kernel.trust(None); // look at the whole rule set, not at its generation
         let begun = session.txn.changes()?.read()?;
         let mut health = session.look()?;
         let trouble = session.kernel.loopback_trouble()?;
+        let unkept = session.keeper.as_mut().is_some_and(|keeper| keeper.is_dead());
+        let unkept = unkept.then(|| "DHCP leases are kept by nobody".to_owned());
         let begun =
             begun.changes.iter().map(words).chain(begun.bad).chain(begun.unreadable.into_iter().map(|x| x.0));
-        let lines = trouble.into_iter().chain(begun.map(|what| format!("{what} was begun and not ended")));
+        let lines = trouble
+            .into_iter()
+            .chain(unkept)
+            .chain(begun.map(|what| format!("{what} was begun and not ended")));
         health.findings.extend(lines.map(|what| Finding { line: format!("! {what}") }));
         Ok(health)
     }
@@ -60,10 +66,11 @@ impl<K: Kernel> Engine<K> {
     /// Mends what is not as it must be, and touches nothing else. What cannot be mended hinders nothing else from
     /// being mended.
     pub fn repair(&mut self) -> Result<Repaired, EngineError> {
-        let mut session = Session::lock(&mut self.kernel, &self.store, &self.settings)?;
+        let mut session = Session::lock(self)?;
         session.kernel.trust(None);
         session.recover()?;
         session.txn.sweep()?;
+        session.revive_leases();
         let mut repaired = session.collect()?;
         session.remove_lost_networks()?;
         let mended = session.reassert(Reach::Sandboxes)?;
@@ -99,11 +106,25 @@ impl<K: Kernel> Session<'_, K> {
         present.iter().for_each(|(name, activation)| essence.extend(activation.essence(name)));
         let observed = self.kernel.observe(&essence, &Places::new())?;
         let (plan, _) = diff_all(&observed, &essence);
-        let broken = !plan.is_empty() || self.kernel.loopback_trouble()?.is_some();
+        let lacks = !plan.is_empty() || !self.kernel.is_unmoved() && self.lacks_members(&present)?;
+        let broken = lacks || self.kernel.loopback_trouble()?.is_some();
         if !broken {
-            self.seen = essence;
+            (self.seen, self.members_known) = (essence, true);
         }
         Ok(broken)
+    }
+
+    /// Whether a network is not in the sets of the rules where it must be. Somebody has changed the rules: he may
+    /// have taken it out.
+    fn lacks_members(&mut self, active: &Active) -> Result<bool, EngineError> {
+        let mut members = State::default();
+        for (name, activation) in active {
+            let Some(network) = self.txn.network(name)? else { continue };
+            let state = network_state(&network, activation);
+            members.extend(state.part(|key, _| matches!(key, Key::Member(_))));
+        }
+        let observed = self.kernel.observe(&members, &Places::new())?;
+        Ok(!diff_all(&observed, &members).0.is_empty())
     }
 
     /// Brings the kernel to what must be: the rules first, since without them no port may be up, then each

@@ -1,12 +1,14 @@
 //! Ending what a killed command began, and taking back what failed.
 
+use crate::detach::endpoint_objects;
 use crate::error::{EngineError, chain};
 use crate::session::Session;
 use crate::stuck::Stuck;
 use qiao_core::driver::Active;
+use qiao_core::plan::State;
 use qiao_core::{Endpoint, NetworkName, Plan};
 use qiao_kernel::{Kernel, Places};
-use qiao_store::{Creation, Journal, Pending};
+use qiao_store::{Creation, Journal, Made, Pending};
 
 impl<K: Kernel> Session<'_, K> {
     /// Ends everything that was begun: an attachment is taken back, a detachment finished. What cannot be ended
@@ -48,10 +50,15 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// Takes an attachment back that failed. The error tells what is left, if anything is.
-    pub fn take_back(&mut self, journal: &Journal, act: &str, error: EngineError) -> EngineError {
+    pub fn take_back(
+        &mut self,
+        journal: &Journal,
+        (act, plan): (&str, &Plan),
+        error: EngineError,
+    ) -> EngineError {
         match self.end_attach(journal) {
             Ok(()) => name(act, error),
-            Err(_) => self.residue(&journal.plan, &places(&journal.endpoint), (act, error)),
+            Err(_) => self.residue(plan, &places(&journal.endpoint), (act, error)),
         }
     }
 
@@ -76,7 +83,13 @@ impl<K: Kernel> Session<'_, K> {
         let endpoint = &journal.endpoint;
         let rest =
             if journal.activates { self.active_without(endpoint.network())? } else { self.txn.active()? };
-        self.undo(&journal.plan, &places(endpoint), &rest)?;
+        match self.own_objects(journal)? {
+            Some(own) => self.undo(&journal.made.plan(&own), &places(endpoint), &rest)?,
+            None => {
+                let plan = self.plan_lost(&|id| *id == endpoint.id)?;
+                self.apply(&plan, &places(endpoint))?;
+            }
+        }
         self.release(endpoint)?;
         if journal.activates {
             self.deactivate(endpoint.network())?;
@@ -87,6 +100,14 @@ impl<K: Kernel> Session<'_, K> {
         Ok(self.txn.changes()?.not_attached(endpoint)?)
     }
 
+    /// What an endpoint must have, where its record does not say it itself; none where its network is not known.
+    fn own_objects(&self, journal: &Journal) -> Result<Option<State>, EngineError> {
+        match &journal.made {
+            Made::Plan(_) => Ok(Some(State::default())),
+            Made::All { .. } => endpoint_objects(&self.txn, &journal.endpoint),
+        }
+    }
+
     /// Gives back what an endpoint had. Its addresses wait for its device to be gone.
     pub fn release(&mut self, endpoint: &Endpoint) -> Result<(), EngineError> {
         let Some(wire) = &endpoint.wire else { return Ok(()) };
@@ -94,6 +115,7 @@ impl<K: Kernel> Session<'_, K> {
             true => crate::leaving::of(self.kernel, &wire.host_if)?,
             false => None, // a child is deleted before this, or goes with its namespace
         };
+        self.end_lease(endpoint);
         Ok(self.txn.claims().give_back(endpoint, leaving.as_deref())?)
     }
 

@@ -1,14 +1,16 @@
 //! A session: the lock is held, what was begun is ended, and what was broken is mended.
 
+use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::reassert::Reach;
 use crate::stuck::{Stuck, words};
+use qiao_core::dhcp::{Keeper, Leased};
 use qiao_core::driver::{Activation, Active, endpoint_state};
-use qiao_core::plan::{Key, Observed, State, diff, diff_all};
+use qiao_core::plan::{Key, Object, Observed, State, diff, diff_all};
 use qiao_core::settings::{LoopbackMethod, Settings};
-use qiao_core::{Endpoint, Network, Op, Plan, Refusal};
+use qiao_core::{Endpoint, IfName, Network, Op, Owner, Plan, Refusal};
 use qiao_kernel::{ApplyError, FREED, Kernel, KernelError, Places};
-use qiao_store::{Store, Txn};
+use qiao_store::Txn;
 use std::collections::BTreeSet;
 
 /// A session.
@@ -16,30 +18,35 @@ pub(crate) struct Session<'e, K> {
     pub kernel: &'e mut K,
     pub txn: Txn<'e>,
     pub settings: &'e Settings,
+    /// Who keeps leases of DHCP servers.
+    pub keeper: Option<&'e mut (dyn Keeper + 'static)>,
+    /// The lease of what is being attached.
+    pub leased: Option<Leased>,
     /// What was begun before and cannot be ended.
     pub stuck: Vec<Stuck>,
     /// Whether nothing must be touched: what would be done first is noted for the user.
     pub looks_only: bool,
     /// What was seen to be as it must be since the lock is held: it need not be looked at again.
     pub seen: State,
+    /// Whether each network in use was found to be in the sets of the rules where it must be.
+    pub members_known: bool,
+    /// Whether something was not as it was taken to be: from here on everything is looked at.
+    pub doubts: bool,
 }
 
 impl<'e, K: Kernel> Session<'e, K> {
     /// Takes the lock and puts everything in order.
-    pub fn begin(kernel: &'e mut K, store: &'e Store, settings: &'e Settings) -> Result<Self, EngineError> {
-        let mut session = Self::lock(kernel, store, settings)?;
+    pub fn begin(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
+        let mut session = Self::lock(engine)?;
         session.recover()?;
         session.heal()?;
+        session.revive_leases();
         Ok(session)
     }
 
     /// Takes the lock and touches nothing. What a request would do before anything else is noted.
-    pub fn look_only(
-        kernel: &'e mut K,
-        store: &'e Store,
-        settings: &'e Settings,
-    ) -> Result<Self, EngineError> {
-        let mut session = Self::lock(kernel, store, settings)?;
+    pub fn look_only(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
+        let mut session = Self::lock(engine)?;
         session.looks_only = true;
         let begun = session.txn.changes()?.read()?;
         for change in &begun.changes {
@@ -54,11 +61,23 @@ impl<'e, K: Kernel> Session<'e, K> {
     }
 
     /// Takes the lock.
-    pub fn lock(kernel: &'e mut K, store: &'e Store, settings: &'e Settings) -> Result<Self, EngineError> {
+    pub fn lock(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
+        let Engine { kernel, store, settings, keeper } = engine;
         let txn = store.begin()?;
         kernel.trust(txn.generation()?);
         kernel.expect_freeing(txn.deleted_within(FREED));
-        Ok(Self { kernel, txn, settings, stuck: Vec::new(), looks_only: false, seen: State::default() })
+        Ok(Self {
+            kernel,
+            txn,
+            settings,
+            keeper: keeper.as_deref_mut(),
+            leased: None,
+            stuck: Vec::new(),
+            looks_only: false,
+            seen: State::default(),
+            members_known: false,
+            doubts: false,
+        })
     }
 
     /// What must exist for an endpoint with these settings.
@@ -74,6 +93,26 @@ impl<'e, K: Kernel> Session<'e, K> {
     pub fn plan(&mut self, wanted: &State, places: &Places) -> Result<Plan, EngineError> {
         let plan = self.missing(wanted, places)?;
         if self.mend_lost_rules(&plan)? { self.missing(wanted, places) } else { Ok(plan) }
+    }
+
+    /// The same where little need be looked at, as long as nothing speaks against it: the kernel refuses to make
+    /// what it has already, and then everything is looked at.
+    pub fn plan_new(
+        &mut self,
+        presumed: &Presumed,
+        wanted: &State,
+        places: &Places,
+    ) -> Result<Plan, EngineError> {
+        if self.doubts || self.looks_only {
+            return self.plan(wanted, places);
+        }
+        let known = self.members_known && presumed.settled;
+        let unseen = wanted.part(|key, object| {
+            self.seen.get(key) != Some(object) && !(known && is_member(key, &object.owner))
+        });
+        let asked = unseen.part(|key, object| !presumed.is_absent(key, object));
+        let plan = diff(&self.kernel.observe(&asked, places)?, &unseen)?;
+        if self.mend_lost_rules(&plan)? { self.plan(wanted, places) } else { Ok(plan) }
     }
 
     /// The same for looking whether anything is missing.
@@ -110,7 +149,8 @@ impl<'e, K: Kernel> Session<'e, K> {
     /// Looks again at what a plan made: nothing of it must be missing.
     pub fn verify(&mut self, plan: &Plan, desired: &State, places: &Places) -> Result<(), EngineError> {
         let made: BTreeSet<&Key> = plan.ops().iter().map(Op::key).collect();
-        let missing = self.missing(&desired.part(|key, _| made.contains(key)), places)?;
+        let wanted = desired.part(|key, _| made.contains(key));
+        let missing = diff(&self.kernel.observe(&wanted, places)?, &wanted)?;
         let Some(op) = missing.ops().first() else { return Ok(()) };
         let what = qiao_core::render::line(op);
         Err(Refusal::conflict("the kernel is not as it was made")
@@ -122,7 +162,7 @@ impl<'e, K: Kernel> Session<'e, K> {
     pub fn twice<T>(&mut self, act: impl Fn(&mut Self) -> Result<T, EngineError>) -> Result<T, EngineError> {
         match act(self) {
             Err(error) if is_race(&error) => {
-                self.seen = State::default();
+                (self.seen, self.doubts) = (State::default(), true);
                 act(self)
             }
             result => result,
@@ -162,6 +202,29 @@ impl<'e, K: Kernel> Session<'e, K> {
         };
         back.ops().iter().map(qiao_core::render::line).collect()
     }
+}
+
+/// What is taken to be without a look at it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Presumed {
+    /// There was no link of this name when the lock was held already: it is not there, nor what hangs on it, nor
+    /// the elements of the endpoint that it is for.
+    pub absent: Option<IfName>,
+    /// The network was in use before, as it is now: its members are those that are known.
+    pub settled: bool,
+}
+
+impl Presumed {
+    fn is_absent(&self, key: &Key, object: &Object) -> bool {
+        let Some(link) = &self.absent else { return false };
+        let hangs = !matches!(key, Key::HostRoute(_)) && key.hangs_on(&object.value) == Some(link);
+        hangs || key.is_made_once(&object.owner)
+    }
+}
+
+/// Whether it is a network's place in the rules.
+fn is_member(key: &Key, owner: &Owner) -> bool {
+    matches!((key, owner), (Key::Member(_), Owner::Network(_)))
 }
 
 /// Everything a plan touches, as it is after the plan or else as it was before.

@@ -37,6 +37,15 @@ impl<K: Kernel> Session<'_, K> {
         request: &CreateNetwork,
         facts: &Facts,
     ) -> Result<Network, EngineError> {
+        if request.dhcp && !request.kind.is_child() {
+            return Err(Refusal::invalid(format!(
+                "a {} network has no addresses by DHCP",
+                request.kind.as_str()
+            ))
+            .why("its addresses are its own: no DHCP server is on it")
+            .fix("-d macvlan")
+            .into());
+        }
         let id = NetworkId::from_bytes(random());
         let driver = match request.kind {
             Kind::Bridge => Driver::Bridge(self.design_bridge(request, &id, facts)?),

@@ -1,17 +1,20 @@
 //! The memory of a short process. musl's own allocator maps and unmaps a page for nearly every object of one;
 //! dlmalloc does not, but behind a mutex of the C library it spends half of its time on locking and unlocking it.
-//! Here it is behind a flag: one atomic exchange, and nobody to wake up.
+//! Here it is behind a flag: one atomic exchange, and nobody to wake up. And small objects, which nearly all are, do
+//! not reach it: what was given back is kept by its size for the next of that size. That is 40 instructions for
+//! getting and giving back instead of 150, a fifth of all that an attachment takes.
 
 use dlmalloc::Dlmalloc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The allocator, for `#[global_allocator]`.
 pub struct Heap {
     taken: AtomicBool,
-    heap: UnsafeCell<Dlmalloc>,
+    heap: UnsafeCell<Shelves>,
 }
 
 impl fmt::Debug for Heap {
@@ -24,11 +27,11 @@ impl Heap {
     /// An empty heap.
     #[expect(clippy::new_without_default, reason = "a static needs a constant")]
     pub const fn new() -> Self {
-        Self { taken: AtomicBool::new(false), heap: UnsafeCell::new(Dlmalloc::new()) }
+        Self { taken: AtomicBool::new(false), heap: UnsafeCell::new(Shelves::new()) }
     }
 
     /// Calls `act` with the heap, which no other thread has meanwhile. It must not allocate.
-    fn with<T>(&self, act: impl FnOnce(&mut Dlmalloc) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Shelves) -> T) -> T {
         while self.taken.swap(true, Ordering::Acquire) {
             std::thread::yield_now();
         }
@@ -40,29 +43,122 @@ impl Heap {
     }
 }
 
+/// Sizes of small objects are multiples of this, which is also their alignment.
+const STEP: usize = 16;
+/// The largest small object, in bytes.
+const LARGEST: usize = 512;
+/// What is cut into small objects at a time.
+const PIECE: usize = 16 << 10;
+
+/// Small objects by their size, and the rest.
+struct Shelves {
+    /// The first free object of each size; in each of them is the address of the next.
+    free: [*mut u8; LARGEST / STEP],
+    /// What is not cut yet: from here on so many bytes.
+    piece: (*mut u8, usize),
+    rest: Dlmalloc,
+}
+
+impl Shelves {
+    const fn new() -> Self {
+        Self { free: [null_mut(); LARGEST / STEP], piece: (null_mut(), 0), rest: Dlmalloc::new() }
+    }
+
+    /// The shelf of small objects of this layout; none for others.
+    fn shelf(layout: Layout) -> Option<usize> {
+        let size = layout.size().wrapping_sub(1);
+        (size < LARGEST && layout.align() <= STEP).then_some(size / STEP)
+    }
+
+    /// An object off a shelf; null where there is no memory.
+    fn take(&mut self, shelf: usize) -> *mut u8 {
+        let first = self.free[shelf];
+        if first.is_null() {
+            return self.cut((shelf + 1) * STEP);
+        }
+        // SAFETY: what is on a shelf is of ours, at least STEP bytes, aligned, and holds the address of the next.
+        self.free[shelf] = unsafe { first.cast::<*mut u8>().read() };
+        first
+    }
+
+    fn put_back(&mut self, shelf: usize, at: *mut u8) {
+        // SAFETY: whoever gives it back has no more use for it; it is at least STEP bytes, and aligned.
+        unsafe { at.cast::<*mut u8>().write(self.free[shelf]) };
+        self.free[shelf] = at;
+    }
+
+    /// A new object. What is left of a piece that is too small for it is lost: less than LARGEST bytes.
+    fn cut(&mut self, size: usize) -> *mut u8 {
+        if self.piece.1 < size {
+            // SAFETY: any size that is not zero may be asked for.
+            let piece = unsafe { self.rest.malloc(PIECE, STEP) };
+            if piece.is_null() {
+                return piece;
+            }
+            self.piece = (piece, PIECE);
+        }
+        let (at, left) = self.piece;
+        // SAFETY: `size` bytes are left, so that what is behind them is in the piece or at its end.
+        self.piece = (unsafe { at.add(size) }, left - size);
+        at
+    }
+}
+
 // SAFETY: `with` gives the heap to one thread at a time.
 unsafe impl Sync for Heap {}
 
-// SAFETY: every call is dlmalloc's own, which keeps the promises of an allocator.
+// SAFETY: a small object is on no shelf while somebody has it, and no two pieces overlap; every other call is
+// dlmalloc's own, which keeps the promises of an allocator. Which of the two it is, the layout says.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: a layout's size and alignment are what dlmalloc asks for.
-        self.with(|heap| unsafe { heap.malloc(layout.size(), layout.align()) })
+        self.with(|heap| match Shelves::shelf(layout) {
+            Some(shelf) => heap.take(shelf),
+            // SAFETY: a layout's size and alignment are what dlmalloc asks for.
+            None => unsafe { heap.rest.malloc(layout.size(), layout.align()) },
+        })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
-        self.with(|heap| unsafe { heap.calloc(layout.size(), layout.align()) })
+        if Shelves::shelf(layout).is_none() {
+            // SAFETY: as above.
+            return self.with(|heap| unsafe { heap.rest.calloc(layout.size(), layout.align()) });
+        }
+        // SAFETY: the caller promises the same of the layout.
+        let at = unsafe { self.alloc(layout) };
+        if !at.is_null() {
+            // SAFETY: it has so many bytes.
+            unsafe { at.write_bytes(0, layout.size()) };
+        }
+        at
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller promises that `at` came from here with this layout.
-        self.with(|heap| unsafe { heap.free(at, layout.size(), layout.align()) });
+        self.with(|heap| match Shelves::shelf(layout) {
+            Some(shelf) => heap.put_back(shelf, at),
+            // SAFETY: the caller promises that `at` came from here with this layout.
+            None => unsafe { heap.rest.free(at, layout.size(), layout.align()) },
+        });
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above, and the new size is one that the alignment allows.
-        self.with(|heap| unsafe { heap.realloc(at, layout.size(), layout.align(), size) })
+        // SAFETY: the caller promises that the alignment allows the size.
+        let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        match (Shelves::shelf(layout), Shelves::shelf(new)) {
+            // SAFETY: as above, and the new size is one that the alignment allows.
+            (None, None) => {
+                self.with(|heap| unsafe { heap.rest.realloc(at, layout.size(), layout.align(), size) })
+            }
+            (Some(old), Some(new)) if old == new => at,
+            // SAFETY: the old object and the new one have as many bytes as are copied, and are two.
+            _ => unsafe {
+                let to = self.alloc(new);
+                if !to.is_null() {
+                    to.copy_from_nonoverlapping(at, layout.size().min(size));
+                    self.dealloc(at, layout);
+                }
+                to
+            },
+        }
     }
 }
 
@@ -70,13 +166,14 @@ unsafe impl GlobalAlloc for Heap {
 mod tests {
     use super::*;
 
-    /// Threads that each write their own number all over what they get, and look whether it stays.
+    /// Threads that each write their own number all over what they get, and look whether it stays: small objects,
+    /// large ones, and such as become the other.
     #[test]
     fn threads_never_share_memory() {
         static HEAP: Heap = Heap::new();
         let work = |number: u8| {
             for round in 1..50_000_usize {
-                let layout = Layout::from_size_align(round % 300 + 1, 8).unwrap();
+                let layout = Layout::from_size_align(round % 700 + 1, 8).unwrap();
                 // SAFETY: the memory is written and read within its size, and given back once, as it was got.
                 unsafe {
                     let at = HEAP.alloc(layout);
@@ -89,5 +186,52 @@ mod tests {
             }
         };
         std::thread::scope(|scope| (1..5).for_each(|number| drop(scope.spawn(move || work(number)))));
+    }
+
+    /// Every size and alignment, all at once: aligned, apart, zeroed where that is asked for, and the same again
+    /// when it is given back.
+    #[test]
+    fn what_is_given_is_aligned_and_apart() {
+        static HEAP: Heap = Heap::new();
+        let layouts: Vec<Layout> = (1..600_usize)
+            .flat_map(|size| {
+                [1, 2, 8, 16, 32, 4096].map(|align| Layout::from_size_align(size, align).unwrap())
+            })
+            .collect();
+        for round in 0..3 {
+            // SAFETY: each is written within its size, and given back once, as it was got.
+            let got: Vec<*mut u8> =
+                layouts.iter().map(|layout| unsafe { HEAP.alloc_zeroed(*layout) }).collect();
+            let mut places: Vec<(usize, usize)> = Vec::new();
+            for (at, layout) in got.iter().zip(&layouts) {
+                assert_eq!(at.addr() % layout.align(), 0, "{layout:?}");
+                // SAFETY: as above.
+                let bytes = unsafe { std::slice::from_raw_parts_mut(*at, layout.size()) };
+                assert!(bytes.iter().all(|byte| *byte == 0), "{layout:?} in round {round}");
+                bytes.fill(7);
+                places.push((at.addr(), at.addr() + layout.size()));
+            }
+            places.sort_unstable();
+            assert!(places.windows(2).all(|pair| pair[0].1 <= pair[1].0), "two overlap");
+            // SAFETY: as above.
+            got.iter().zip(&layouts).for_each(|(at, layout)| unsafe { HEAP.dealloc(*at, *layout) });
+        }
+    }
+
+    #[test]
+    fn what_grows_and_shrinks_keeps_its_beginning() {
+        static HEAP: Heap = Heap::new();
+        let mut layout = Layout::from_size_align(8, 8).unwrap();
+        // SAFETY: it is written and read within its size, and given back once, as it was got last.
+        unsafe {
+            let mut at = HEAP.alloc(layout);
+            at.cast::<u64>().write(0x0123_4567_89ab_cdef);
+            for size in [9, 16, 17, 511, 512, 513, 5000, 600, 512, 40, 16, 8] {
+                at = HEAP.realloc(at, layout, size);
+                layout = Layout::from_size_align(size, 8).unwrap();
+                assert_eq!(at.cast::<u64>().read(), 0x0123_4567_89ab_cdef, "{size}");
+            }
+            HEAP.dealloc(at, layout);
+        }
     }
 }

@@ -151,6 +151,9 @@ pub trait Kernel {
     /// Says which generation of the firewall is known to be whole.
     fn trust(&mut self, generation: Option<u32>);
 
+    /// Whether the firewall was found at the generation that was trusted: nobody else has changed anything in it.
+    fn is_unmoved(&self) -> bool;
+
     /// The generation of the firewall after our last change to it, if it was whole then.
     fn generation(&self) -> Option<u32>;
 

@@ -8,6 +8,7 @@ mod announce;
 mod apply;
 mod bpf;
 mod conntrack;
+pub mod dhcp;
 mod error;
 pub mod facts;
 #[cfg(any(test, feature = "fake"))]

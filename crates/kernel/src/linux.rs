@@ -33,6 +33,8 @@ pub struct Linux {
     pub(crate) loopback: Loopback,
     /// The generation at which the rule set was seen whole, or made so by us.
     pub(crate) trusted: Option<u32>,
+    /// Whether somebody had changed it when it was looked at.
+    pub(crate) moved: bool,
     /// The generation at which the rule set was last looked at.
     pub(crate) seen: Option<u32>,
     /// When a child got the firewall socket too.
@@ -69,6 +71,7 @@ impl Linux {
             interfaces: Interfaces::open()?,
             loopback: Loopback::new(LoopbackMethod::Auto, None),
             trusted: None,
+            moved: true,
             seen: None,
             handed_over: None,
             sandboxes: BTreeMap::new(),
@@ -124,6 +127,7 @@ impl Linux {
             if self.trusted == Some(generation) {
                 return Ok(Damage::None);
             }
+            self.moved = true;
             let damage = is_whole(&mut self.nft)?;
             if self.nft.generation()? == generation {
                 self.trusted = (damage == Damage::None).then_some(generation);
@@ -275,8 +279,12 @@ impl Kernel for Linux {
     }
 
     fn trust(&mut self, generation: Option<u32>) {
-        self.trusted = generation;
-        self.loopback.set_thorough(generation.is_none());
+        (self.trusted, self.moved) = (generation, generation.is_none());
+        self.loopback.begin(generation.is_none());
+    }
+
+    fn is_unmoved(&self) -> bool {
+        !self.moved && self.seen.is_some()
     }
 
     fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {

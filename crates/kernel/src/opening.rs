@@ -7,7 +7,7 @@
 
 use crate::error::KernelError;
 use crate::linux::Linux;
-use crate::nft::{Session, owner_of};
+use crate::nft::{Session, Write, owner_of};
 use qiao_core::plan::{Key, Observed, Op, State, Value};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Owner};
@@ -102,7 +102,8 @@ pub fn apply(linux: &mut Linux, op: &Op) -> Result<(), KernelError> {
     for left in (0..TRIES).rev() {
         let generation = linux.nft.generation()?;
         let found = look(&mut linux.nft, *family)?;
-        let changes = changes(&found, (*family, device), owner.as_ref());
+        let changes: Vec<Write> =
+            changes(&found, (*family, device), owner.as_ref()).into_iter().map(Write::from).collect();
         if changes.is_empty() {
             return Ok(());
         }

@@ -48,7 +48,7 @@ fn prepare(end: &End) -> Result<(), KernelError> {
         };
         requests.push(route::set(
             everywhere,
-            Hop { index, via: Some(*gateway), onlink: false, src: None },
+            Hop { index, via: Some(*gateway), onlink: false, src: None, attributes: Default::default() },
             Mode::Create,
         ));
     }
@@ -61,7 +61,7 @@ fn all(socket: &mut Socket, requests: &[Request]) -> Result<(), KernelError> {
 
 /// Takes all firewall rules of ours away, as a firewall's reload does with everybody's.
 pub fn flush() -> Result<(), KernelError> {
-    let tables = FAMILIES.map(|family| Change::DelTable { family, name: TABLE.into() });
+    let tables = FAMILIES.map(|family| Change::DelTable { family, name: TABLE.into() }.into());
     let mut session = Session::open()?;
     session.commit(&tables, None)
 }

@@ -4,6 +4,7 @@
 use crate::error::KernelError;
 use qiao_core::plan::Sysctl;
 use std::fs;
+use std::sync::OnceLock;
 
 /// Reads a setting; none where the kernel has no such setting.
 pub fn read(sysctl: &Sysctl) -> Result<Option<u32>, KernelError> {
@@ -36,7 +37,8 @@ pub fn ephemeral_ports() -> (u16, u16) {
     }
 }
 
-/// Whether the kernel has IPv6 at all (`ipv6.disable=1` takes it away).
+/// Whether the kernel has IPv6 at all (`ipv6.disable=1` takes it away). It cannot come or go while we run.
 pub fn has_ipv6() -> bool {
-    std::path::Path::new("/proc/net/if_inet6").exists()
+    static HAS_IPV6: OnceLock<bool> = OnceLock::new();
+    *HAS_IPV6.get_or_init(|| std::path::Path::new("/proc/net/if_inet6").exists())
 }

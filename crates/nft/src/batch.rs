@@ -26,12 +26,24 @@ pub struct Batch {
     only_last: Option<Option<usize>>,
 }
 
+/// What most batches fit in.
+const ROOM: usize = 2048;
+/// The beginning of a batch with a generation, and the end of one without.
+const FRAME: usize = 28;
+
 impl Batch {
     /// An empty batch. Its beginning has `first_sequence`, each change one more than what was before.
     pub fn new(first_sequence: u32) -> Self {
         let next_sequence = first_sequence.wrapping_add(1);
         let (generation, only_last) = (None, None);
-        Self { body: Writer::default(), first_sequence, next_sequence, generation, messages: 0, only_last }
+        Self {
+            body: Writer::with_room(ROOM),
+            first_sequence,
+            next_sequence,
+            generation,
+            messages: 0,
+            only_last,
+        }
     }
 
     /// The kernel is to refuse the batch, with `ERESTART` (85), unless the rule set's generation is this: if nobody
@@ -96,16 +108,17 @@ impl Batch {
         if let Some(Some(last)) = self.only_last {
             self.body.set_message_flag(last, NLM_F_ACK);
         }
-        let mut writer = self.frame(BATCH_BEGIN, self.first_sequence, self.generation);
-        writer.bytes.extend(&self.body.bytes);
-        writer.bytes.extend(self.frame(BATCH_END, self.next_sequence, None).bytes);
+        let room = self.body.bytes.len() + 2 * FRAME;
+        let mut writer = self.frame((BATCH_BEGIN, room), self.first_sequence, self.generation);
+        writer.bytes.extend_from_slice(&self.body.bytes);
+        writer.bytes.extend_from_slice(&self.frame((BATCH_END, FRAME), self.next_sequence, None).bytes);
         writer.bytes
     }
 
-    fn frame(&self, kind: u16, sequence: u32, generation: Option<u32>) -> Writer {
+    fn frame(&self, (kind, room): (u16, usize), sequence: u32, generation: Option<u32>) -> Writer {
         let resource = NFNL_SUBSYS_NFTABLES;
         let header = Header { kind, flags: NLM_F_REQUEST, sequence, family: 0, resource };
-        let mut writer = Writer::default();
+        let mut writer = Writer::with_room(room);
         // 28 bytes cannot be too long.
         let _ = writer.message(header, |writer| generation.put(writer, NFNL_BATCH_GENID));
         writer

@@ -8,6 +8,8 @@ use crate::error::EncodeError;
 const IFNAMSIZ: usize = 16;
 /// Fields of a concatenation begin at multiples of this many bytes (`NFT_REG32_SIZE`).
 const FIELD_ALIGNMENT: usize = 4;
+/// What a name and an address of any kind fit in.
+const ROOM: usize = 40;
 
 /// Begins a key (or a map's value): the fields are to follow in the order of the set's datatypes.
 ///
@@ -21,7 +23,7 @@ const FIELD_ALIGNMENT: usize = 4;
 /// # }
 /// ```
 pub fn key() -> KeyBuilder {
-    KeyBuilder::default()
+    KeyBuilder { bytes: Vec::with_capacity(ROOM), ..KeyBuilder::default() }
 }
 
 /// A key under construction. One field is as long as its datatype; of several, each is padded to 4 bytes.

@@ -82,6 +82,9 @@ pub enum Query {
     },
 }
 
+/// What most questions fit in.
+const ROOM: usize = 256;
+
 impl Query {
     /// The message, to be sent on its own.
     ///
@@ -91,7 +94,7 @@ impl Query {
         let flags = NLM_F_REQUEST | if self.is_dump() { NLM_F_DUMP } else { 0 };
         let family = self.family().map_or(0, Family::octet);
         let header = Header { kind: message_type(self.message()), flags, sequence, family, resource: 0 };
-        let mut writer = Writer::default();
+        let mut writer = Writer::with_room(ROOM);
         match self {
             Self::Element { set, keys } => elements::put_message(&mut writer, header, (set, keys))?,
             other => writer.message(header, |writer| other.put_attributes(writer))?,

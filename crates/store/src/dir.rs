@@ -3,7 +3,7 @@
 use crate::error::StoreError;
 use crate::steps::{self, Needs};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -250,8 +250,9 @@ impl Dir {
     /// Makes a claim over, whoever had it.
     pub fn reclaim(&self, name: &str, owner: &str) -> Result<(), StoreError> {
         let temporary = format!(".{name}.tmp");
-        self.remove(&temporary)?;
-        self.claim(&temporary, owner)?;
+        while !self.claim(&temporary, owner)? {
+            self.remove(&temporary)?; // a killed command left it
+        }
         self.rename_within(&temporary, name).map_err(StoreError::io(format!("write {}", self.join(name))))
     }
 
@@ -303,9 +304,9 @@ impl Dir {
     /// Every name, and whether it is a directory's.
     fn entries(&self) -> Result<Vec<(String, bool)>, StoreError> {
         let fail = || format!("list {}", self.path);
-        let fd = open_dir(&self.fd, ".").map_err(StoreError::io(fail()))?;
+        rustix::fs::seek(&self.fd, SeekFrom::Start(0)).map_err(StoreError::io(fail()))?;
         let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
-        let mut entries = RawDir::new(&fd, &mut buffer);
+        let mut entries = RawDir::new(&self.fd, &mut buffer);
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(StoreError::io(fail()))?;
@@ -333,12 +334,14 @@ fn open_dir(at: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(at, name, flags, Mode::empty())
 }
 
-/// Reads a file to its end. Records are small: most are read at once, without asking for the size first.
+/// Reads a file to its end. Records are small: most are read at once, without asking for the size first. What gives
+/// less than it was asked for is at its end: these are files, and nobody writes to them.
 fn read_all(fd: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(4096);
     loop {
+        let room = bytes.capacity() - bytes.len();
         match rustix::io::read(fd, rustix::buffer::spare_capacity(&mut bytes)) {
-            Ok(0) => return Ok(bytes),
+            Ok(read) if read < room => return Ok(bytes),
             Ok(_) => bytes.reserve(4096),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),

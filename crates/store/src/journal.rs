@@ -3,8 +3,10 @@
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
 use crate::record::{self, Read};
+use qiao_core::plan::{Key, Observed, Op, State, diff_all};
 use qiao_core::{Endpoint, Network, Plan};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// An endpoint's record: the endpoint, and the plan that made it.
@@ -13,12 +15,55 @@ use std::rc::Rc;
 pub struct Journal {
     /// The endpoint.
     pub endpoint: Endpoint,
-    /// The plan, with the values it replaced.
-    pub plan: Plan,
+    /// What was made for it.
+    #[serde(rename = "plan")]
+    pub made: Made,
     /// Whether the plan brought the network into use too.
     pub activates: bool,
     /// Whether the network was made for it (the default network, at its first use).
     pub creates: bool,
+}
+
+/// What is made for an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Made {
+    /// All that the endpoint must have, and nothing else: the endpoint says what that is, in a third of the words.
+    All {
+        /// What of it was there before.
+        but: Vec<Key>,
+    },
+    /// A plan, with the values it replaced.
+    Plan(Plan),
+}
+
+impl Made {
+    /// The shortest record of a plan, for an endpoint that must have what of `desired` is its own.
+    pub fn of(plan: &Plan, endpoint: &Endpoint, desired: &State) -> Self {
+        let owner = endpoint.owner();
+        let is_own = |op: &Op| match op {
+            Op::Add { key, object } => object.owner == owner && desired.get(key) == Some(object),
+            Op::Set { .. } | Op::Del { .. } => false,
+        };
+        // Of a network without wires nothing is kept that could say it.
+        if endpoint.wire.is_none() || !plan.ops().iter().all(is_own) {
+            return Made::Plan(plan.clone());
+        }
+        let added: BTreeSet<&Key> = plan.keys().collect();
+        let own = desired.iter().filter(|(_, object)| object.owner == owner).map(|(key, _)| key);
+        Made::All { but: own.filter(|key| !added.contains(key)).cloned().collect() }
+    }
+
+    /// The plan, where the endpoint must have `own`.
+    pub fn plan(&self, own: &State) -> Plan {
+        match self {
+            Made::Plan(plan) => plan.clone(),
+            Made::All { but } => {
+                let made = own.part(|key, _| !but.contains(key));
+                diff_all(&Observed::default(), &made).0
+            }
+        }
+    }
 }
 
 /// A network's record while it is created.

@@ -17,6 +17,7 @@
 //!   macs/NETWORK/MAC        -> key
 //!   ports/PROTO/PORT/IP     -> key
 //!   ranges/PROTO:A-B:IP     -> key
+//!   dhcp/WHOSE/KEY.json            leases that a DHCP server gave (see the crate `dhcp`)
 //!   loopback/                      what the loopback proxy serves (see the crate `proxy`)
 //!   loopback-hooks          -> cgroup  the kernel serves loopback clients, by hooks of this cgroup
 //!   quarantine/                    files that made no sense
@@ -33,7 +34,7 @@ mod error;
 mod host_local;
 mod journal;
 mod lock;
-mod record;
+pub mod record;
 mod runtime;
 pub mod steps;
 mod store;
@@ -42,6 +43,6 @@ pub use claims::{Binding, Claims, Holder, Leases};
 pub use dir::{Dir, Durability};
 pub use error::StoreError;
 pub use host_local::{HostLocal, Tenant};
-pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Pending};
+pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pending};
 pub use runtime::Saved;
 pub use store::{Paths, Store, Txn};

@@ -60,7 +60,8 @@ impl Store {
         let lock = Lock::take(&self.run)?;
         self.run.close_kept();
         runtime::check_boot(&self.run)?;
-        Ok(Txn { store: self, active: RefCell::default(), saved: RefCell::default(), _lock: lock })
+        let (active, saved, network) = Default::default();
+        Ok(Txn { store: self, active, saved, network, _lock: lock })
     }
 
     /// All networks that were created.
@@ -78,10 +79,10 @@ impl Store {
     pub fn network(&self, name: &NetworkName) -> Result<Option<Network>, StoreError> {
         let file = format!("{name}.json");
         let kept = self.networks_dir()?.map_or(Ok(None), |dir| self.good_network(&dir, &file))?;
-        match (kept, self.run.sub("networks")?) {
-            (None, Some(dir)) => self.good_network(&dir, &file),
-            (kept, _) => Ok(kept),
+        if kept.is_some() {
+            return Ok(kept);
         }
+        self.run.sub("networks")?.map_or(Ok(None), |dir| self.good_network(&dir, &file))
     }
 
     /// Whether there is a network of this name.
@@ -218,6 +219,8 @@ pub struct Txn<'a> {
     // Read once: nobody else writes them while the lock is held.
     active: RefCell<Option<Active>>,
     saved: RefCell<Option<Saved>>,
+    /// The network that was asked for last.
+    network: RefCell<Option<Network>>,
     _lock: Lock,
 }
 
@@ -259,9 +262,20 @@ impl Txn<'_> {
         record::write(&dir, &endpoint_file(&journal.endpoint), journal, Durability::Boot)
     }
 
+    /// One network. The one that was asked for last is not read again.
+    pub fn network(&self, name: &NetworkName) -> Result<Option<Network>, StoreError> {
+        if let Some(known) = self.network.borrow().as_ref().filter(|known| known.name == *name) {
+            return Ok(Some(known.clone()));
+        }
+        let found = self.store.network(name)?;
+        self.network.replace(found.clone());
+        Ok(found)
+    }
+
     /// Writes a network to the disk. One that its door describes anew every time is kept until the next boot.
     pub fn save_network(&self, network: &Network) -> Result<(), StoreError> {
-        if network.is_transient() {
+        self.network.take();
+        if network.is_inline() {
             let dir = self.run.ensure("networks")?;
             return record::write(&dir, &format!("{}.json", network.name), network, Durability::Boot);
         }
@@ -271,8 +285,9 @@ impl Txn<'_> {
 
     /// Removes a network from the disk.
     pub fn remove_network(&self, network: &Network) -> Result<(), StoreError> {
+        self.network.take();
         let file = format!("{}.json", network.name);
-        if network.is_transient() {
+        if network.is_inline() {
             return self.run.sub("networks")?.map_or(Ok(()), |dir| dir.remove(&file).map(|_| ()));
         }
         let Some(dir) = self.networks_dir()? else { return Ok(()) };

@@ -93,12 +93,13 @@ impl Host {
     }
 
     /// Everything there is, when no command works in the background any more. The proxy for loopback clients,
-    /// where there is one, is there to stay.
+    /// where there is one, is there to stay; so is who keeps DHCP leases.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::take(self.qiao.directory());
         crate::eventually(SETTLED, || {
-            let proxy = snapshot.lines_with("process: qiao loopback-proxy").len();
-            let still = snapshot.lines_with("process: ").len() == proxy;
+            let stay = ["process: qiao loopback-proxy", "process: qiao dhcp-daemon"];
+            let stay: usize = stay.iter().map(|line| snapshot.lines_with(line).len()).sum();
+            let still = snapshot.lines_with("process: ").len() == stay;
             if !still {
                 snapshot = Snapshot::take(self.qiao.directory());
             }

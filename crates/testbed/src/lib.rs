@@ -7,6 +7,7 @@
 
 mod cgroup;
 mod command;
+mod dhcp;
 mod echo;
 pub mod frame;
 mod host;
@@ -18,10 +19,11 @@ mod strace;
 mod wire;
 
 pub use command::{run, stdout};
+pub use dhcp::{Dnsmasq, Question, Server};
 pub use echo::{Protocol, Service, ask, ask_from};
 pub use host::{Host, OUTSIDE4, OUTSIDE6, UPLINK4, UPLINK6, attach_line, uplink};
 pub use place::Place;
-pub use qiao::{Outcome, Qiao, has_plugin, link_plugins};
+pub use qiao::{Outcome, Qiao, has_plugin, link_helpers, link_plugins};
 pub use snapshot::Snapshot;
 pub use strace::{CHANGING, Point, kill_at, points};
 pub use wire::Wire;

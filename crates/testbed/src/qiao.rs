@@ -170,3 +170,12 @@ pub fn link_plugins(dir: &Path) {
         symlink(&program, &link).unwrap_or_else(|error| panic!("{}: {error}", link.display()));
     }
 }
+
+/// Fills a directory with what Podman looks for: a link to the command, and the name server that Debian has.
+pub fn link_helpers(dir: &Path) {
+    let link = |to: &Path, name: &str| {
+        symlink(to, dir.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    };
+    link(&program(), "netavark");
+    link(Path::new("/usr/lib/podman/aardvark-dns"), "aardvark-dns");
+}

@@ -3,6 +3,7 @@
 mod container;
 mod network;
 mod option;
+mod quick;
 mod run;
 mod sandbox;
 mod tool;
@@ -126,20 +127,33 @@ pub enum Command {
     Info(Info),
     /// The version
     Version,
+    /// Keep the leases of the CNI plugin `dhcp`
+    DhcpDaemon(DhcpDaemon),
     /// Completions for a shell
     Completions(Completions),
     /// The manual pages
     Man(Man),
 }
 
-/// Reads what was typed. The two commands that runtimes wait for are read by themselves: building all the
-/// others costs more than carrying them out.
+/// Reads what was typed.
 pub fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let cli = read(words)?;
+    let cli = read_plain(&words).map_or_else(|| read_by_clap(words), Ok)?;
     Ok(Cli { global: cli.global.with_environment(), ..cli })
 }
 
-fn read(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+/// The plain forms of the two commands that runtimes wait for.
+fn read_plain(words: &[OsString]) -> Option<Cli> {
+    let (command, rest) = words.get(1..)?.split_first()?;
+    let (global, command) = match command.to_str()? {
+        "attach" => quick::attach(rest).map(|(global, attach)| (global, Command::Attach(attach)))?,
+        "detach" => quick::detach(rest).map(|(global, detach)| (global, Command::Detach(detach)))?,
+        _ => return None,
+    };
+    Some(Cli { global, command })
+}
+
+/// Their other forms are read by themselves: building all the others costs more than carrying them out.
+fn read_by_clap(words: Vec<OsString>) -> Result<Cli, clap::Error> {
     match words.get(1).and_then(|word| word.to_str()) {
         Some("attach") => one::<Attach>(words, "attach", Command::Attach),
         Some("detach") => one::<Detach>(words, "detach", Command::Detach),

@@ -64,7 +64,7 @@ pub struct Create {
     /// default route]
     #[arg(long, value_name = "INTERFACE")]
     pub parent: Option<IfName>,
-    /// Who gives out the addresses: only `default` does
+    /// Who gives out the addresses: default, or dhcp for a macvlan network on whose parent a DHCP server is
     #[arg(long, value_name = "DRIVER", default_value = "default")]
     pub ipam_driver: String,
     /// The MTU in bytes [default: that of the default route's device]

@@ -88,6 +88,15 @@ pub struct Info {
     pub ruleset: bool,
 }
 
+/// The daemon of the CNI plugin `dhcp`.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub struct DhcpDaemon {
+    /// Flags, as the reference's daemon has them: -help lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAG")]
+    pub words: Vec<String>,
+}
+
 /// Completions.
 #[derive(Debug, Args)]
 pub struct Completions {

@@ -4,6 +4,7 @@ mod attach;
 mod check;
 mod config;
 mod demo;
+pub mod dhcp;
 mod exec;
 mod info;
 mod life;
@@ -65,6 +66,7 @@ fn dispatch(app: &App, command: Command) -> Done {
         Command::Config(command) => config::run(app, &command),
         Command::Info(args) => info::run(app, &args),
         Command::Version => info::version(app),
+        Command::DhcpDaemon(args) => dhcp::run(app, &args.words),
         Command::Completions(args) => man::completions(&args),
         Command::Man(args) => man::run(&args),
     }

@@ -59,7 +59,7 @@ fn create(app: &App, args: &Create) -> Done {
 }
 
 fn creation(args: &Create, kind: Kind) -> Result<CreateNetwork, Refusal> {
-    refuse_ipam(&args.ipam_driver)?;
+    let dhcp = is_dhcp(&args.ipam_driver)?;
     let mut child = ChildOptions::default();
     let mut options = BridgeOptions::default();
     match kind.is_child() {
@@ -83,18 +83,17 @@ fn creation(args: &Create, kind: Kind) -> Result<CreateNetwork, Refusal> {
         options,
         parent: args.parent.clone().or(child.parent),
         mode: child.mode,
+        dhcp,
         force: args.force,
         ..CreateNetwork::new(args.name.clone())
     })
 }
 
-/// Addresses are given out by us.
-fn refuse_ipam(driver: &str) -> Result<(), Refusal> {
+/// Addresses are given out by us, or by a DHCP server.
+fn is_dhcp(driver: &str) -> Result<bool, Refusal> {
     match driver {
-        "default" | "host-local" => Ok(()),
-        "dhcp" => Err(Refusal::new(Code::Unsupported, "there is no IPAM driver `dhcp` yet")
-            .why("addresses are given out from --subnet and --ip-range")
-            .fix("--subnet, --gateway and an --ip-range that the DHCP server leaves alone")),
+        "default" | "host-local" => Ok(false),
+        "dhcp" => Ok(true),
         other => Err(Refusal::invalid(format!("there is no IPAM driver {}", qiao_core::name::quoted(other)))),
     }
 }

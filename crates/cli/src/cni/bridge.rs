@@ -28,7 +28,10 @@ pub fn run(door: &mut Door) -> Done {
 }
 
 fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
-    let settings = bridge::Settings::parse(&door.config, &door.call.args)?;
+    let mut settings = bridge::Settings::parse(&door.config, &door.call.args)?;
+    // The pair is made with its addresses: until then the bridge itself leads to the servers.
+    let mac = ipam::fixed_mac(door)?.map(|mac| settings.mac_or(mac));
+    door.over = mac.map(|mac| (settings.device().clone(), mac));
     let mut engine = door.engine()?;
     let mut lease = match lease(door, &engine) {
         Err(failure) if [TAKEN, FULL].contains(&failure.code) && free_the_dead(door, &mut engine)? => {

@@ -13,7 +13,9 @@ use qiao_engine::Engine;
 use qiao_kernel::{Kernel, Linux};
 
 fn amend(door: &Door) -> Amend {
-    Amend::new(door.call.sandbox.clone(), door.call.ifname.clone())
+    let own = Amend::new(door.call.sandbox.clone(), door.call.ifname.clone());
+    // Runtimes hold ports open themselves (Podman), and publish them on each of a container's networks.
+    Amend { held: true, ..own }
 }
 
 /// `portmap`.

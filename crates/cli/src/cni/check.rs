@@ -2,7 +2,9 @@
 
 use super::door::{Door, failure};
 use super::ipam;
+use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, State, Value};
+use qiao_core::route::Static;
 use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, IfName, Owner};
 use qiao_doors::cni::{Answer, Failure};
@@ -56,18 +58,22 @@ fn compare(door: &Door, engine: &mut Engine<Linux>, prev: &Answer) -> Result<(),
 
 fn wanted(door: &Door, prev: &Answer, place: usize) -> State {
     let (sandbox, ifname): (_, &IfName) = (&door.call.sandbox, &door.call.ifname);
+    let network = &door.config.name;
     let mut state = State::default();
-    let mut put = |key| state.insert(key, &Owner::Host, Value::Present);
-    put(Key::SandboxUp(sandbox.clone(), ifname.clone()));
+    let mut put = |key, value| state.insert(key, &Owner::Host, value);
+    put(Key::SandboxUp(sandbox.clone(), ifname.clone()), Value::Present);
     for ip in prev.ips.iter().filter(|ip| ip.interface == Some(place)) {
-        put(Key::SandboxAddress(sandbox.clone(), ifname.clone(), ip.net));
+        put(Key::SandboxAddress(sandbox.clone(), ifname.clone(), ip.net), Value::Present);
     }
     for route in &prev.routes {
         let family = Family::of(route.dst.addr());
         let has_family = prev.ips.iter().any(|ip| Family::of(ip.net.addr()) == family);
         if has_family {
-            let plain = Key::Route(sandbox.clone(), route.dst);
-            put(route.way(None).map_or(plain, |way| Key::Way(sandbox.clone(), way.id)));
+            let id =
+                EndpointId { sandbox: sandbox.clone(), ifname: ifname.clone(), network: network.clone() };
+            let plain = Static { to: route.dst, via: route.gw, attributes: Default::default() };
+            let (key, value) = route.way(route.gw).map_or_else(|| plain.object(&id), |way| way.object(&id));
+            put(key, value);
         }
     }
     state

@@ -3,7 +3,7 @@
 use super::variable;
 use crate::app::App;
 use crate::args::Global;
-use qiao_core::Endpoint;
+use qiao_core::{Endpoint, IfName, Mac};
 use qiao_doors::cni::{Call, Config, Environment, Failure, Verb, Version};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::Linux;
@@ -18,6 +18,9 @@ pub struct Door {
     pub config: Config,
     /// The configuration as it came: delegates get the same.
     pub input: Vec<u8>,
+    /// Where DHCP servers are asked for an interface that is yet to be made: an interface of the host that leads to
+    /// them, and the hardware address. Main plugins say so before they ask for addresses.
+    pub over: Option<(IfName, Mac)>,
 }
 
 impl Door {
@@ -41,7 +44,7 @@ impl Door {
         if verb == Verb::Check && config.prev.is_none() {
             return Err(Failure::config("`prevResult` is missing: CHECK compares with it"));
         }
-        let door = Self { plugin, call, config, input };
+        let door = Self { plugin, call, config, input, over: None };
         if matches!(verb, Verb::Add | Verb::Check) {
             door.refuse_netns()?;
         }

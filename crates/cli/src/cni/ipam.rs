@@ -1,7 +1,8 @@
 //! Addresses: from our own managements by a call, from others' by a process.
 
 use super::door::Door;
-use super::{Done, delegate, host_local};
+use super::{Done, delegate, dhcp, host_local};
+use qiao_core::Mac;
 use qiao_doors::cni::{Answer, Failure, Verb, ipam};
 use std::net::IpAddr;
 
@@ -12,7 +13,7 @@ pub struct Lease {
     taken: Vec<IpAddr>,
 }
 
-/// The plugins `host-local` and `static`, where another plugin delegates to them.
+/// The plugins `host-local`, `static` and `dhcp`, where another plugin delegates to them.
 pub fn run(door: &mut Door) -> Done {
     match door.call.verb {
         Verb::Add => lease(door, &|_| false)?.answer.to_json(door.config.version).map(Some),
@@ -23,6 +24,11 @@ pub fn run(door: &mut Door) -> Done {
 /// The kind of a network's address management.
 pub fn kind(door: &Door) -> Result<Option<String>, Failure> {
     Ok(door.config.ipam()?.map_or(Ok(None), |ipam| ipam.text("type"))?.map(str::to_owned))
+}
+
+/// The hardware address that an attachment must have before it has an address; none where that need not be.
+pub fn fixed_mac(door: &Door) -> Result<Option<Mac>, Failure> {
+    Ok((kind(door)?.as_deref() == Some("dhcp")).then(|| dhcp::tenant(door).mac()))
 }
 
 /// Gives addresses. `busy` are those that are free but cannot be used yet.
@@ -36,6 +42,7 @@ pub fn lease(door: &Door, busy: &dyn Fn(IpAddr) -> bool) -> Result<Lease, Failur
         Some("static") => {
             Ok(Lease { answer: ipam::fixed(&door.config, &door.call.args)?, taken: Vec::new() })
         }
+        Some("dhcp") => Ok(Lease { answer: dhcp::add(door)?, taken: Vec::new() }),
         Some(kind) => {
             // Whatever it had given before it failed goes back.
             let asked = delegate::ask(door, kind).and_then(some_address);
@@ -54,6 +61,7 @@ fn some_address(answer: Option<Answer>) -> Result<Answer, Failure> {
 pub fn take_back(door: &mut Door, lease: &Lease) {
     let done = match kind(door) {
         Ok(Some(kind)) if kind == "host-local" => host_local::give_back(door, &lease.taken),
+        Ok(Some(kind)) if kind == "dhcp" => dhcp::release(door),
         Ok(Some(kind)) if kind != "static" => delegate::undo(door, &kind),
         _ => Ok(()),
     };
@@ -73,6 +81,7 @@ pub fn other(door: &Door, kind: Option<&str>, known: &[IpAddr]) -> Result<(), Fa
         (Some("host-local"), Verb::Status) => host_local::status(door),
         (Some("host-local"), Verb::Gc) => host_local::collect(door),
         (Some("host-local"), _) => Ok(()),
+        (Some("dhcp"), _) => dhcp::other(door),
         (Some(kind), _) => delegate::ask(door, kind).map(drop),
     }
 }

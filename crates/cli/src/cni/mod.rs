@@ -6,6 +6,7 @@ mod bridge;
 mod chain;
 mod check;
 mod delegate;
+mod dhcp;
 mod door;
 mod host_local;
 mod ipam;
@@ -27,11 +28,12 @@ type Run = fn(&mut Door) -> Done;
 const WHOLE: &str = "qiao";
 
 /// A plugin by its name.
-const PLUGINS: [(&str, Run); 8] = [
+const PLUGINS: [(&str, Run); 9] = [
     ("bridge", bridge::run),
     (WHOLE, bridge::run),
     ("host-local", ipam::run),
     ("static", ipam::run),
+    ("dhcp", ipam::run),
     ("loopback", loopback::run),
     ("portmap", chain::portmap),
     ("firewall", chain::firewall),
@@ -47,6 +49,9 @@ pub fn called_as_plugin() -> Option<ExitCode> {
     let name = std::path::Path::new(&own).file_name()?.to_str()?;
     let (name, run) = PLUGINS.into_iter().find(|(plugin, _)| *plugin == name)?;
     let is_command = name == WHOLE && std::env::var_os("CNI_COMMAND").is_none();
+    if name == "dhcp" && std::env::args_os().nth(1).is_some_and(|word| word == "daemon") {
+        return Some(dhcp::daemon());
+    }
     if is_command { None } else { Some(plugin(name, run)) }
 }
 

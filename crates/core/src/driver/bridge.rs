@@ -7,7 +7,8 @@ use crate::mac::Mac;
 use crate::name::IfName;
 use crate::network::{Bridge, Inline, Network, Pool};
 use crate::plan::{Guard, Key, Member, State, Value};
-use crate::port::Publish;
+use crate::port::{Backend, HostAddr, Listen, PortRange, Protocol, Publish};
+use crate::route::Static;
 use crate::subnet::Family;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ pub fn network(network: &Network, bridge: &Bridge, activation: &Activation) -> S
     members(bridge).into_iter().for_each(|member| put(Key::Member(member), Value::Present));
     let addresses = bridge_addresses(bridge, mac);
     addresses.into_iter().for_each(|net| put(Key::BridgeAddress(device.clone(), net), Value::Present));
+    resolver(bridge).into_iter().for_each(|(key, value)| put(key, value));
     state
 }
 
@@ -48,13 +50,29 @@ fn link_local(mac: Mac) -> IpNet {
     IpNet::new_assert(mac.link_local().into(), 64)
 }
 
+/// Where questions to a gateway go that is asked for names, if they are answered at another port.
+fn resolver(bridge: &Bridge) -> Vec<(Key, Value)> {
+    const DNS: u16 = 53;
+    let Some(port) = bridge.inline.and_then(|inline| inline.dns_port) else { return Vec::new() };
+    let Ok(ports) = PortRange::one(DNS) else { return Vec::new() };
+    let gateways = bridge.pools.iter().map(|pool| pool.gateway);
+    let each = |ip: IpAddr| {
+        [Protocol::Udp, Protocol::Tcp].map(|protocol| {
+            let listen = Listen { protocol, host: HostAddr::One(ip), ports };
+            (Key::Publish(listen), Value::Backend(Backend { ip, port }))
+        })
+    };
+    gateways.flat_map(each).collect()
+}
+
 /// The network's places in the rule set.
 fn members(bridge: &Bridge) -> Vec<Member> {
     let device = || bridge.device.clone();
-    if let Some(inline) = bridge.inline {
+    if let Some(inline) = bridge.inline.filter(|inline| !inline.closed) {
         return open_members(bridge, inline);
     }
     let mut members = link_members(bridge, &bridge.device);
+    members.extend(bridge.inline.filter(|inline| inline.apart).map(|_| Member::Apart(device())));
     // Without it members do not reach one another by way of the gateway either; the ports are kept apart besides.
     members.extend(bridge.icc.then(|| Member::Pair(device(), device())));
     members.extend(bridge.pools.iter().map(|pool| Member::Own(pool.subnet, device())));
@@ -177,16 +195,11 @@ pub(super) fn sandbox_side((endpoint, wire): (&Endpoint, &Wire), more: Option<Ip
 
 /// The default routes, and those asked for.
 fn routes(endpoint: &Endpoint, wire: &Wire) -> Vec<(Key, Value)> {
-    let route = |via: &IpAddr| {
-        let dev = endpoint.id.ifname.clone();
-        let key = Key::Route(endpoint.sandbox().clone(), Family::of(*via).default_route());
-        (key, Value::Route { dev, via: Some(*via), onlink: false, src: None })
-    };
-    let extra = wire.extras.routes.iter().map(|(net, via)| {
-        let value = Value::Route { dev: endpoint.id.ifname.clone(), via: *via, onlink: false, src: None };
-        (Key::Route(endpoint.sandbox().clone(), *net), value)
+    let defaults = wire.gateways.iter().map(|via| {
+        let to = Family::of(*via).default_route();
+        Static { to, via: Some(*via), attributes: wire.extras.defaults }
     });
-    wire.gateways.iter().map(route).chain(extra).collect()
+    defaults.chain(wire.extras.all_routes()).map(|route| route.object(&endpoint.id)).collect()
 }
 
 /// The published ports, and again those that clients of the loopback address may use.

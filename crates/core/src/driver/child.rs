@@ -28,8 +28,15 @@ pub fn endpoint(child: &Child, activation: &Activation, (endpoint, wire): (&Endp
     sandbox_side((endpoint, wire), local).into_iter().for_each(&mut put);
     for gateway in &wire.gateways {
         let via = child.mode.has_neighbours().then_some(*gateway);
-        let route = Value::Route { dev: ifname.clone(), via, onlink: false, src: None };
+        let route = Value::Route {
+            dev: ifname.clone(),
+            via,
+            onlink: false,
+            src: None,
+            attributes: wire.extras.defaults,
+        };
         put((Key::Route(sandbox.clone(), Family::of(*gateway).default_route()), route));
     }
+    wire.extras.all_routes().map(|route| route.object(&endpoint.id)).for_each(&mut put);
     state
 }

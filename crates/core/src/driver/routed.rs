@@ -8,6 +8,7 @@ use crate::endpoint::{Endpoint, Wire};
 use crate::network::{Bridge, Network, Pool};
 use crate::owner::Owner;
 use crate::plan::{Guard, Key, Member, State, Value};
+use crate::route::Attributes;
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -82,7 +83,10 @@ fn ways(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Valu
     let (sandbox, ifname) = (endpoint.sandbox(), &endpoint.id.ifname);
     let route = |net: IpNet, via: IpAddr| {
         let (dev, via) = (ifname.clone(), Some(via));
-        (Key::Route(sandbox.clone(), net), Value::Route { dev, via, onlink: true, src: None })
+        (
+            Key::Route(sandbox.clone(), net),
+            Value::Route { dev, via, onlink: true, src: None, attributes: Attributes::default() },
+        )
     };
     let mut objects = Vec::new();
     for pool in &bridge.pools {
@@ -98,7 +102,8 @@ fn ways(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Valu
 fn host_routes(bridge: &Bridge, wire: &Wire) -> Vec<(Key, Value)> {
     let route = |net: &IpNet| {
         let src = bridge.pool(Family::of(net.addr())).map(|pool| pool.gateway);
-        let value = Value::Route { dev: wire.host_if.clone(), via: None, onlink: false, src };
+        let attributes = Attributes::default();
+        let value = Value::Route { dev: wire.host_if.clone(), via: None, onlink: false, src, attributes };
         (Key::HostRoute(net.addr().into()), value)
     };
     wire.addresses.iter().map(route).collect()

@@ -5,6 +5,7 @@ use super::Value;
 use crate::endpoint::Tunable;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
+use crate::owner::Owner;
 use crate::port::Listen;
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
@@ -276,6 +277,12 @@ impl Key {
             Key::Publish(listen) => Some(inet(publish_map(listen))),
             _ => None,
         }
+    }
+
+    /// Whether it is refused to make one that is there: the endpoint's interface, and its elements.
+    pub fn is_made_once(&self, owner: &Owner) -> bool {
+        let element = self.set().is_some() && matches!(owner, Owner::Endpoint(_));
+        element || matches!(self, Key::Veth(_))
     }
 
     /// Whether it is of the host as a whole, and no interface is needed for it: a setting, the rule set, and what

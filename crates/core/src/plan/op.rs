@@ -51,6 +51,12 @@ impl Op {
         }
     }
 
+    /// Whether the kernel refuses to carry it out (`EEXIST`) where something is there already. What an endpoint
+    /// brings along need not be looked for first then.
+    pub fn is_exclusive(&self) -> bool {
+        matches!(self, Op::Add { key, object } if key.is_made_once(&object.owner))
+    }
+
     /// The operation that takes this one back.
     #[must_use]
     pub fn inverse(&self) -> Op {

@@ -6,6 +6,7 @@ use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::{EndpointId, Owner};
 use crate::port::Backend;
+use crate::route::Attributes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -93,6 +94,9 @@ pub enum Value {
         /// The address that the host sends from.
         #[serde(default)]
         src: Option<IpAddr>,
+        /// What it has besides.
+        #[serde(default, skip_serializing_if = "Attributes::is_none")]
+        attributes: Attributes,
     },
     /// A route with more than where it leads.
     Way {

@@ -3,6 +3,7 @@
 use crate::endpoint::Tunable;
 use crate::name::IfName;
 use crate::plan::{Guard, Key, Member, Op, Plan, RouteId, Value};
+use crate::route::Kind;
 use crate::subnet::Family;
 use std::fmt::Write as _;
 
@@ -173,11 +174,15 @@ fn value(value: &Value) -> String {
 
 /// A route's next hop, in `ip`'s words.
 pub(super) fn hop(value: &Value) -> String {
-    let Value::Route { dev, via, onlink, src } = value else { return String::new() };
+    let Value::Route { dev, via, onlink, src, attributes } = value else { return String::new() };
     let via = via.map(|via| format!("via {via} ")).unwrap_or_default();
     let onlink = if *onlink { " onlink" } else { "" };
     let src = src.map(|src| format!(" src {src}")).unwrap_or_default();
-    format!("{via}dev {dev}{onlink}{src}")
+    let metric = attributes.metric.map(|metric| format!(" metric {metric}")).unwrap_or_default();
+    match attributes.kind {
+        Kind::Unicast => format!("{via}dev {dev}{onlink}{src}{metric}"),
+        kind => format!("{}{metric}", kind.as_str()),
+    }
 }
 
 /// The same of a route with more.

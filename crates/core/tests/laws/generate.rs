@@ -68,7 +68,15 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                 Kind::Routed => Driver::Routed(bridge),
                 Kind::Child(mode, parent) => {
                     let Bridge { pools, mtu, internal, .. } = bridge;
-                    Driver::Child(Child { parent: parent.parse().unwrap(), mode, pools, mtu, internal })
+                    Driver::Child(Child {
+                        parent: parent.parse().unwrap(),
+                        mode,
+                        pools,
+                        mtu,
+                        internal,
+                        dhcp: false,
+                        inline: false,
+                    })
                 }
             };
             Network { id, name, driver, labels: Default::default(), created: 7 }
@@ -259,7 +267,9 @@ fn changed(value: &Value) -> Value {
         Value::Vlan { parent, id, up } => Value::Vlan { parent, id, up: !up },
         Value::Child { parent, mode, mac, mtu } => Value::Child { parent, mode, mac, mtu: mtu + 1 },
         Value::PointToPoint { arp, enslaved } => Value::PointToPoint { arp: !arp, enslaved },
-        Value::Route { dev, via, onlink, src } => Value::Route { dev, via, onlink: !onlink, src },
+        Value::Route { dev, via, onlink, src, attributes } => {
+            Value::Route { dev, via, onlink: !onlink, src, attributes }
+        }
         Value::Veth { sandbox, peer, mac, mtu, bridge: None } => {
             Value::Veth { sandbox, peer, mac, mtu: mtu + 1, bridge: None }
         }

@@ -50,6 +50,16 @@ impl Settings {
         })
     }
 
+    /// The bridge.
+    pub fn device(&self) -> &IfName {
+        &self.device
+    }
+
+    /// The hardware address; this one where none is asked for.
+    pub fn mac_or(&mut self, mac: Mac) -> Mac {
+        *self.mac.get_or_insert(mac)
+    }
+
     /// What to ask of the engine, for the addresses that were given.
     pub fn request(&self, (config, call): (&Config, &Call), ipam: &Answer) -> Result<Attach, Failure> {
         let addresses: Vec<IpNet> = ipam.ips.iter().map(|ip| ip.net).collect();
@@ -69,7 +79,7 @@ impl Settings {
             ifname: Some(call.ifname.clone()),
             wish: Wish { mac: self.mac, ..Wish::default() },
             guard: Some(!addresses.is_empty()),
-            given: Some(Box::new(Given { network, addresses, extras })),
+            given: Some(Box::new(Given::new(network, addresses, extras))),
             ..Attach::new(call.sandbox.clone())
         })
     }
@@ -116,7 +126,7 @@ impl Settings {
             masquerade: self.masquerade,
             guard: true,
             publish_address: None,
-            inline: Some(Inline { routed: self.gateway, apart: false }),
+            inline: Some(Inline { routed: self.gateway, ..Inline::default() }),
         };
         let id = NetworkId::from_bytes(std::array::from_fn(|i| fnv(name.as_str(), i as u64) as u8));
         Ok(Network { id, name, driver: Driver::Bridge(bridge), labels: Default::default(), created: 0 })

@@ -184,7 +184,7 @@ pub fn adoption(config: &Config, call: &Call) -> Result<Attach, Failure> {
     let id = NetworkId::from_bytes(std::array::from_fn(|i| fnv(name.as_str(), i as u64) as u8));
     let driver = Driver::Adopted(Adopted::default());
     let network = Network { id, name: name.clone(), driver, labels: Default::default(), created: 0 };
-    let given = Given { network, addresses: ips.map(|ip| ip.net).collect(), extras: Default::default() };
+    let given = Given::new(network, ips.map(|ip| ip.net).collect(), Default::default());
     Ok(Attach {
         netns: call.netns.clone(),
         network: Some(name),

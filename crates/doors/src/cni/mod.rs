@@ -9,6 +9,7 @@ pub mod bridge;
 mod call;
 pub mod chain;
 mod config;
+pub mod dhcp;
 mod doc;
 mod failure;
 pub mod ipam;

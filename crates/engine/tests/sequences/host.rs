@@ -242,7 +242,7 @@ pub fn adoption_of(sandbox: &str, ifname: &str) -> Attach {
     let (host, net) = (sandbox.as_bytes()[1], ifname.as_bytes()[3] - b'0');
     let addresses = [format!("10.9.{net}.{host}/24"), format!("fd00:{net}::{host}/64")];
     let addresses = addresses.map(|net| net.parse().unwrap());
-    let given = Given { network, addresses: addresses.into(), extras: Default::default() };
+    let given = Given { held: true, ..Given::new(network, addresses.into(), Default::default()) };
     let ifname = Some(ifname.parse().unwrap());
     Attach { network: None, ifname, given: Some(Box::new(given)), ..attach(sandbox, "unused") }
 }

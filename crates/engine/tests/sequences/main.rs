@@ -11,5 +11,6 @@ mod inside;
 mod kills;
 mod looking;
 mod namesakes;
+mod presumed;
 mod scenario;
 mod stuck;

@@ -150,7 +150,7 @@ pub const FORWARD: [Scenario; 13] = [
             for name in ["net1", "net2"] {
                 host.engine().attach(&adoption_of("c1", name)).unwrap();
                 let publish = Some(vec!["8080:80".parse().unwrap()]);
-                host.engine().amend(&Amend { publish, ..stranger_at(name) }).unwrap();
+                host.engine().amend(&Amend { publish, held: true, ..stranger_at(name) }).unwrap();
             }
         },
         act: |engine| {

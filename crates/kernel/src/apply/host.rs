@@ -12,6 +12,7 @@ use crate::rtnl::{Mode, Request, address, ask, child, link, neighbour, route};
 use crate::sysctl::has_ipv6;
 use qiao_core::endpoint::Netns;
 use qiao_core::plan::{Key, Object, Op, Value};
+use qiao_core::route::Attributes;
 use qiao_core::{IfName, Owner};
 use rustix::fd::AsRawFd;
 
@@ -52,8 +53,8 @@ impl<'a> Batch<'a> {
     fn send(&mut self) -> Result<(), ApplyError> {
         let waiting = std::mem::take(&mut self.waiting);
         let Some((first, _)) = waiting.first() else { return Ok(()) };
-        let requests: Vec<Request> = waiting.iter().map(|(_, request)| request.clone()).collect();
-        let answers = ask(&mut self.linux.rtnl, &requests).map_err(|e| failed(first, e))?;
+        let requests = waiting.iter().map(|(_, request)| request);
+        let answers = ask(&mut self.linux.rtnl, requests).map_err(|e| failed(first, e))?;
         for ((op, _), answer) in waiting.iter().zip(answers) {
             match answer {
                 Err(error) if matches!(op, Op::Del { .. }) && error.is_absent() => {}
@@ -64,10 +65,14 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The index of a link. What waits may make it, and goes first.
+    /// The index of a link. What waits goes first, if it makes the link or takes it away.
     fn index(&mut self, name: &IfName) -> Result<Result<u32, ApplyError>, KernelError> {
-        if let Err(error) = self.send() {
-            return Ok(Err(error));
+        let is_about =
+            |key: &Key| matches!(key, Key::Bridge(link) | Key::Veth(link) | Key::Vlan(link) if link == name);
+        if self.waiting.iter().any(|(op, _)| is_about(op.key())) {
+            if let Err(error) = self.send() {
+                return Ok(Err(error));
+            }
         }
         let absent = KernelError::Errno { errno: libc::ENODEV, text: None };
         self.linux.interfaces.index(name)?.ok_or(absent).map(Ok)
@@ -194,9 +199,10 @@ impl<'a> Batch<'a> {
                 self.push(op, [link::set_mtu(name, *mtu)]);
                 return Ok(Ok(()));
             }
-            (Key::HostRoute(net), Value::Route { dev, via, onlink, src }) => {
+            (Key::HostRoute(net), Value::Route { dev, via, onlink, src, attributes }) => {
                 let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
-                let hop = move |index| Hop { index, via: *via, onlink: *onlink, src: *src };
+                let attributes = *attributes;
+                let hop = move |index| Hop { index, via: *via, onlink: *onlink, src: *src, attributes };
                 (dev, Box::new(move |index| route::set(*net, hop(index), mode)))
             }
             (Key::Veth(name), Value::Veth { bridge: Some(bridge), mtu, .. }) => {
@@ -223,7 +229,7 @@ impl<'a> Batch<'a> {
                 return Ok(Ok(()));
             }
             Key::HostRoute(net) => {
-                self.push(op, [route::delete(*net)]);
+                self.push(op, [route::delete(*net, Attributes::default())]);
                 return Ok(Ok(()));
             }
             Key::Switch(name, which) => {

@@ -4,9 +4,9 @@ use super::failed;
 use crate::error::KernelError;
 use crate::kernel::ApplyError;
 use crate::linux::Linux;
-use crate::nft::{Damage, FAMILIES, TABLE, encode, ruleset};
+use crate::nft::{Damage, FAMILIES, TABLE, Write, encode, ruleset};
 use qiao_core::plan::{Key, Object, Op};
-use qiao_nft::{Change, Element, SetRef, Table};
+use qiao_nft::{Change, Table};
 
 /// How often it is looked at anew because others change the rule set: `kube-proxy` or `iptables` may do so all the
 /// time, and each of their changes refuses ours once.
@@ -44,7 +44,7 @@ pub fn apply(linux: &mut Linux, group: &[Op]) -> Result<(), ApplyError> {
 /// Commits changes of elements; the generation that they followed.
 fn commit(
     linux: &mut Linux,
-    changes: &[Change],
+    changes: &[Write],
     (generation, tries): (u32, usize),
 ) -> Result<u32, KernelError> {
     let mut generation = generation;
@@ -60,13 +60,15 @@ fn commit(
     Ok(generation)
 }
 
-fn changes(group: &[Op]) -> Result<Vec<Change>, ApplyError> {
+fn changes(group: &[Op]) -> Result<Vec<Write>, ApplyError> {
     let mut changes = Vec::new();
     for op in group {
         match op {
-            Op::Add { key: Key::Ruleset, .. } => changes.extend(ruleset()),
-            Op::Set { key: Key::Ruleset, .. } => changes.extend(emptied().chain(ruleset())),
-            Op::Del { key: Key::Ruleset, .. } => changes.extend(deleted()),
+            Op::Add { key: Key::Ruleset, .. } => changes.extend(ruleset().into_iter().map(Write::from)),
+            Op::Set { key: Key::Ruleset, .. } => {
+                changes.extend(emptied().chain(ruleset()).map(Write::from));
+            }
+            Op::Del { key: Key::Ruleset, .. } => changes.extend(deleted().map(Write::from)),
             _ => element_changes(op, &mut changes).map_err(|e| failed(op, e))?,
         }
     }
@@ -85,25 +87,29 @@ fn deleted() -> impl Iterator<Item = Change> {
     FAMILIES.into_iter().map(|family| Change::DelTable { family, name: TABLE.to_owned() })
 }
 
-fn element_changes(op: &Op, changes: &mut Vec<Change>) -> Result<(), KernelError> {
+fn element_changes(op: &Op, changes: &mut Vec<Write>) -> Result<(), KernelError> {
     let encoded = |object: Option<Object>| {
         object.map(|object| encode(op.key(), &object)).transpose().map(Option::flatten)
     };
     if let Some((set, elements)) = encoded(op.before())? {
-        push(changes, (set, elements), false);
+        push(changes, Change::DelElements { set, elements }.into());
     }
     if let Some((set, elements)) = encoded(op.after())? {
-        push(changes, (set, elements), true);
+        push(changes, Write { change: Change::AddElements { set, elements }, exclusive: op.is_exclusive() });
     }
     Ok(())
 }
 
 /// Joins elements of one set into one message.
-fn push(changes: &mut Vec<Change>, (set, more): (SetRef, Vec<Element>), add: bool) {
-    match changes.last_mut() {
-        Some(Change::AddElements { set: last, elements }) if add && *last == set => elements.extend(more),
-        Some(Change::DelElements { set: last, elements }) if !add && *last == set => elements.extend(more),
-        _ if add => changes.push(Change::AddElements { set, elements: more }),
-        _ => changes.push(Change::DelElements { set, elements: more }),
+fn push(changes: &mut Vec<Write>, write: Write) {
+    let last = changes.last_mut().filter(|last| last.exclusive == write.exclusive);
+    match (last.map(|last| &mut last.change), write.change) {
+        (Some(Change::AddElements { set: at, elements }), Change::AddElements { set, elements: more })
+        | (Some(Change::DelElements { set: at, elements }), Change::DelElements { set, elements: more })
+            if *at == set =>
+        {
+            elements.extend(more);
+        }
+        (_, change) => changes.push(Write { change, exclusive: write.exclusive }),
     }
 }

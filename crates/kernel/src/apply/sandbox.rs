@@ -9,6 +9,7 @@ use crate::rtnl::route::{Hop, More};
 use crate::rtnl::{Mode, Request, address, ask, child, link, neighbour, route};
 use crate::sysctl::{self, has_ipv6};
 use qiao_core::plan::{Key, Op, Sysctl, Value};
+use qiao_core::route::Attributes;
 use qiao_core::{IfName, SandboxName};
 use std::time::{Duration, Instant};
 
@@ -63,8 +64,7 @@ fn send(
     sandbox: &mut Sandbox,
     requests: &[(&Op, Request)],
 ) -> Result<Vec<(usize, KernelError)>, KernelError> {
-    let bare: Vec<Request> = requests.iter().map(|(_, request)| request.clone()).collect();
-    let answers = ask(&mut sandbox.rtnl, &bare)?;
+    let answers = ask(&mut sandbox.rtnl, requests.iter().map(|(_, request)| request))?;
     let refused = requests.iter().zip(answers).enumerate().filter_map(|(at, ((op, _), answer))| {
         let error = answer.err()?;
         (!matches!(op, Op::Del { .. }) || !error.is_absent()).then_some((at, error))
@@ -112,6 +112,14 @@ fn accept_ra(sandbox: &Sandbox, link: &IfName, value: u32) -> Result<(), KernelE
     sandbox.handle.inside(|| sysctl::write(&Sysctl::AcceptRa(link.clone()), value))
 }
 
+/// The attributes of a route that goes.
+fn attributes_of(op: &Op) -> Attributes {
+    match op.before().map(|object| object.value) {
+        Some(Value::Route { attributes, .. }) => attributes,
+        _ => Attributes::default(),
+    }
+}
+
 /// Runs the pending link event of a sandbox's interface. Until then its queue throws away what is sent.
 pub fn activate(
     linux: &mut Linux,
@@ -146,11 +154,11 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             vec![neighbour::set(index(link)?, *ip, mac)]
         }
         (Key::SandboxNeighbour(_, link, ip), None) => vec![neighbour::delete(index(link)?, *ip)],
-        (Key::Route(_, net), Some(Value::Route { dev, via, onlink, src })) => {
+        (Key::Route(_, net), Some(Value::Route { dev, via, onlink, src, attributes })) => {
             let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
-            vec![route::set(*net, Hop { index: index(&dev)?, via, onlink, src }, mode)]
+            vec![route::set(*net, Hop { index: index(&dev)?, via, onlink, src, attributes }, mode)]
         }
-        (Key::Route(_, net), None) => vec![route::delete(*net)],
+        (Key::Route(_, net), None) => vec![route::delete(*net, attributes_of(op))],
         (Key::Way(_, id), Some(Value::Way { dev, via, mtu, advmss, scope })) => {
             let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
             vec![route::set_way(*id, (index(&dev)?, via), (More { mtu, advmss, scope }, mode))]

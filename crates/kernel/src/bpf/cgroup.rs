@@ -7,6 +7,8 @@ use std::io;
 
 /// Names another cgroup than the root: for tests, which must not touch the machine's.
 const OVERRIDE: &str = "QIAO_CGROUP";
+/// Where `systemd` mounts it, alone or beside version 1.
+const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// Where the hooks go, and its path. Where the hierarchy is mounted nowhere that we can see (systems with version 1
 /// only, plugins of a runtime that lives in a container), it is mounted for us alone.
@@ -14,9 +16,22 @@ pub fn root() -> io::Result<(OwnedFd, String)> {
     if let Ok(path) = std::env::var(OVERRIDE) {
         return Ok((open(&path)?, path));
     }
-    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let seen = mount_points(&text).find_map(|path| Some((open(&path).ok().filter(is_root)?, path)));
-    seen.map_or_else(|| Ok((mount()?, "cgroup2".into())), Ok)
+    if let Some(found) = USUAL.iter().find_map(|path| whole(path)) {
+        return Ok(found);
+    }
+    let found = mounted()?.iter().find_map(|path| whole(path));
+    found.map_or_else(|| Ok((mount()?, "cgroup2".into())), Ok)
+}
+
+/// The root of a hierarchy, if it is at this path.
+fn whole(path: &str) -> Option<(OwnedFd, String)> {
+    Some((open(path).ok().filter(is_root)?, path.to_owned()))
+}
+
+/// Where hierarchies are mounted: the kernel takes a microsecond for each mount of the host, and every network
+/// namespace that has a name is one.
+fn mounted() -> io::Result<Vec<String>> {
+    Ok(mount_points(&std::fs::read_to_string("/proc/self/mountinfo")?).collect())
 }
 
 fn open(path: &str) -> io::Result<OwnedFd> {

@@ -42,7 +42,11 @@ impl World {
         }
         match self.objects.get(key) {
             // An element that is there already is taken for made, unless it leads elsewhere (nft_add_set_elem).
-            Some(found) if key.set().is_some() && found.value == object.value => Ok(()),
+            Some(found)
+                if key.set().is_some() && found.value == object.value && !key.is_made_once(&object.owner) =>
+            {
+                Ok(())
+            }
             Some(_) if key.set().is_some() => Err(libc::EEXIST),
             _ => self.make(key, object, places),
         }
@@ -56,6 +60,8 @@ impl World {
                 found.value = value.clone();
                 return Ok(());
             }
+            // There are no elements without it: a test may have taken it alone.
+            (Key::Ruleset, _) => self.objects.retain(|key, _| key.set().is_none()),
             (Key::Veth(name), _) => return self.pair(name, object, places),
             (Key::Vlan(_), Value::Vlan { parent, .. }) if !self.has_link(parent) => return Err(libc::ENODEV),
             (Key::Child(sandbox, link), Value::Child { parent, .. }) => {

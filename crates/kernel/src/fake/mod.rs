@@ -33,6 +33,7 @@ use std::rc::Rc;
 pub struct Fake {
     world: Rc<RefCell<World>>,
     trusted: Option<u32>,
+    moved: bool,
     seen: Option<u32>,
 }
 
@@ -40,7 +41,7 @@ impl Fake {
     /// The kernel as another process sees it: the same world, and nothing remembered.
     #[must_use]
     pub fn again(&self) -> Self {
-        Self { world: Rc::clone(&self.world), trusted: None, seen: None }
+        Self { world: Rc::clone(&self.world), trusted: None, moved: true, seen: None }
     }
 
     /// The world.
@@ -114,6 +115,7 @@ impl Fake {
             (world.generation, world.is_whole())
         };
         self.seen = Some(generation);
+        self.moved |= self.trusted != Some(generation);
         self.trusted = whole.then_some(generation);
     }
 }
@@ -258,7 +260,11 @@ impl Kernel for Fake {
     }
 
     fn trust(&mut self, generation: Option<u32>) {
-        self.trusted = generation;
+        (self.trusted, self.moved) = (generation, generation.is_none());
+    }
+
+    fn is_unmoved(&self) -> bool {
+        !self.moved && self.seen.is_some()
     }
 
     fn generation(&self) -> Option<u32> {

@@ -25,6 +25,7 @@ use qiao_core::port::Listen;
 use qiao_core::settings::LoopbackMethod;
 use qiao_proxy::{Entry, Table};
 use rustix::fd::AsFd;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 
@@ -40,6 +41,16 @@ pub(crate) struct Loopback {
     hooks: Option<Hooks>,
     /// Whether the note of hooks was found, and no hooks.
     noted_in_vain: bool,
+    /// What was looked at since the lock is held, and need not be again: nobody else makes or takes it meanwhile.
+    seen: Seen,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The hooks are those that are kept here.
+    hooks: bool,
+    /// There is no table of the proxy.
+    no_table: Cell<bool>,
 }
 
 /// Which way serves loopback clients.
@@ -76,11 +87,13 @@ impl Loopback {
             place: None,
             hooks: None,
             noted_in_vain: false,
+            seen: Seen::default(),
         }
     }
 
-    pub fn set_thorough(&mut self, thorough: bool) {
-        self.thorough = thorough;
+    /// The lock was taken; everything has to be looked at anew, and if `thorough`, all of it.
+    pub fn begin(&mut self, thorough: bool) {
+        (self.thorough, self.seen) = (thorough, Seen::default());
     }
 
     fn place(&mut self, socket: &impl AsFd) -> io::Result<&Place> {
@@ -93,8 +106,9 @@ impl Loopback {
     /// The hooks, if there are any. Where BPF is forbidden there are none.
     fn hooks(&mut self, socket: &impl AsFd) -> io::Result<Option<&Hooks>> {
         let (thorough, known) = (self.thorough, self.hooks.take());
+        let seen = std::mem::replace(&mut self.seen.hooks, !thorough);
         let Ok(place) = self.place(socket) else { return Ok(None) };
-        let found = match known.filter(|hooks| !thorough && place.still_has(hooks)) {
+        let found = match known.filter(|hooks| !thorough && (seen || place.still_has(hooks))) {
             Some(hooks) => Some(hooks),
             None => match place.find(thorough) {
                 Err(error) if is_forbidden(&error) => None,
@@ -106,7 +120,12 @@ impl Loopback {
     }
 
     fn table(&self) -> io::Result<Option<Table>> {
-        self.run.as_deref().map(Table::open).transpose().map(Option::flatten)
+        if self.seen.no_table.get() {
+            return Ok(None);
+        }
+        let table = self.run.as_deref().map(Table::open).transpose().map(Option::flatten)?;
+        self.seen.no_table.set(table.is_none());
+        Ok(table)
     }
 
     /// The entries of the proxy.
@@ -296,6 +315,7 @@ fn put_into_proxy(
         || io::Error::new(io::ErrorKind::Unsupported, "there is no directory for the loopback proxy");
     take_from_hooks(linux, listens).map_err(failed)?;
     let run = linux.loopback.run.as_deref().ok_or_else(|| failed(nowhere()))?;
+    linux.loopback.seen.no_table.set(false);
     let entries: Vec<(&Op, Entry)> =
         ops.iter().filter_map(|op| Some((*op, proxy::entry(op.key(), &op.after()?)?))).collect();
     proxy::put(run, &entries)

@@ -8,6 +8,6 @@ mod verify;
 
 pub use element::{encode, owner_of, read_backend};
 pub use ruleset::{FAMILIES, TABLE, ruleset};
-pub use session::Session;
+pub use session::{Session, Write};
 pub use survey::survey;
 pub use verify::{Damage, is_whole};

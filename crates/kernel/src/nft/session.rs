@@ -5,6 +5,21 @@ use crate::netlink::Socket;
 use qiao_nft::{Batch, Change, Query, Reply, parse};
 use rustix::fd::{AsRawFd, RawFd};
 
+/// A change to be made.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The change.
+    pub change: Change,
+    /// Whether what it makes must not be there (`EEXIST`).
+    pub exclusive: bool,
+}
+
+impl From<Change> for Write {
+    fn from(change: Change) -> Self {
+        Self { change, exclusive: false }
+    }
+}
+
 /// A session.
 #[derive(Debug)]
 pub struct Session {
@@ -101,15 +116,18 @@ impl Session {
 
     /// Makes all changes or none. With a generation, the kernel refuses (`ERESTART`) if anybody has changed
     /// the rule set since.
-    pub fn commit(&mut self, changes: &[Change], generation: Option<u32>) -> Result<(), KernelError> {
+    pub fn commit(&mut self, changes: &[Write], generation: Option<u32>) -> Result<(), KernelError> {
         let numbers = self.socket.numbers(changes.len() as u32 + 2);
-        self.deleted |= changes.iter().any(Change::deletes);
+        self.deleted |= changes.iter().any(|write| write.change.deletes());
         let mut batch = Batch::new(numbers.start).acknowledge_last();
         if let Some(generation) = generation {
             batch = batch.generation(generation);
         }
-        for change in changes {
-            batch.push(change)?;
+        for write in changes {
+            match write.exclusive {
+                true => batch.push_exclusive(&write.change)?,
+                false => batch.push(&write.change)?,
+            };
         }
         if batch.messages() == 0 {
             return Ok(());

@@ -12,6 +12,7 @@ use crate::sysctl;
 use qiao_core::child::Mode;
 use qiao_core::endpoint::Tunable;
 use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value};
+use qiao_core::route::{Attributes, Kind};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, SandboxName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,9 @@ pub fn observe(
                 (Key::Child(_, link), Value::Child { parent, .. }) => view.child(link, (parent, links)),
                 (Key::NoAdvertisements(_, link), _) => view.heedless(link, &sandbox.handle)?,
                 (Key::SandboxSysctl(_, path), _) => setting(path, &sandbox.handle),
+                (Key::Route(_, net), Value::Route { dev, attributes, .. }) => {
+                    view.route(*net, (dev, *attributes))
+                }
                 _ => view.find(key),
             };
             if let Some((owner, value)) = found {
@@ -115,7 +119,7 @@ impl View {
     /// A child: of the parent that is wanted, or of another interface.
     fn child(&self, name: &IfName, (parent, host): (&IfName, &Links)) -> Option<Found> {
         let link = self.links.get(name.as_str())?;
-        let same = host.get(parent).is_some_and(|parent| Some(parent.index) == link.peer_index);
+        let same = host.index(parent).is_some_and(|index| Some(index) == link.peer_index);
         let parent = if same { parent.clone() } else { elsewhere() };
         let Some(mode) = link.mode else { return Some((Some(Ownership::Foreign), Value::Present)) };
         let own = matches!(mode, Mode::Macvlan(_));
@@ -151,7 +155,6 @@ impl View {
                 found.then(|| (foreign_end(link), Value::Present))
             }
             Key::SandboxNeighbour(_, name, ip) => self.neighbour(name, *ip),
-            Key::Route(_, net) => self.route(*net),
             Key::Way(_, id) => self.way(*id),
             _ => None,
         }
@@ -174,14 +177,29 @@ impl View {
         Some(((!found.ours).then_some(Ownership::Foreign), Value::Mac(mac)))
     }
 
-    /// The main table's route to a destination. One without our mark is somebody else's.
-    fn route(&self, net: ipnet::IpNet) -> Option<Found> {
+    /// The main table's route to a destination: of the metric that is wanted, where one is. One without our mark
+    /// is somebody else's, unless it shall bear an administrator's.
+    fn route(&self, net: ipnet::IpNet, (dev, wanted): (&IfName, Attributes)) -> Option<Found> {
         const MAIN: u32 = 254;
-        let route = self.routes.iter().find(|r| r.table == MAIN && r.forwards && r.destination == net)?;
-        let link = self.links.values().find(|link| Some(link.index) == route.index)?;
-        let dev = IfName::new(&link.name).ok()?;
-        let value = Value::Route { dev, via: route.via, onlink: route.onlink, src: route.src };
-        Some(((!route.ours).then_some(Ownership::Foreign), value))
+        let is_it = |r: &&route::Route| {
+            let same = wanted.metric.is_none() || wanted.metric == r.attributes.metric;
+            r.table == MAIN && r.forwards && r.destination == net && same
+        };
+        let route = self.routes.iter().find(is_it)?;
+        let metric = wanted.metric.and(route.attributes.metric);
+        let attributes = Attributes { metric, ..route.attributes };
+        let ours = if wanted.administered { attributes.administered } else { route.ours };
+        let dev = match attributes.kind {
+            Kind::Unicast => {
+                let link = self.links.values().find(|link| Some(link.index) == route.index)?;
+                IfName::new(&link.name).ok()?
+            }
+            _ => dev.clone(), // it leads nowhere, and so by no interface
+        };
+        let attributes =
+            Attributes { administered: attributes.administered && wanted.administered, ..attributes };
+        let value = Value::Route { dev, via: route.via, onlink: route.onlink, src: route.src, attributes };
+        Some(((!ours).then_some(Ownership::Foreign), value))
     }
 }
 

@@ -11,8 +11,8 @@ pub mod route;
 use crate::error::KernelError;
 use crate::netlink::{Answer, Reply, Socket};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
+    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage as Message;
 
@@ -67,14 +67,17 @@ impl Request {
     /// the kernel carries them out in their order, so that those before it are done then.
     fn encode(&self, number: u32, last: bool, bytes: &mut Vec<u8>) -> Reply {
         let acknowledged = last && self.reply == Reply::None;
-        let mut message =
-            NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(self.message.clone()));
-        message.header.flags = if acknowledged { self.flags | NLM_F_ACK } else { self.flags };
-        message.header.sequence_number = number;
-        message.finalize();
+        let mut header = NetlinkHeader::default();
+        let body = bytes.len() + header.buffer_len();
+        let end = body + NetlinkSerializable::buffer_len(&self.message);
+        header.length = (end - bytes.len()) as u32;
+        header.message_type = self.message.message_type();
+        header.flags = if acknowledged { self.flags | NLM_F_ACK } else { self.flags };
+        header.sequence_number = number;
         let at = bytes.len();
-        bytes.resize(at + message.buffer_len().next_multiple_of(4), 0);
-        message.serialize(&mut bytes[at..]);
+        bytes.resize(end.next_multiple_of(4), 0);
+        header.emit(&mut bytes[at..body]);
+        self.message.serialize(&mut bytes[body..end]);
         if acknowledged { Reply::End } else { self.reply }
     }
 }
@@ -85,7 +88,11 @@ impl Request {
 const AT_ONCE: usize = 32;
 
 /// Sends requests, many in one datagram, and gives each one's answer. All are carried out.
-pub fn ask(socket: &mut Socket, requests: &[Request]) -> Result<Vec<Answer>, KernelError> {
+pub fn ask<'r>(
+    socket: &mut Socket,
+    requests: impl IntoIterator<Item = &'r Request>,
+) -> Result<Vec<Answer>, KernelError> {
+    let requests: Vec<&Request> = requests.into_iter().collect();
     let mut answers = Vec::with_capacity(requests.len());
     for chunk in requests.chunks(AT_ONCE) {
         let numbers = socket.numbers(chunk.len() as u32);

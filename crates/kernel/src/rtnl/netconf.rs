@@ -2,13 +2,13 @@
 //! in the number of namespaces, as `/proc/sys` does.
 
 use crate::error::KernelError;
-use crate::netlink::Socket;
 use crate::netlink::attribute::{attributes, number};
+use crate::netlink::{Reply, Socket};
 use qiao_core::subnet::Family;
 
 const RTM_GETNETCONF: u16 = 82;
-/// `NLM_F_REQUEST | NLM_F_ACK`.
-const REQUEST: u16 = 5;
+/// `NLM_F_REQUEST`.
+const REQUEST: u16 = 1;
 const NETCONFA_IFINDEX: u16 = 1;
 const NETCONFA_FORWARDING: u16 = 2;
 /// `NETCONFA_IFINDEX_ALL`.
@@ -19,7 +19,7 @@ pub fn forwarding(socket: &mut Socket, family: Family) -> Result<Option<u32>, Ke
     let numbers = socket.numbers(1);
     let message =
         message(numbers.start, if family == Family::V4 { libc::AF_INET } else { libc::AF_INET6 } as u8);
-    match socket.exchange(&message, numbers)?.pop() {
+    match socket.exchange_for(&message, numbers, &[Reply::One])?.pop() {
         Some(Ok(messages)) => Ok(messages.iter().find_map(|(_, payload)| read(payload))),
         Some(Err(error)) if matches!(error.errno(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => Ok(None),
         Some(Err(error)) => Err(error),

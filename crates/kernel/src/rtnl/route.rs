@@ -11,6 +11,7 @@ use netlink_packet_route::route::{
     RouteScope, RouteType,
 };
 use qiao_core::plan::RouteId;
+use qiao_core::route::{Attributes, Kind};
 use qiao_core::subnet::Family;
 use std::net::IpAddr;
 
@@ -21,6 +22,8 @@ const RTAX_MTU: u16 = 2;
 const RTAX_ADVMSS: u16 = 8;
 /// Set by router advertisement (`RTPROT_RA`, linux/rtnetlink.h).
 const RTPROT_RA: u8 = 9;
+/// Set by an administrator (`RTPROT_STATIC`, linux/rtnetlink.h).
+const RTPROT_STATIC: u8 = 4;
 /// The gateway is on the link (`RTNH_F_ONLINK`, linux/rtnetlink.h).
 const RTNH_F_ONLINK: u32 = 4;
 /// Where a way's interface is in `struct rtnexthop`.
@@ -40,11 +43,16 @@ pub struct Hop {
     pub onlink: bool,
     /// The address to send from.
     pub src: Option<IpAddr>,
+    /// What it has besides.
+    pub attributes: Attributes,
 }
 
 /// A route.
 pub fn set(destination: IpNet, hop: Hop, mode: Mode) -> Request {
-    let mut message = message(destination);
+    let mut message = message(destination, hop.attributes);
+    if hop.attributes.kind != Kind::Unicast {
+        return Request::change(Message::NewRoute(message), mode);
+    }
     if hop.via.is_none() && destination.addr().is_ipv4() {
         message.header.scope = RouteScope::Link;
     }
@@ -93,16 +101,16 @@ pub fn delete_way(id: RouteId) -> Request {
 }
 
 fn way(id: RouteId) -> RouteMessage {
-    let mut message = message(id.net);
+    let attributes = Attributes { metric: Some(id.priority), ..Attributes::default() };
+    let mut message = message(id.net, attributes);
     message.header.table = u8::try_from(id.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
     message.attributes.push(Attribute::Table(id.table));
-    message.attributes.push(Attribute::Priority(id.priority));
     message
 }
 
 /// Takes a route of ours away.
-pub fn delete(destination: IpNet) -> Request {
-    let mut message = message(destination);
+pub fn delete(destination: IpNet, attributes: Attributes) -> Request {
+    let mut message = message(destination, attributes);
     message.header.scope = RouteScope::NoWhere; // of any scope
     Request::change(Message::DelRoute(message), Mode::Change)
 }
@@ -122,14 +130,23 @@ pub fn get_ours(of: Family) -> Request {
     Request::dump(Message::GetRoute(message))
 }
 
-fn message(destination: IpNet) -> RouteMessage {
+fn message(destination: IpNet, attributes: Attributes) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(destination.addr());
     message.header.destination_prefix_length = destination.prefix_len();
     message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message.header.protocol = RouteProtocol::Other(PROTOCOL);
+    message.header.protocol = match attributes.administered {
+        true => RouteProtocol::Static,
+        false => RouteProtocol::Other(PROTOCOL),
+    };
     message.header.scope = RouteScope::Universe;
-    message.header.kind = RouteType::Unicast;
+    message.header.kind = match attributes.kind {
+        Kind::Unicast => RouteType::Unicast,
+        Kind::Blackhole => RouteType::BlackHole,
+        Kind::Unreachable => RouteType::Unreachable,
+        Kind::Prohibit => RouteType::Prohibit,
+    };
+    message.attributes.extend(attributes.metric.map(Attribute::Priority));
     if destination.prefix_len() > 0 {
         message.attributes.push(Attribute::Destination(destination.network().into()));
     }
@@ -187,6 +204,8 @@ pub struct Route {
     pub advertised: bool,
     /// Whether it bears our mark.
     pub ours: bool,
+    /// What it has besides; the metric is always there.
+    pub attributes: Attributes,
 }
 
 /// Reads the routes out of an answer.
@@ -195,16 +214,24 @@ pub fn read(messages: &[Received]) -> Vec<Route> {
     routes.filter_map(|(_, payload)| read_one(payload)).collect()
 }
 
+fn kind_of(kind: u8) -> Kind {
+    match kind {
+        libc::RTN_BLACKHOLE => Kind::Blackhole,
+        libc::RTN_UNREACHABLE => Kind::Unreachable,
+        libc::RTN_PROHIBIT => Kind::Prohibit,
+        _ => Kind::Unicast,
+    }
+}
+
 /// Reads a `struct rtmsg` and what follows it.
 fn read_one(payload: &[u8]) -> Option<Route> {
     let [family, prefix, _, _, table, protocol, scope, kind, ..] = *payload.first_chunk::<12>()?;
     let of = if i32::from(family) == libc::AF_INET { Family::V4 } else { Family::V6 };
     let mut destination = of.address(0);
     let (mut via, mut index, mut src, mut table) = (None, None, None, u32::from(table));
-    let (mut priority, mut mtu, mut advmss) = (0, 0, 0);
+    let (mut metric, mut mtu, mut advmss) = (0, 0, 0);
     for (kind, value) in attributes(&payload[12..]) {
         match kind {
-            libc::RTA_PRIORITY => priority = number(value)?,
             libc::RTA_METRICS => attributes(value).for_each(|(kind, value)| match kind {
                 RTAX_MTU => mtu = number(value).unwrap_or_default(),
                 RTAX_ADVMSS => advmss = number(value).unwrap_or_default(),
@@ -217,6 +244,7 @@ fn read_one(payload: &[u8]) -> Option<Route> {
             // Of several ways the first stands for all: a default route over two uplinks is one, too.
             libc::RTA_MULTIPATH => index = index.or_else(|| number_at(value, NEXT_HOP_INDEX)),
             libc::RTA_TABLE => table = number(value)?,
+            libc::RTA_PRIORITY => metric = number(value)?,
             _ => {}
         }
     }
@@ -227,7 +255,7 @@ fn read_one(payload: &[u8]) -> Option<Route> {
         onlink: number_at(payload, 8)? & RTNH_F_ONLINK != 0,
         src,
         table,
-        priority,
+        priority: metric,
         mtu,
         advmss,
         scope,
@@ -235,5 +263,10 @@ fn read_one(payload: &[u8]) -> Option<Route> {
         forwards: FORWARDING.contains(&kind) && table != TABLE_LOCAL,
         advertised: protocol == RTPROT_RA,
         ours: protocol == PROTOCOL,
+        attributes: Attributes {
+            metric: Some(metric),
+            administered: protocol == RTPROT_STATIC,
+            kind: kind_of(kind),
+        },
     })
 }

@@ -35,15 +35,14 @@ pub(crate) struct Header {
 
 impl Header {
     /// Its bytes; the length, which comes first, is not known yet.
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0; 4];
-        bytes.extend(self.kind.to_ne_bytes());
-        bytes.extend(self.flags.to_ne_bytes());
-        bytes.extend(self.sequence.to_ne_bytes());
-        bytes.extend([0; 4]);
-        // The version is NFNETLINK_V0.
-        bytes.extend([self.family, 0]);
-        bytes.extend(self.resource.to_be_bytes());
+    fn bytes(&self) -> [u8; HEADER + 4] {
+        let mut bytes = [0; HEADER + 4];
+        bytes[4..6].copy_from_slice(&self.kind.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&self.flags.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
+        // The version, behind the family, is NFNETLINK_V0.
+        bytes[HEADER] = self.family;
+        bytes[HEADER + 2..].copy_from_slice(&self.resource.to_be_bytes());
         bytes
     }
 }
@@ -52,7 +51,7 @@ impl Writer {
     /// Appends a message with the attributes `fill` appends. If that fails, what was appended is no message.
     pub(crate) fn message(&mut self, header: Header, fill: impl FnOnce(&mut Self) -> Encoded) -> Encoded {
         let start = self.bytes.len();
-        self.bytes.extend(header.bytes());
+        self.bytes.extend_from_slice(&header.bytes());
         fill(self)?;
         let length = self.bytes.len() - start;
         let checked = u32::try_from(length).map_err(|_| EncodeError::MessageTooLong { length })?;

@@ -61,7 +61,11 @@ impl Value for String {
         if self.len() > TEXT_LIMIT || self.contains('\0') {
             return Err(EncodeError::Text { text: self.clone(), limit: TEXT_LIMIT });
         }
-        writer.put(attribute, &[self.as_bytes(), &[0]].concat())
+        writer.attribute(attribute, |writer| {
+            writer.bytes.extend_from_slice(self.as_bytes());
+            writer.bytes.push(0);
+            Ok(())
+        })
     }
 
     fn get(bytes: &[u8]) -> Option<Self> {

@@ -13,6 +13,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// One that need not grow before it has so many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     /// Appends an attribute that holds these bytes, and its padding.
     pub(crate) fn put(&mut self, attribute: u16, value: &[u8]) -> Encoded {
         self.attribute(attribute, |writer| {
@@ -26,7 +31,7 @@ impl Writer {
         self.attribute(attribute | NLA_F_NESTED, fill)
     }
 
-    fn attribute(&mut self, number: u16, fill: impl FnOnce(&mut Self) -> Encoded) -> Encoded {
+    pub(crate) fn attribute(&mut self, number: u16, fill: impl FnOnce(&mut Self) -> Encoded) -> Encoded {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; ATTRIBUTE_HEADER]);
         fill(self)?;
@@ -46,8 +51,8 @@ impl Writer {
 
     /// Replaces bytes that are already there.
     pub(crate) fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
-        for (place, byte) in self.bytes.iter_mut().skip(offset).zip(bytes) {
-            *place = *byte;
+        if let Some(place) = self.bytes.get_mut(offset..offset + bytes.len()) {
+            place.copy_from_slice(bytes);
         }
     }
 }

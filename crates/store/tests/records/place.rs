@@ -6,7 +6,7 @@ use qiao_core::owner::EndpointId;
 use qiao_core::plan::Sysctl;
 use qiao_core::port::{Backend, Listen, Publish, PublishSpec};
 use qiao_core::{Bridge, Driver, Endpoint, IfName, Mac, Network, NetworkId, Plan, Pool, SandboxName};
-use qiao_store::{Journal, Paths, Saved, Store};
+use qiao_store::{Journal, Made, Paths, Saved, Store};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -88,7 +88,7 @@ fn published(spec: &str, ip: std::net::IpAddr) -> Publish {
 }
 
 pub fn journal(endpoint: Endpoint) -> Journal {
-    Journal { endpoint, plan: Plan::default(), activates: false, creates: false }
+    Journal { endpoint, made: Made::Plan(Plan::default()), activates: false, creates: false }
 }
 
 pub fn active() -> Active {

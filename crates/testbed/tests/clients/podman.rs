@@ -1,36 +1,60 @@
-//! Podman with the CNI backend.
+//! Podman, with either of its backends: CNI plugins, or netavark.
 
 use crate::machine::{FILES, Machine};
-use qiao_testbed::{Host, Outcome, Place, run};
+use qiao_testbed::{Host, Outcome, Place, link_helpers, run};
 use std::process::Command;
 
 /// Podman on a machine of its own.
 #[derive(Debug)]
 pub struct Podman<'h> {
     pub machine: Machine<'h>,
+    backend: Backend,
 }
 
+/// Who makes networks for Podman.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Cni,
+    Netavark,
+}
+
+/// Where Podman's helpers are.
+const HELPERS: &str = "/opt/machine/podman";
 const IMAGE: &str = "localhost/busybox";
 
 impl<'h> Podman<'h> {
-    /// Configures it, and makes an image of the root file system.
+    /// Podman on CNI plugins.
     pub fn new(host: &'h Host) -> Self {
+        Self::on(host, Backend::Cni)
+    }
+
+    /// Configures it, and makes an image of the root file system.
+    pub fn on(host: &'h Host, backend: Backend) -> Self {
         let machine = Machine::new(host);
-        configure(&machine);
+        configure(&machine, backend);
+        if backend == Backend::Netavark {
+            run(&format!("mkdir {HELPERS}"));
+            link_helpers(HELPERS.as_ref());
+        }
         machine.file(
             "storage.conf",
             "[storage]\ndriver = \"overlay\"\nrunroot = \"/run/containers/storage\"\n\
              graphroot = \"/var/lib/containers/storage\"\n",
         );
         run(&format!("tar -C {FILES}/rootfs -cf {FILES}/image.tar ."));
-        let podman = Self { machine };
+        let podman = Self { machine, backend };
         podman.ok(&format!("import {FILES}/image.tar {IMAGE}"));
         podman
     }
 
     /// With a container that stays, and another that has come and gone: what they share is there.
     pub fn inhabited(host: &'h Host) -> Self {
-        let podman = Self::new(host);
+        Self::inhabited_on(host, Backend::Cni)
+    }
+
+    /// The same with this backend.
+    pub fn inhabited_on(host: &'h Host, backend: Backend) -> Self {
+        let podman = Self::on(host, backend);
         podman.start("resident", "-p 8079:80");
         podman.start("rehearsal", "-p 8078:80");
         podman.remove("rehearsal");
@@ -40,7 +64,7 @@ impl<'h> Podman<'h> {
     /// The machine reboots, and Podman is configured again: its cgroup is another.
     pub fn reboot(&mut self) {
         self.machine.reboot();
-        configure(&self.machine);
+        configure(&self.machine, self.backend);
     }
 
     fn command(&self) -> Command {
@@ -87,14 +111,21 @@ impl<'h> Podman<'h> {
 
 /// Also what plugins need in their environment: when a container ends by itself, its monitor has them called, which
 /// passes nothing on.
-fn configure(machine: &Machine<'_>) {
+fn configure(machine: &Machine<'_>, backend: Backend) {
     let (plugins, environment) = (machine.plugins.display(), machine.environment());
+    let network = match backend {
+        Backend::Cni => format!(
+            "network_backend = \"cni\"\ncni_plugin_dirs = [\"{plugins}\"]\n\
+             network_config_dir = \"/etc/cni/net.d\"\n[engine]\n"
+        ),
+        Backend::Netavark => {
+            format!("network_backend = \"netavark\"\n[engine]\nhelper_binaries_dir = [\"{HELPERS}\"]\n")
+        }
+    };
     machine.file(
         "containers.conf",
         &format!(
-            "[containers]\ncgroups = \"disabled\"\n[network]\nnetwork_backend = \"cni\"\n\
-             cni_plugin_dirs = [\"{plugins}\"]\nnetwork_config_dir = \"/etc/cni/net.d\"\n\
-             [engine]\nenv = [\"{environment}\"]\ncgroup_manager = \"cgroupfs\"\n\
+            "[containers]\ncgroups = \"disabled\"\n[network]\n{network}env = [\"{environment}\"]\ncgroup_manager = \"cgroupfs\"\n\
              events_logger = \"none\"\nruntime = \"crun\"\n",
         ),
     );

@@ -3,9 +3,11 @@
 
 mod cni_adopted;
 mod cni_bridge;
+mod cni_dhcp;
 mod cni_forward;
 mod cni_settings;
 mod containers;
+mod dhcp_networks;
 mod frames;
 mod inp_30_arguments;
 mod inp_31_files;

@@ -3,6 +3,7 @@
 use crate::args::{HostIp, Inside};
 use qiao_container::Spec;
 use qiao_core::Endpoint;
+use qiao_core::dhcp::Terms;
 use qiao_core::settings::Settings;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -53,15 +54,23 @@ fn gateway(endpoints: &[Endpoint]) -> Option<IpAddr> {
 const SOURCES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
 /// Who is asked for names, and a warning where nobody can be.
-pub fn resolv(inside: &Inside, settings: &Settings, on_host: bool) -> (String, Option<String>) {
+pub fn resolv(
+    (inside, settings): (&Inside, &Settings),
+    endpoints: &[Endpoint],
+    on_host: bool,
+) -> (String, Option<String>) {
     let texts = SOURCES.map(|path| std::fs::read_to_string(path).unwrap_or_default());
     if on_host && inside.dns.is_empty() && inside.dns_search.is_empty() {
         return (texts[0].clone(), None);
     }
-    let given = if inside.dns.is_empty() { &settings.dns } else { &inside.dns };
-    let servers = if given.is_empty() { reachable(&texts) } else { given.clone() };
+    let leased: Vec<&Terms> = endpoints.iter().filter_map(Endpoint::leased).collect();
+    let of_lease = leased.iter().flat_map(|terms| &terms.dns).map(|ip| IpAddr::V4(*ip)).collect();
+    let ways = [inside.dns.clone(), settings.dns.clone(), of_lease, reachable(&texts)];
+    let servers = ways.into_iter().find(|servers| !servers.is_empty()).unwrap_or_default();
     let mut text: String = servers.iter().map(|ip| format!("nameserver {ip}\n")).collect();
-    let search = if inside.dns_search.is_empty() { searched(&texts[0]) } else { inside.dns_search.clone() };
+    let of_lease: Vec<String> = leased.iter().filter_map(|terms| terms.domain.clone()).collect();
+    let ways = [inside.dns_search.clone(), of_lease, searched(&texts[0])];
+    let search = ways.into_iter().find(|names| !names.is_empty()).unwrap_or_default();
     if !search.is_empty() {
         let _ = writeln!(text, "search {}", search.join(" "));
     }

@@ -68,7 +68,7 @@ impl<'a> Wires<'a> {
     /// The files that say where the container is.
     pub fn files(&self, settings: &Settings, spec: &Spec, endpoints: &[Endpoint]) -> Files {
         let hosts = files::hosts(&self.args.inside, spec, endpoints);
-        let (resolv, warning) = files::resolv(&self.args.inside, settings, on_host(self.args));
+        let (resolv, warning) = files::resolv((&self.args.inside, settings), endpoints, on_host(self.args));
         warning.into_iter().for_each(|text| output::note(format!("warning: {text}")));
         Files { hosts, resolv }
     }

@@ -1,0 +1,140 @@
+//! The folder of the files that name servers read. They are written beside it and renamed into it, under the lock that
+//! netavark takes too: a server that reads at any moment reads whole files.
+
+use super::call::Call;
+use super::{log, process};
+use qiao_doors::netavark::dns::{self, Entry};
+use qiao_doors::netavark::{Failure, Network};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// A container's line, for a network's file.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// The file.
+    pub file: String,
+    /// Its first line.
+    pub header: String,
+    pub entry: Entry,
+}
+
+/// The folder, with the lock held.
+struct Folder<'a> {
+    config: &'a Path,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl<'a> Folder<'a> {
+    fn open(config: &'a Path) -> std::io::Result<Self> {
+        let path = config.join("aardvark-dns");
+        fs::create_dir_all(&path)?;
+        let lock = File::options().create(true).append(true).open(config.join("aardvark.lock"))?;
+        flock(&lock, FlockOperation::LockExclusive)?;
+        Ok(Self { config, path, _lock: lock })
+    }
+
+    fn read(&self, file: &str) -> std::io::Result<Option<String>> {
+        match fs::read_to_string(self.path.join(file)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whatever is in the folder is taken for a network: the new file comes from outside.
+    fn write(&self, file: &str, text: &str) -> std::io::Result<()> {
+        let new = self.config.join(format!(".aardvark-{file}"));
+        fs::write(&new, text)?;
+        fs::rename(&new, self.path.join(file))
+    }
+
+    /// Takes a container's line away; whether it had one.
+    fn drop_line(&self, file: &str, container: &str) -> std::io::Result<bool> {
+        let Some(text) = self.read(file)? else { return Ok(false) };
+        match dns::without(&text, container) {
+            None => fs::remove_file(self.path.join(file)).map(|()| true),
+            Some(left) if left == text => Ok(false),
+            Some(left) => self.write(file, &left).map(|()| true),
+        }
+    }
+}
+
+fn wrong(doing: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
+    move |error| Failure(format!("{doing}: IO error: {error}"))
+}
+
+const APPLYING: &str = "error while applying dns entries";
+
+/// Adds a container's lines, and lets the server know; there is one afterwards.
+pub fn add(call: &Call, lines: &[Line]) -> Result<(), Failure> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    if !call.line.aardvark.exists() {
+        log::warn("commands::setup", "aardvark-dns binary not found, container dns will not be enabled");
+        return Ok(());
+    }
+    let folder = Folder::open(call.config()?).map_err(wrong(APPLYING))?;
+    for line in lines {
+        let text = folder.read(&line.file).map_err(wrong(APPLYING))?.unwrap_or_default();
+        folder.write(&line.file, &dns::with(&text, &line.header, &line.entry)).map_err(wrong(APPLYING))?;
+    }
+    tell(call, &folder).inspect_err(|_| {
+        lines.iter().for_each(|line| drop(folder.drop_line(&line.file, &line.entry.id)));
+    })
+}
+
+/// Takes a container's lines away. With the last one the server ends by itself.
+pub fn remove(call: &Call, networks: &[&Network], container: &str) -> Result<(), Failure> {
+    let config = call.config()?;
+    if networks.is_empty() || !config.join("aardvark-dns").exists() {
+        return Ok(());
+    }
+    let wrong = || wrong("remove aardvark entries");
+    let folder = Folder::open(config).map_err(wrong())?;
+    let mut changed = false;
+    for network in networks {
+        let file = dns::file(&network.name, network.internal);
+        changed |= folder.drop_line(&file, container).map_err(wrong())?;
+    }
+    if changed {
+        process::notify(&folder.path);
+    }
+    Ok(())
+}
+
+/// `update`: other servers for names of others, on a network that somebody is on.
+pub fn update(call: &Call, network: &str, servers: &str) -> Result<(), Failure> {
+    let servers = dns::servers(servers)?;
+    let config = call.config()?;
+    if network.contains('/') || network.starts_with('.') {
+        return Err(Failure(format!("there is no network {network:?}")));
+    }
+    if !config.join("aardvark-dns").exists() {
+        return Ok(());
+    }
+    let folder = Folder::open(config).map_err(wrong(APPLYING))?;
+    let mut changed = false;
+    for file in [dns::file(network, false), dns::file(network, true)] {
+        if let Some(text) = folder.read(&file).map_err(wrong(APPLYING))? {
+            folder.write(&file, &dns::with_upstreams(&text, &servers)).map_err(wrong(APPLYING))?;
+            changed = true;
+        }
+    }
+    if changed { tell(call, &folder) } else { Ok(()) }
+}
+
+/// The server reads its files again, or starts.
+fn tell(call: &Call, folder: &Folder<'_>) -> Result<(), Failure> {
+    if process::notify(&folder.path) {
+        return Ok(());
+    }
+    process::start(process::Start {
+        program: &call.line.aardvark,
+        folder: &folder.path,
+        port: call.dns_port()?,
+        rootless: call.line.rootless,
+    })
+}

@@ -1,0 +1,104 @@
+//! Network drivers of others: programs that are asked as netavark asks them (its plugin API, 1.0.0).
+
+use qiao_doors::netavark::{Failure, Network, Options, PerNetwork};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A plugin.
+#[derive(Debug)]
+pub struct Plugin {
+    name: String,
+    program: PathBuf,
+}
+
+/// What it is told.
+#[derive(Debug)]
+pub struct Input(Value);
+
+impl Input {
+    /// A container, and one of its networks.
+    pub fn new(options: &Options, (own, network): (&PerNetwork, &Network)) -> Self {
+        let mappings = options.port_mappings.iter().flatten().map(|port| {
+            json!({
+                "container_port": port.container_port, "host_ip": port.host_ip, "host_port": port.host_port,
+                "protocol": port.protocol, "range": port.range,
+            })
+        });
+        Self(json!({
+            "container_id": options.container_id,
+            "container_name": options.container_name,
+            "port_mappings": mappings.collect::<Vec<Value>>(),
+            "network": network,
+            "network_options": {
+                "aliases": own.aliases, "interface_name": own.interface_name, "static_ips": own.static_ips,
+                "static_mac": own.static_mac, "options": own.options,
+            },
+        }))
+    }
+}
+
+impl Plugin {
+    /// The plugin of a driver: the first of that name.
+    pub fn find(driver: &str, places: &[PathBuf]) -> Result<Self, Failure> {
+        if places.is_empty() {
+            return Err(Failure("plugin directory not provided".into()));
+        }
+        let is_word = !driver.is_empty() && !driver.contains('/') && driver != "..";
+        let program = places.iter().map(|place| place.join(driver)).find(|file| is_word && is_program(file));
+        match program {
+            Some(program) => Ok(Self { name: driver.to_owned(), program }),
+            None => Err(Failure(format!("failed to find driver or plugin {driver:?}"))),
+        }
+    }
+
+    /// Completes a network.
+    pub fn create(&self, network: &Network) -> Result<Network, Failure> {
+        let input = serde_json::to_value(network).map_err(|error| self.wrong(error))?;
+        let said = self.run(&["create"], &input)?;
+        serde_json::from_slice(&said).map_err(|error| self.wrong(error))
+    }
+
+    /// Attaches a container; its reply is passed on.
+    pub fn setup(&self, netns: &str, input: &Input) -> Result<Value, Failure> {
+        let said = self.run(&["setup", netns], &input.0)?;
+        let reply: Value = serde_json::from_slice(&said).map_err(|error| self.wrong(error))?;
+        match reply.get("interfaces") {
+            Some(_) => Ok(reply),
+            None => Err(self.wrong("its reply has no interfaces")),
+        }
+    }
+
+    /// Detaches it.
+    pub fn teardown(&self, netns: &str, input: &Input) -> Result<(), Failure> {
+        self.run(&["teardown", netns], &input.0).map(drop)
+    }
+
+    fn wrong(&self, why: impl std::fmt::Display) -> Failure {
+        Failure(format!("plugin {:?}: {why}", self.name))
+    }
+
+    /// What it prints. One that does not read what it is told need not.
+    fn run(&self, words: &[&str], input: &Value) -> Result<Vec<u8>, Failure> {
+        let mut command = Command::new(&self.program);
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| self.wrong(format!("cannot be started: {error}")))?;
+        let text = input.to_string();
+        let stdin = child.stdin.take();
+        let told = std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(text.as_bytes())));
+        let output = child.wait_with_output().map_err(|error| self.wrong(error))?;
+        let _ = told.join();
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let said: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+        let text = said.as_ref().and_then(|said| said["error"].as_str()).unwrap_or("it says nothing");
+        Err(self.wrong(format!("{text} ({})", output.status)))
+    }
+}
+
+fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,92 @@
+//! The name server's process: whether it runs, that it reads its files again, and its start.
+
+use super::log;
+use qiao_doors::netavark::Failure;
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read, Seek};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The file that the server writes its process number into.
+const PID_FILE: &str = "aardvark.pid";
+
+/// A server that runs.
+struct Server(OwnedFd);
+
+/// The server of a folder, if it runs. Its number may be another process's by now (it is asked what it is), and the
+/// handle is its own: whatever happens from here on, nobody else gets the signal.
+fn running(folder: &Path) -> Option<Server> {
+    let text = fs::read_to_string(folder.join(PID_FILE)).ok()?;
+    let number: i32 = text.trim().parse().ok()?;
+    let handle = pidfd_open(Pid::from_raw(number)?, PidfdFlags::empty()).ok()?;
+    let is_it = is_server(number, folder) && is_here(number);
+    is_it.then_some(Server(handle))
+}
+
+/// Whether a process is a name server that serves this folder.
+fn is_server(number: i32, folder: &Path) -> bool {
+    let line = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+    let words: Vec<&OsStr> = line.split(|byte| *byte == 0).map(OsStr::from_bytes).collect();
+    let program = words.first().and_then(|word| Path::new(word).file_name());
+    let serves = words.windows(2).any(|pair| pair[0] == "--config" && pair[1] == folder.as_os_str());
+    program.is_some_and(|name| name == "aardvark-dns") && serves && words.contains(&OsStr::new("run"))
+}
+
+/// Whether a process is in our network namespace: one that was left in another serves nobody here.
+fn is_here(number: i32) -> bool {
+    let theirs = fs::read_link(format!("/proc/{number}/ns/net"));
+    theirs.is_ok_and(|theirs| fs::read_link("/proc/self/ns/net").is_ok_and(|ours| ours == theirs))
+}
+
+/// Lets the server of a folder read its files again; false if there is none.
+pub fn notify(folder: &Path) -> bool {
+    running(folder).is_some_and(|server| pidfd_send_signal(&server.0, Signal::HUP).is_ok())
+}
+
+/// What to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    pub program: &'a Path,
+    pub folder: &'a Path,
+    pub port: u16,
+    pub rootless: bool,
+}
+
+/// Starts a server. It has bound its addresses when this returns.
+pub fn start(what: Start<'_>) -> Result<(), Failure> {
+    let wrong = |why: String| Failure(format!("error while applying dns entries: {why}"));
+    let _ = fs::remove_file(what.folder.join(PID_FILE)); // of one that is gone
+    // A file, not a pipe: the server goes on, and may keep what it was started with.
+    let mut said = memory().map_err(|error| wrong(format!("IO error: {error}")))?;
+    let errors = said.try_clone().map_err(|error| wrong(format!("IO error: {error}")))?;
+    let mut command = line(what);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).env("RUST_LOG", log::level());
+    let status = command.status();
+    let status = status.map_err(|error| wrong(format!("start {}: {error}", what.program.display())))?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut text = String::new();
+    let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));
+    Err(wrong(format!("aardvark-dns failed to start: {}", text.trim())))
+}
+
+/// In a scope of its own where systemd runs: else it would end with the service that runs Podman.
+fn line(what: Start<'_>) -> Command {
+    let scoped = Path::new("/run/systemd/system").exists();
+    let mut command = Command::new(if scoped { OsStr::new("systemd-run") } else { what.program.as_os_str() });
+    if scoped {
+        command.args(["-q", "--scope"]).args(what.rootless.then_some("--user")).arg(what.program);
+    }
+    command.arg("--config").arg(what.folder).args(["-p", &what.port.to_string(), "run"]);
+    command
+}
+
+fn memory() -> std::io::Result<fs::File> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    Ok(rustix::fs::memfd_create("aardvark-dns says", flags)?.into())
+}

@@ -1,0 +1,84 @@
+//! Settings that other tools look for: of the container's interface, and of a bridge that was made for it.
+
+use qiao_core::plan::{Key, Op};
+use qiao_doors::netavark::{Failure, Network};
+use qiao_engine::Attached;
+use qiao_kernel::{KernelError, NetnsHandle};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Sets those of the container's interface.
+pub fn inside(netns: &str, ifname: &str, network: &Network) -> Result<(), Failure> {
+    let wrong = |error: &dyn std::fmt::Debug| Failure(format!("cannot enter {netns}: {error:?}"));
+    let handle = NetnsHandle::open(netns).map_err(|error| wrong(&error))?;
+    let mut settings = vec![
+        (format!("ipv4/conf/{ifname}/arp_notify"), "1"),
+        (format!("ipv4/conf/{ifname}/rp_filter"), "2"),
+        (format!("ipv6/conf/{ifname}/autoconf"), "0"),
+    ];
+    settings.extend(network.ipv6_enabled.then(|| (format!("ipv6/conf/{ifname}/accept_dad"), "0")));
+    let done = handle.inside(|| {
+        let each =
+            |(path, value): &(String, &str)| set(path, value).map_err(KernelError::io("write a setting"));
+        settings.iter().try_for_each(each)
+    });
+    done.map_err(|error| Failure(format!("cannot set what {ifname} in the container must have: {error}")))
+}
+
+/// What a bridge has. Its `route_localnet` lets nobody in: what comes from elsewhere for 127.0.0.0/8 is dropped first.
+fn of_bridge(device: &str, network: &Network) -> Vec<(String, &'static str)> {
+    let v4 = |name: &str| format!("ipv4/conf/{device}/{name}");
+    let v6 = |name: &str| format!("ipv6/conf/{device}/{name}");
+    let mut settings = vec![(v4("rp_filter"), "2")];
+    settings.extend((!network.internal).then(|| (v4("route_localnet"), "1")));
+    if network.ipv6_enabled {
+        settings.extend([(v6("accept_dad"), "0"), (v6("accept_ra"), "0")]);
+    }
+    if network.internal {
+        settings.push((v4("forwarding"), "0"));
+        settings.extend(network.ipv6_enabled.then(|| (v6("forwarding"), "0")));
+    }
+    settings
+}
+
+/// Sets those of a bridge, if it was made just now. systemd is told, which would set its own when it sees the bridge.
+pub fn bridge(made: &Attached, network: &Network) -> Result<(), Failure> {
+    let new = made.plan.ops().iter().find_map(|op| match (op, op.key()) {
+        (Op::Add { .. }, Key::Bridge(device)) => Some(device),
+        _ => None,
+    });
+    let Some(device) = new else { return Ok(()) };
+    let settings = of_bridge(device.as_str(), network);
+    let wrong =
+        |error: std::io::Error| Failure(format!("cannot set what bridge {device} must have: {error}"));
+    settings.iter().try_for_each(|(path, value)| set(path, value)).map_err(wrong)?;
+    if Path::new("/run/systemd/system").exists() {
+        let lines = settings.iter().map(|(path, value)| format!("net/{path}={value}\n"));
+        let text = lines.fold(NOTE.to_owned(), |text, line| text + &line);
+        let file = told(device.as_str());
+        let _ = file.parent().map(std::fs::create_dir_all);
+        std::fs::write(&file, text).map_err(wrong)?;
+    }
+    Ok(())
+}
+
+const NOTE: &str = "# The network of containers needs these values: see sysctl.d(5).\n";
+
+fn told(device: &str) -> PathBuf {
+    format!("/run/sysctl.d/10-netavark-{device}.conf").into()
+}
+
+/// Forgets a bridge that is gone.
+pub fn forget(device: &str) {
+    if !Path::new("/sys/class/net").join(device).exists() {
+        let _ = std::fs::remove_file(told(device));
+    }
+}
+
+/// Writes a setting. What a kernel without IPv6 has not is not missed.
+fn set(path: &str, value: &str) -> std::io::Result<()> {
+    match std::fs::write(format!("/proc/sys/net/{path}"), value) {
+        Err(error) if error.kind() == ErrorKind::NotFound && path.starts_with("ipv6/") => Ok(()),
+        done => done,
+    }
+}

@@ -1,0 +1,86 @@
+//! Bridge networks.
+
+use super::{Choice, Host, Used, check_interface, ipam, number, options, rename, set_ipam, subnets, switch};
+use crate::netavark::failure::Failure;
+use crate::netavark::options::Network;
+use ipnet::IpNet;
+
+/// Completes a bridge network, but for what all networks have.
+pub fn complete(network: &mut Network, (used, choice): (&Used, &Choice), host: &Host) -> Result<(), Failure> {
+    rename(network, "com.docker.network.driver.mtu", "mtu");
+    let docker = network.options.as_mut().and_then(|all| all.remove("com.docker.network.bridge.name"));
+    if let Some(name) = docker {
+        network.network_interface = Some(name);
+    }
+    options(network, check_option)?;
+    device(network, (used, choice), host)?;
+    match ipam(network).as_deref() {
+        None | Some("host-local") => {
+            set_ipam(network, "host-local");
+            fill(network, (used, choice), host)
+        }
+        Some("none") if network.subnets().is_empty() => {
+            network.dns_enabled = false;
+            Ok(())
+        }
+        Some("none") => Err(Failure("none ipam driver is set but subnets are given".into())),
+        Some(other) => Err(Failure(format!("unsupported ipam driver {other:?}"))),
+    }
+}
+
+fn check_option(name: &str, value: &str) -> Result<Option<String>, Failure> {
+    let keep = || Ok(Some(value.to_owned()));
+    match name {
+        "mtu" | "metric" => number(name, value),
+        "vlan" => match value.parse::<u16>() {
+            Ok(0..=4094) => keep(),
+            Ok(vlan) => Err(Failure(format!("vlan ID {vlan} must be between 0 and 4094"))),
+            Err(error) => Err(Failure(format!("unable to parse \"vlan\": {error}"))),
+        },
+        "isolate" if value == "strict" => keep(),
+        "isolate" | "no_default_route" => switch(name, value),
+        "vrf" if value.is_empty() => Err(Failure("invalid vrf name".into())),
+        "vrf" => keep(),
+        "mode" if matches!(value, "managed" | "unmanaged") => keep(),
+        "mode" => Err(Failure(format!("unknown bridge mode {value:?}"))),
+        _ => Ok(None),
+    }
+}
+
+/// The bridge: the one asked for, or the first that nothing is called like.
+fn device(network: &mut Network, (used, choice): (&Used, &Choice), host: &Host) -> Result<(), Failure> {
+    if let Some(name) = network.network_interface.as_ref().filter(|name| !name.is_empty()) {
+        check_interface(name)?;
+        let managed = network.option("mode") != Some("unmanaged");
+        return match used.interfaces.contains(name) && managed {
+            true => Err(Failure(format!("bridge name {name} already in use"))),
+            false => Ok(()),
+        };
+    }
+    let base = choice.default_interface_name.as_deref().unwrap_or("podman");
+    let is_taken = |name: &String| {
+        used.interfaces.contains(name) || used.names.contains_key(name) || host.links.contains(name)
+    };
+    let free = (1u32..).map(|n| format!("{base}{n}")).find(|name| !is_taken(name)).unwrap_or_default();
+    check_interface(&free)?;
+    network.network_interface = Some(free);
+    Ok(())
+}
+
+/// Chooses the subnets that are missing.
+fn fill(network: &mut Network, (used, choice): (&Used, &Choice), host: &Host) -> Result<(), Failure> {
+    let has = |network: &Network, v4: bool| {
+        network.subnets().iter().any(|subnet| subnet.subnet.addr().is_ipv4() == v4)
+    };
+    let wants_v4 = network.subnets().is_empty() || network.ipv6_enabled && !has(network, true);
+    let wants_v6 = network.ipv6_enabled && !has(network, false);
+    let mut taken: Vec<IpNet> = subnets::taken(true, used, host);
+    taken.extend(network.subnets().iter().map(|subnet| subnet.subnet));
+    if wants_v4 {
+        subnets::push(network, subnets::free(&choice.subnet_pools, &taken)?);
+    }
+    if wants_v6 {
+        subnets::push(network, subnets::unique_local(&host.random, &taken)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,413 @@
+//! What a network's description asks of the engine.
+
+use super::failure::Failure;
+use super::options::{Network, Options, PerNetwork, PortMapping, Route};
+use ipnet::IpNet;
+use qiao_core::child::{Child, Mode};
+use qiao_core::endpoint::Extras;
+use qiao_core::network::{Bridge, Driver, Inline, Network as Ours, Pool};
+use qiao_core::owner::fnv;
+use qiao_core::port::{PortRange, PublishSpec};
+use qiao_core::request::{Attach, Detach, Given, Wish};
+use qiao_core::route::{Attributes, Kind, Static};
+use qiao_core::{IfName, Mac, NetworkId, NetworkName, Protocol, SandboxName, Subnet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+/// The metric of the default routes of bridge networks that say nothing else.
+const METRIC: u32 = 100;
+
+/// Who makes rules (`NETAVARK_FW`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Firewall {
+    /// We do.
+    #[default]
+    Nftables,
+    /// We do, beside firewalld's.
+    Firewalld,
+    /// Nobody: networks are open, and nothing is published.
+    None,
+}
+
+impl FromStr for Firewall {
+    type Err = Failure;
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text {
+            "" | "nftables" => Ok(Firewall::Nftables),
+            "firewalld" => Ok(Firewall::Firewalld),
+            "none" => Ok(Firewall::None),
+            other => Err(Failure(format!("Must provide a valid firewall backend, got {other}"))),
+        }
+    }
+}
+
+impl Firewall {
+    /// The line of the log that says so.
+    pub fn line(self) -> &'static str {
+        match self {
+            Firewall::Nftables => "Using nftables firewall driver",
+            Firewall::Firewalld => "Using firewalld firewall driver",
+            Firewall::None => "Not using firewall",
+        }
+    }
+}
+
+/// Whom a network keeps out (`isolate`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolate {
+    /// Everybody: so it is where nothing is said.
+    Strict,
+    /// Networks that keep somebody out.
+    On,
+    /// Those that are strict.
+    Off,
+}
+
+/// The metric of the default routes of macvlan and ipvlan networks: they come first.
+const METRIC_OF_CHILD: u32 = 99;
+
+/// The options of a bridge network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Settings {
+    device: IfName,
+    mtu: Option<u32>,
+    metric: u32,
+    isolate: Isolate,
+    no_default: bool,
+    managed: bool,
+}
+
+/// What a call is about, besides the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// What was sent.
+    pub options: &'a Options,
+    /// The path of the namespace.
+    pub netns: &'a str,
+    /// Who makes rules.
+    pub firewall: Firewall,
+    /// In a user namespace, where nobody asks 127.0.0.1 for a container.
+    pub rootless: bool,
+    /// Where names are resolved, unless at port 53.
+    pub dns_port: Option<u16>,
+}
+
+/// The name that a network of Podman's has among ours. It tells it from those that others made.
+pub fn network_name(network: &Network) -> Result<NetworkName, Failure> {
+    let name = format!("podman.{}", network.name);
+    Ok(NetworkName::new(&name).or_else(|_| NetworkName::new(&format!("podman.{}", network.id)))?)
+}
+
+/// The container's name among ours.
+pub fn sandbox(options: &Options) -> Result<SandboxName, Failure> {
+    Ok(SandboxName::new(&options.container_id)?)
+}
+
+/// What to ask of the engine for a container to leave a network.
+pub fn detach(options: &Options, (own, network): (&PerNetwork, &Network)) -> Result<Detach, Failure> {
+    let ifname = Some(IfName::new(&own.interface_name)?);
+    Ok(Detach { sandbox: sandbox(options)?, network: Some(network_name(network)?), ifname })
+}
+
+/// What to ask of the engine for a container to join a bridge network.
+pub fn attach(context: Context<'_>, (own, network): (&PerNetwork, &Network)) -> Result<Attach, Failure> {
+    let settings = Settings::parse(network)?;
+    let addresses = addresses(own, network)?;
+    let guarded = settings.managed && context.firewall != Firewall::None && !addresses.is_empty();
+    let extras = Extras {
+        statics: routes(network, settings.metric)?,
+        learns: !settings.managed || addresses.is_empty(),
+        no_default: settings.no_default || network.gateways().is_empty(),
+        defaults: administered(settings.metric),
+        ..Extras::default()
+    };
+    let publish =
+        if settings.managed { publish(context, (network.internal, &addresses))? } else { Vec::new() };
+    let given = Given {
+        network: settings.network(network, context)?,
+        addresses,
+        default_routes: !extras.no_default,
+        extras,
+        host_if: host_if(own)?,
+        held: true,
+    };
+    Ok(Attach {
+        netns: Some(context.netns.to_owned()),
+        network: Some(given.network.name.clone()),
+        ifname: Some(IfName::new(&own.interface_name)?),
+        wish: Wish { mac: mac(own)?, ..Wish::default() },
+        publish,
+        guard: Some(guarded),
+        given: Some(Box::new(given)),
+        ..Attach::new(sandbox(context.options)?)
+    })
+}
+
+/// What to ask of the engine for a container to join a macvlan or ipvlan network on this parent.
+pub fn attach_child(
+    context: Context<'_>,
+    (own, network): (&PerNetwork, &Network),
+    parent: IfName,
+) -> Result<Attach, Failure> {
+    refuse_rest(network)?;
+    let mode = child_mode(network)?;
+    let metric = metric(network)?;
+    let child = Child {
+        parent,
+        mode,
+        pools: pools(network)?,
+        mtu: option::<u32>(network, "mtu")?.filter(|mtu| *mtu != 0),
+        internal: network.internal,
+        dhcp: false,
+        inline: true,
+    };
+    let no_default = option(network, "no_default_route")?.unwrap_or(false) || network.gateways().is_empty();
+    let extras = Extras {
+        statics: routes(network, metric)?,
+        no_default,
+        defaults: administered(metric),
+        ..Extras::default()
+    };
+    let given = Given {
+        network: ours(network, Driver::Child(child))?,
+        addresses: addresses(own, network)?,
+        default_routes: !no_default,
+        extras,
+        host_if: None,
+        held: true,
+    };
+    // One that has its parent's hardware address is told it again when it is reloaded.
+    let own_mac = matches!(mode, Mode::Macvlan(_)) && !mode.is_passthru();
+    Ok(Attach {
+        netns: Some(context.netns.to_owned()),
+        network: Some(given.network.name.clone()),
+        ifname: Some(IfName::new(&own.interface_name)?),
+        wish: Wish { mac: mac(own)?.filter(|_| own_mac), ..Wish::default() },
+        given: Some(Box::new(given)),
+        ..Attach::new(sandbox(context.options)?)
+    })
+}
+
+fn child_mode(network: &Network) -> Result<Mode, Failure> {
+    let mode = network.option("mode").filter(|mode| !mode.is_empty());
+    Ok(match network.driver.as_str() {
+        "macvlan" => Mode::macvlan(mode.unwrap_or("bridge"))?,
+        _ => Mode::ipvlan(mode.unwrap_or("l2"), None)?,
+    })
+}
+
+/// The metric of a network's routes, unless they say another: of several default routes the lowest counts.
+pub fn metric(network: &Network) -> Result<u32, Failure> {
+    let own = if network.driver == "bridge" { METRIC } else { METRIC_OF_CHILD };
+    Ok(option(network, "metric")?.unwrap_or(own))
+}
+
+fn host_if(own: &PerNetwork) -> Result<Option<IfName>, Failure> {
+    let name = own.options.as_ref().and_then(|options| options.get("host_interface_name"));
+    Ok(name.filter(|name| !name.is_empty()).map(|name| IfName::new(name)).transpose()?)
+}
+
+fn mac(own: &PerNetwork) -> Result<Option<Mac>, Failure> {
+    Ok(own.static_mac.as_deref().filter(|mac| !mac.is_empty()).map(str::parse).transpose()?)
+}
+
+impl Settings {
+    fn parse(network: &Network) -> Result<Self, Failure> {
+        refuse_rest(network)?;
+        let device = network.network_interface.as_deref().filter(|name| !name.is_empty());
+        let device = device.ok_or_else(|| Failure("no bridge interface name given".into()))?;
+        let managed = match network.option("mode") {
+            None | Some("" | "managed") => true,
+            Some("unmanaged") => false,
+            Some(other) => return Err(Failure(format!("unknown bridge mode \"{other}\""))),
+        };
+        Ok(Self {
+            device: IfName::new(device)?,
+            mtu: option::<u32>(network, "mtu")?.filter(|mtu| *mtu != 0),
+            metric: metric(network)?,
+            isolate: isolate(network)?,
+            no_default: option(network, "no_default_route")?.unwrap_or(false),
+            managed,
+        })
+    }
+
+    /// The network, as it is kept while it has members.
+    fn network(&self, network: &Network, context: Context<'_>) -> Result<Ours, Failure> {
+        let closed = self.managed && context.firewall != Firewall::None;
+        let bridge = Bridge {
+            device: self.device.clone(),
+            pools: pools(network)?,
+            mtu: self.mtu,
+            internal: network.internal,
+            host_access: true,
+            icc: true,
+            isolate: self.isolate == Isolate::Strict,
+            masquerade: closed && !network.internal,
+            guard: true,
+            publish_address: Some(Ipv4Addr::UNSPECIFIED.into()),
+            inline: Some(Inline {
+                routed: self.managed && !network.gateways().is_empty(),
+                apart: self.isolate == Isolate::On && closed,
+                closed,
+                dns_port: context.dns_port.filter(|port| network.dns_enabled && *port != 53 && closed),
+            }),
+        };
+        ours(network, Driver::Bridge(bridge))
+    }
+}
+
+/// A network of ours for one of Podman's.
+fn ours(network: &Network, driver: Driver) -> Result<Ours, Failure> {
+    let name = network_name(network)?;
+    let hashed = || NetworkId::from_bytes(std::array::from_fn(|i| fnv(name.as_str(), i as u64) as u8));
+    let id = NetworkId::new(&network.id).unwrap_or_else(|_| hashed());
+    Ok(Ours { id, name, driver, labels: Default::default(), created: 0 })
+}
+
+fn pools(network: &Network) -> Result<Vec<Pool>, Failure> {
+    let pool = |subnet: &super::Subnet| {
+        let own = Pool::new(Subnet::around(subnet.subnet));
+        let pool = Pool { gateway: subnet.gateway.unwrap_or(own.gateway), ..own };
+        match pool.subnet.contains(pool.gateway) {
+            true => Ok(pool),
+            false => Err(Failure(format!("gateway {} not in subnet {}", pool.gateway, pool.subnet))),
+        }
+    };
+    if network.ipam() == "none" { Ok(Vec::new()) } else { network.subnets().iter().map(pool).collect() }
+}
+
+/// An option of a network, as what it is.
+fn option<T: FromStr<Err: fmt::Display>>(network: &Network, name: &str) -> Result<Option<T>, Failure> {
+    let parse =
+        |text: &str| text.parse().map_err(|error| format!("unable to parse \"{name}\": {error}").into());
+    network.option(name).filter(|text| !text.is_empty()).map(parse).transpose()
+}
+
+fn isolate(network: &Network) -> Result<Isolate, Failure> {
+    match network.option("isolate") {
+        None | Some("" | "strict") => Ok(Isolate::Strict),
+        Some(text) => match text.parse() {
+            Ok(true) => Ok(Isolate::On),
+            Ok(false) => Ok(Isolate::Off),
+            Err(error) => Err(Failure(format!("unable to parse \"isolate\": {error}"))),
+        },
+    }
+}
+
+/// What is not there yet is said, rather than left out.
+fn refuse_rest(network: &Network) -> Result<(), Failure> {
+    for name in ["vlan", "vrf", "bclim", "outbound_addr4", "outbound_addr6"] {
+        if let Some(value) = network.option(name).filter(|value| !matches!(*value, "" | "0")) {
+            return Err(Failure(format!("network option {name}={value} is not supported yet")));
+        }
+    }
+    match network.ipam() {
+        "host-local" | "none" => Ok(()),
+        other => Err(Failure(format!("ipam driver {other} is not supported yet"))),
+    }
+}
+
+/// The container's addresses on a network.
+fn addresses(own: &PerNetwork, network: &Network) -> Result<Vec<IpNet>, Failure> {
+    if network.ipam() == "none" {
+        return Ok(Vec::new());
+    }
+    let ips = own.static_ips.as_deref().unwrap_or_default();
+    if ips.is_empty() {
+        return Err(Failure(format!(
+            "no static ips for network {}, and nobody to ask for one",
+            network.name
+        )));
+    }
+    let net = |ip: &IpAddr| {
+        let subnet = network.subnets().iter().find(|subnet| subnet.subnet.contains(ip));
+        let subnet = subnet.ok_or_else(|| {
+            Failure(format!("the address {ip} is in no subnet of network {}", network.name))
+        })?;
+        IpNet::new(*ip, subnet.subnet.prefix_len()).map_err(|error| Failure(error.to_string()))
+    };
+    ips.iter().map(net).collect()
+}
+
+/// The attributes of routes that an administrator could have set.
+fn administered(metric: u32) -> Attributes {
+    Attributes { metric: Some(metric), administered: true, kind: Kind::Unicast }
+}
+
+fn routes(network: &Network, metric: u32) -> Result<Vec<Static>, Failure> {
+    network.routes.iter().flatten().map(|route| one_route(route, metric)).collect()
+}
+
+fn one_route(route: &Route, metric: u32) -> Result<Static, Failure> {
+    let kind = match route.route_type.as_deref() {
+        None | Some("" | "unicast") => Kind::Unicast,
+        Some("blackhole") => Kind::Blackhole,
+        Some("unreachable") => Kind::Unreachable,
+        Some("prohibit") => Kind::Prohibit,
+        Some(other) => return Err(Failure(format!("invalid route type {other}"))),
+    };
+    let to = route.destination.trunc();
+    match (kind, route.gateway) {
+        (Kind::Unicast, None) => Err(Failure(format!("route to {to} has no gateway"))),
+        (Kind::Unicast, via) => {
+            Ok(Static { to, via, attributes: administered(route.metric.unwrap_or(metric)) })
+        }
+        (_, Some(_)) => Err(Failure(format!("route to {to} is {}, and has a gateway", kind.as_str()))),
+        (kind, None) => {
+            let attributes = Attributes { kind, ..administered(route.metric.unwrap_or(metric)) };
+            Ok(Static { to, via: None, attributes })
+        }
+    }
+}
+
+/// What is published on a network: nothing on an internal one. Addresses of a family that the container has not on
+/// this network are another one's affair.
+pub fn publish(
+    context: Context<'_>,
+    (internal, addresses): (bool, &[IpNet]),
+) -> Result<Vec<PublishSpec>, Failure> {
+    let mappings = context.options.port_mappings.as_deref().unwrap_or_default();
+    let specs = mappings.iter().map(specs).collect::<Result<Vec<_>, _>>()?;
+    if internal || addresses.is_empty() || context.firewall == Firewall::None {
+        return Ok(Vec::new());
+    }
+    let has = |v4: bool| addresses.iter().any(|net| net.addr().is_ipv4() == v4);
+    let here = |spec: &PublishSpec| {
+        let reached = spec.host_ip.is_none_or(|ip| has(ip.is_ipv4()) || ip.is_loopback() && has(true));
+        let asked = !(context.rootless && spec.host_ip.is_some_and(|ip| ip.is_loopback()));
+        reached && asked
+    };
+    let mut all: Vec<PublishSpec> = specs.into_iter().flatten().filter(here).collect();
+    // The same one twice is one, and so is one on an address beside the same on all of them.
+    let wide = all.clone();
+    let mut seen: Vec<PublishSpec> = Vec::new();
+    all.retain(|spec| {
+        let on_all = PublishSpec { host_ip: None, ..spec.clone() };
+        let told = seen.contains(spec) || spec.host_ip.is_some() && wide.contains(&on_all);
+        seen.push(spec.clone());
+        !told
+    });
+    Ok(all)
+}
+
+fn specs(mapping: &PortMapping) -> Result<Vec<PublishSpec>, Failure> {
+    let ports = |first: u16| {
+        let last = first.checked_add(mapping.range.max(1) - 1);
+        let last =
+            last.ok_or_else(|| Failure(format!("the ports from {first} on are more than there are")))?;
+        PortRange::new(first, last).map_err(Failure::from)
+    };
+    let host_ip = match mapping.host_ip.as_str() {
+        "" => None,
+        text => Some(text.parse::<IpAddr>().map_err(|_| {
+            Failure(format!("invalid host ip \"{text}\" provided for port {}", mapping.host_port))
+        })?),
+    };
+    let (host, container) = (Some(ports(mapping.host_port)?), ports(mapping.container_port)?);
+    let each = |protocol: &str| {
+        let protocol: Protocol = protocol.parse()?;
+        Ok(PublishSpec { host_ip, host, container, protocol })
+    };
+    mapping.protocol.split(',').map(each).collect()
+}

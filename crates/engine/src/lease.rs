@@ -1,0 +1,225 @@
+//! Addresses that a DHCP server of the neighbourhood gives. The lease is taken before the lock is: a server takes its
+//! time, and nobody else has to wait. What comes of the attachment decides under the lock whether it is kept.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::session::Session;
+use qiao_core::dhcp::{Ask, Keeper, Leased, Over, Tenant};
+use qiao_core::endpoint::Wire;
+use qiao_core::request::{Attach, Detach};
+use qiao_core::{Endpoint, Network, NetworkName, Refusal, SandboxName};
+use qiao_kernel::Kernel;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Subnet's mask, routers, name servers, domain, MTU, classless routes (RFC 2132, RFC 3442).
+const REQUEST: [u8; 6] = [1, 3, 6, 15, 26, 121];
+/// The client's name (option 12).
+const HOST_NAME: u8 = 12;
+/// A lease without an endpoint may be of somebody who is attaching just now, for so many seconds.
+const ATTACHING: u64 = 300;
+
+impl<K: Kernel> Engine<K> {
+    /// With somebody who keeps leases of DHCP servers.
+    #[must_use]
+    pub fn with_keeper(mut self, keeper: Box<dyn Keeper>) -> Self {
+        self.keeper = Some(keeper);
+        self
+    }
+
+    /// Takes the lease that a request needs; none where its network gives the addresses itself. For a plan it is
+    /// only asked what the server would give.
+    pub(crate) fn take_lease(
+        &mut self,
+        request: &Attach,
+        only_offer: bool,
+    ) -> Result<Option<Leased>, EngineError> {
+        let Some(network) = self.dhcp_network(request)? else { return Ok(None) };
+        let act = format!("cannot attach `{}` to network `{}`", request.sandbox, network.name);
+        self.ask(request, &network, only_offer).map(Some).map_err(|error| match error {
+            EngineError::Refused(refusal) => EngineError::Refused(refusal.context(act)),
+            other => other,
+        })
+    }
+
+    fn dhcp_network(&self, request: &Attach) -> Result<Option<Network>, EngineError> {
+        let Some(name) = request.network.as_ref().filter(|_| request.given.is_none()) else {
+            return Ok(None);
+        };
+        Ok(self.store.network(name)?.filter(is_dhcp))
+    }
+
+    fn ask(&mut self, request: &Attach, network: &Network, only_offer: bool) -> Result<Leased, EngineError> {
+        let ask = self.question(request, network, only_offer)?;
+        let Some(keeper) = &mut self.keeper else {
+            return Err(Refusal::invalid("nobody here keeps DHCP leases").into());
+        };
+        keeper.acquire(&ask).map_err(|trouble| {
+            EngineError::failed(
+                format!("attach `{}` to network `{}`", request.sandbox, network.name),
+                trouble,
+            )
+        })
+    }
+
+    /// What is asked for. What can be seen to make no sense is refused before anybody is asked.
+    fn question(
+        &mut self,
+        request: &Attach,
+        network: &Network,
+        only_offer: bool,
+    ) -> Result<Ask, EngineError> {
+        let Some(child) = network.child() else { return Err(Refusal::invalid("it has no parent").into()) };
+        let others = self.store.sandbox(&request.sandbox)?;
+        let alive = |e: &&Endpoint| e.netns.as_ref().is_some_and(|netns| self.kernel.is_alive(netns));
+        let others: Vec<&Endpoint> = others.iter().filter(alive).collect();
+        if let Some(other) = others.iter().find(|other| *other.network() == network.name) {
+            return Err(Refusal::conflict(format!("it is attached already, as `{}`", other.id.ifname)).into());
+        }
+        if request.wish.ip6.is_some() {
+            return Err(
+                Refusal::invalid("the network has no IPv6: its addresses are a DHCPv4 server's").into()
+            );
+        }
+        let known = others.iter().find_map(|other| other.netns.clone());
+        let sandbox = match (&request.netns, known) {
+            (Some(path), _) => self.kernel.netns(path)?,
+            (None, Some(known)) => known,
+            (None, None) => {
+                return Err(Refusal::invalid("no network namespace")
+                    .fix("give its path with --netns")
+                    .into());
+            }
+        };
+        let tenant = tenant(&request.sandbox, &network.name);
+        let link = self.kernel.link(&child.parent)?;
+        let parents = link.and_then(|link| link.mac).filter(|_| child.mode.is_passthru());
+        let mac = parents.or(request.wish.mac).unwrap_or_else(|| tenant.mac());
+        Ok(Ask {
+            provide: host_name(&request.sandbox).map(|name| (HOST_NAME, name)).into_iter().collect(),
+            request: REQUEST.to_vec(),
+            wish: request.wish.ip,
+            over: Over::Host(child.parent.clone()),
+            mac: Some(mac),
+            tenant,
+            sandbox,
+            only_offer,
+        })
+    }
+}
+
+impl<K: Kernel> Session<'_, K> {
+    /// Whether a DHCP server gives the addresses of the network that a request is about.
+    pub fn needs_lease(&self, request: &Attach) -> Result<bool, EngineError> {
+        let Some(name) = request.network.as_ref().filter(|_| request.given.is_none()) else {
+            return Ok(false);
+        };
+        Ok(self.txn.network(name)?.as_ref().is_some_and(is_dhcp))
+    }
+
+    /// What a lease gives, put into a wire.
+    pub fn on_lease(&self, wire: &mut Wire, others: &[Endpoint], network: &Network) {
+        let Some(Leased { terms, .. }) = &self.leased else { return };
+        let mut gateways = others.iter().filter_map(|o| o.wire.as_ref()).flat_map(|wire| &wire.gateways);
+        let has_default = network.is_internal() || gateways.any(IpAddr::is_ipv4);
+        wire.gateways = routers(&terms.routers).filter(|_| !has_default).collect();
+        wire.mtu = terms.mtu.map_or(wire.mtu, |mtu| mtu.min(wire.mtu));
+        let routes = terms.routes.iter().filter(|_| !network.is_internal());
+        wire.extras.routes = routes.map(|(to, via)| ((*to).into(), via.map(IpAddr::V4))).collect();
+        wire.extras.leased = Some(Box::new(terms.clone()));
+    }
+
+    /// The lease of this request, which its network needs.
+    pub fn need_lease(&self, host: &[IpAddr]) -> Result<&Leased, EngineError> {
+        let moved = || Refusal::conflict("the network was changed meanwhile").fix("try again");
+        let leased = self.leased.as_ref().ok_or_else(moved)?;
+        let ip = IpAddr::V4(leased.terms.address.addr());
+        if host.contains(&ip) {
+            return Err(Refusal::conflict(format!("the DHCP server gives {ip}, which the host has"))
+                .why(format!("it is the server {}", leased.terms.server))
+                .into());
+        }
+        Ok(leased)
+    }
+
+    /// Gives back the lease of an attachment that came to nothing, unless somebody else's did meanwhile.
+    pub fn give_lease_back(&mut self, request: &Attach) {
+        let Some(network) = request.network.as_ref().filter(|_| self.leased.take().is_some()) else { return };
+        let endpoints = self.txn.sandbox(&request.sandbox).unwrap_or_default();
+        if endpoints.iter().all(|endpoint| endpoint.network() != network) {
+            self.release_lease(&tenant(&request.sandbox, network));
+        }
+    }
+
+    /// Gives an endpoint's lease back, where it has one. Nobody is kept from leaving.
+    pub fn end_lease(&mut self, endpoint: &Endpoint) {
+        if endpoint.wire.as_ref().is_some_and(|wire| wire.extras.leased.is_some()) {
+            self.release_lease(&tenant(endpoint.sandbox(), endpoint.network()));
+        }
+    }
+
+    fn release_lease(&mut self, tenant: &Tenant) {
+        let Some(Err(trouble)) = self.keeper.as_mut().map(|keeper| keeper.release(tenant)) else { return };
+        self.txn.note(format!(
+            "the DHCP lease of `{}` is kept until its namespace is gone: {trouble}",
+            tenant.sandbox
+        ));
+    }
+
+    /// Sees to it that leases are kept, whoever was killed.
+    pub fn revive_leases(&mut self) {
+        let Some(Err(trouble)) = self.keeper.as_mut().map(|keeper| keeper.revive()) else { return };
+        self.txn.note(format!("DHCP leases are not renewed: {trouble}"));
+    }
+
+    /// Gives back the leases of a sandbox that has no endpoint: whoever attached it was killed before there was one.
+    pub fn release_lost(&mut self, request: &Detach) {
+        let Some(Ok(tenants)) = self.keeper.as_mut().map(|keeper| keeper.tenants()) else { return };
+        let is_on = |network: &str| request.network.as_ref().is_none_or(|wanted| wanted.as_str() == network);
+        let lost = tenants.into_iter().map(|(tenant, _)| tenant);
+        lost.filter(|tenant| tenant.sandbox == request.sandbox.as_str() && is_on(&tenant.network))
+            .for_each(|tenant| self.release_lease(&tenant));
+    }
+
+    /// Gives back the leases of attachments that were never completed.
+    pub fn collect_leases(&mut self) -> Result<Vec<String>, EngineError> {
+        let Some(Ok(tenants)) = self.keeper.as_mut().map(|keeper| keeper.tenants()) else {
+            return Ok(Vec::new());
+        };
+        let endpoints = self.txn.endpoints()?;
+        let known: BTreeSet<_> = endpoints.iter().map(|e| tenant(e.sandbox(), e.network())).collect();
+        let lost = tenants.into_iter().filter(|(tenant, age)| *age > ATTACHING && !known.contains(tenant));
+        let lost: Vec<Tenant> = lost.map(|(tenant, _)| tenant).collect();
+        lost.iter().for_each(|tenant| self.release_lease(tenant));
+        Ok(lost.iter().map(|tenant| format!("DHCP lease {tenant}")).collect())
+    }
+}
+
+/// The routers of a lease, the best one only: a family has one default route.
+pub(crate) fn routers(routers: &[Ipv4Addr]) -> impl Iterator<Item = IpAddr> {
+    routers.first().map(|ip| IpAddr::V4(*ip)).into_iter()
+}
+
+/// The gateways of a network's endpoint: the network's own, or those that its lease named.
+pub(crate) fn gateways_of(network: &Network, wire: &Wire) -> Vec<IpAddr> {
+    match &wire.extras.leased {
+        Some(terms) => routers(&terms.routers).collect(),
+        None => network.pools().iter().map(|pool| pool.gateway).collect(),
+    }
+}
+
+/// Whether a network's addresses are a DHCP server's.
+pub(crate) fn is_dhcp(network: &Network) -> bool {
+    network.child().is_some_and(|child| child.dhcp)
+}
+
+fn tenant(sandbox: &SandboxName, network: &NetworkName) -> Tenant {
+    Tenant { sandbox: sandbox.to_string(), network: network.to_string(), ifname: String::new() }
+}
+
+/// The sandbox's name, as far as it is a host's (RFC 1123 section 2.1).
+fn host_name(sandbox: &SandboxName) -> Option<Vec<u8>> {
+    let name: String = sandbox.as_str().chars().map(|c| if c == '_' { '-' } else { c }).take(63).collect();
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    (is_name && !name.is_empty()).then(|| name.into_bytes())
+}

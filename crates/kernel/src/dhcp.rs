@@ -1,0 +1,115 @@
+//! What a DHCP client needs of the kernel: a socket that hears servers before there is an address, and the address
+//! of a sandbox that must not be used any more.
+
+use crate::bpf::cgroup;
+use crate::error::KernelError;
+use crate::netlink::Socket;
+use crate::netns::{self, NetnsHandle, OpenError};
+use crate::parent;
+use crate::rtnl::{address, ask_one, link};
+use crate::sys::ioctl::Interfaces;
+use crate::sys::{packet, process};
+use ipnet::IpNet;
+use qiao_core::{IfName, Mac};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+
+/// A socket at one interface: it sends frames as they are, and hears datagrams to DHCP clients.
+#[derive(Debug)]
+pub struct Packets {
+    socket: OwnedFd,
+    mac: Mac,
+}
+
+impl Packets {
+    /// Opens it in the calling thread's namespace. An interface that is down is brought up, where `bring_up` says
+    /// so.
+    pub fn open(name: &IfName, bring_up: bool) -> Result<Self, KernelError> {
+        let absent = || KernelError::Errno { errno: libc::ENODEV, text: Some(format!("`{name}`")) };
+        let mut rtnl = route_socket()?;
+        let found = parent::link(&mut rtnl, name)?.ok_or_else(absent)?;
+        if bring_up && !found.up {
+            ask_one(&mut rtnl, &link::up(name, true))?;
+        }
+        let index = Interfaces::open()?.index(name)?.ok_or_else(absent)?;
+        let mac = found.mac.ok_or(KernelError::Malformed("an interface that is no Ethernet"))?;
+        let socket = packet::listen_for_dhcp(index)
+            .map_err(KernelError::io(format!("listen for DHCP servers at `{name}`")))?;
+        Ok(Self { socket, mac })
+    }
+
+    /// The interface's hardware address.
+    pub fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    /// Sends a frame.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        Ok(rustix::io::write(&self.socket, frame).map(drop)?)
+    }
+
+    /// Takes the next frame; none where there is none now.
+    pub fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
+        match rustix::io::read(&self.socket, &mut *buffer) {
+            Ok(length) => Ok(Some(&buffer[..length])),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsFd for Packets {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl NetnsHandle {
+    /// Opens the namespace at `path`, and learns by what it can be told from all others of this boot.
+    pub fn identify(path: &str) -> Result<Self, OpenError> {
+        let mut handle = Self::open(path)?;
+        let socket = handle.inside(Interfaces::open).map_err(OpenError::Failed)?;
+        handle.know(netns::cookie(&socket));
+        Ok(handle)
+    }
+
+    /// A socket at one of the namespace's interfaces, which is brought up.
+    pub fn packets(&self, name: &IfName) -> Result<Packets, KernelError> {
+        self.inside(|| Packets::open(name, true))
+    }
+
+    /// Takes an address away from whichever interface has it; the interface's index, for giving it back.
+    pub fn take_address(&self, net: IpNet) -> Result<Option<u32>, KernelError> {
+        self.inside(|| {
+            let mut rtnl = route_socket()?;
+            let all = address::read(&ask_one(&mut rtnl, &address::get_all(0))?);
+            let Some(found) = all.into_iter().find(|found| found.net == net) else { return Ok(None) };
+            ask_one(&mut rtnl, &address::delete(found.index, net)).map(|_| Some(found.index))
+        })
+    }
+
+    /// Gives an interface an address.
+    pub fn give_address(&self, index: u32, net: IpNet) -> Result<(), KernelError> {
+        self.inside(|| ask_one(&mut route_socket()?, &address::add(index, net)).map(drop))
+    }
+}
+
+fn route_socket() -> Result<Socket, KernelError> {
+    Socket::open(netlink_sys::protocols::NETLINK_ROUTE)?.strict()
+}
+
+/// Starts this program once more as a process of its own, with these arguments; see there.
+pub fn start_detached(arguments: &[&str]) -> io::Result<()> {
+    process::start_detached(arguments)
+}
+
+/// Leaves the cgroup of whoever started this process, as far as it lets us: what serves all containers must not
+/// end, starve or be frozen with one.
+pub fn leave_cgroup() {
+    let moved = cgroup::root().and_then(|(root, _)| {
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
+        let procs = rustix::fs::openat(&root, "cgroup.procs", flags, rustix::fs::Mode::empty())?;
+        Ok(rustix::io::write(&procs, b"0").map(drop)?)
+    });
+    let _ = moved;
+}

@@ -1,0 +1,272 @@
+//! The CNI plugin `dhcp` and its daemon: behind the reference's main plugins, as Debian has them, and behind ours.
+
+use qiao_testbed::namespaces::on_a_host;
+use qiao_testbed::{Dnsmasq, Host, Outcome, Place, eventually, link_plugins, run};
+use serde_json::Value;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(8);
+const OURS: &str = "/run/ours";
+const REFERENCE: &str = "/usr/lib/cni";
+
+/// The daemon; it is killed when it is dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(host: &Host) -> Self {
+        Self::with(host, &["-resendtimeout", "2s"])
+    }
+
+    fn with(host: &Host, flags: &[&str]) -> Self {
+        let mut command = host.qiao.command();
+        command.arg("dhcp-daemon").args(flags).stderr(Stdio::null());
+        let daemon = Self(command.spawn().expect("start the daemon"));
+        let answers = || std::os::unix::net::UnixStream::connect("/run/cni/dhcp.sock").is_ok();
+        assert!(eventually(SOON, answers), "the daemon does not answer");
+        daemon
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn config(kind: &str, version: &str, more: &str) -> String {
+    let main = if kind == "macvlan" { r#""master":"up0""# } else { r#""bridge":"br0""# };
+    format!(
+        r#"{{"cniVersion":"{version}","name":"n1","type":"{kind}",{main},"ipam":{{"type":"dhcp"}}{more}}}"#
+    )
+}
+
+/// Calls a plugin of a directory, with ours as delegates.
+fn call(host: &Host, (dir, plugin, verb): (&str, &str, &str), place: (&str, &str), config: &str) -> Outcome {
+    let mut command = Command::new(format!("{dir}/{plugin}"));
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env("QIAO_STATE_DIR", host.qiao.state_dir()).env("QIAO_RUN_DIR", host.qiao.run_dir());
+    command.env("CNI_COMMAND", verb).env("CNI_IFNAME", "eth0").env("CNI_PATH", OURS);
+    command.env("CNI_CONTAINERID", place.0).env("CNI_NETNS", place.1);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("start a plugin");
+    child.stdin.take().unwrap().write_all(config.as_bytes()).unwrap();
+    Outcome::of(child.wait_with_output().unwrap())
+}
+
+fn ok(host: &Host, what: (&str, &str, &str), place: &Place, config: &str) -> Outcome {
+    let outcome = call(host, what, (place.name(), &place.path()), config);
+    assert_eq!(outcome.code, Some(0), "{what:?} {}: {outcome}", place.name());
+    outcome
+}
+
+fn furnish() {
+    std::fs::create_dir_all(OURS).unwrap();
+    link_plugins(Path::new(OURS));
+}
+
+/// A bridge that the uplink is a port of: containers on it are in the neighbourhood.
+fn bridge_to_the_lan() {
+    run("ip link add br0 type bridge");
+    run("ip link set up0 master br0");
+    run("ip link set br0 up");
+}
+
+/// What the container has, and what its server says that it has.
+fn is_leased(server: &Dnsmasq, place: &Place) -> String {
+    let text = place.stdout("ip -o -4 addr show eth0");
+    let net =
+        text.split_whitespace().skip_while(|word| *word != "inet").nth(1).unwrap_or_default().to_owned();
+    let ip = net.trim_end_matches("/24").to_owned();
+    assert!(server.leases().iter().any(|(given, _)| *given == ip), "{net}: {:?}", server.leases());
+    assert!(place.stdout("ip route").contains("default via 192.0.2.100"), "{}", place.stdout("ip route"));
+    ip
+}
+
+fn behind(host: &Host, (dir, plugin): (&str, &str)) {
+    furnish();
+    if plugin == "bridge" {
+        bridge_to_the_lan();
+    }
+    let server = Dnsmasq::start(&host.lan);
+    let _daemon = Daemon::start(host);
+    let web = host.container("web");
+    let (add, version) = ((dir, plugin, "ADD"), "1.0.0");
+    let answer = ok(host, add, &web, &config(plugin, version, r#","isDefaultGateway":false"#)).json();
+    let ip = is_leased(&server, &web);
+    assert_eq!(
+        (&answer["ips"][0]["address"], &answer["routes"][0]["dst"]),
+        (&format!("{ip}/24").into(), &"0.0.0.0/0".into())
+    );
+    let renewed = || server.said(&["DHCPACK", &ip]);
+    assert!(eventually(SOON, || renewed() >= 3), "it is renewed, and again: {}", renewed());
+    let checked = config(plugin, version, &format!(r#","prevResult":{answer}"#));
+    ok(host, (dir, plugin, "CHECK"), &web, &checked);
+    ok(host, (dir, plugin, "DEL"), &web, &config(plugin, version, ""));
+    ok(host, (dir, plugin, "DEL"), &web, &config(plugin, version, ""));
+    if (dir, plugin) == (REFERENCE, "bridge") {
+        // It deletes the interface before it asks: there is nothing left to tell the server with.
+        let last = renewed();
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(renewed(), last, "the lease runs out");
+        return;
+    }
+    assert_eq!(server.said(&["DHCPRELEASE", &ip]), 1);
+    assert!(eventually(SOON, || server.leases().is_empty()), "{:?}", server.leases());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn behind_the_references_macvlan() {
+    on_a_host(|host| behind(host, (REFERENCE, "macvlan")));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn behind_the_references_bridge() {
+    on_a_host(|host| behind(host, (REFERENCE, "bridge")));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn behind_our_bridge() {
+    on_a_host(|host| behind(host, (OURS, "bridge")));
+}
+
+/// The plugin by itself: an interface that is there already, in every version.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn every_version_of_the_specification() {
+    on_a_host(|host| {
+        furnish();
+        let _server = Dnsmasq::start(&host.lan);
+        let _daemon = Daemon::start(host);
+        let web = host.container("web");
+        run("ip link add link up0 name eth0 netns web type macvlan mode bridge");
+        for version in ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
+            let answer = ok(host, (OURS, "dhcp", "ADD"), &web, &config("macvlan", version, "")).json();
+            assert_eq!(answer["cniVersion"], version);
+            let ip = if version < "0.3.0" { &answer["ip4"]["ip"] } else { &answer["ips"][0]["address"] };
+            assert!(ip.as_str().unwrap_or_default().starts_with("192.0.2."), "{answer}");
+            assert_eq!(answer["dns"]["nameservers"][0], "192.0.2.53");
+            ok(host, (OURS, "dhcp", "DEL"), &web, &config("macvlan", version, ""));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn options_are_sent_as_the_configuration_says() {
+    on_a_host(|host| {
+        furnish();
+        let server = Dnsmasq::start(&host.lan);
+        let _daemon = Daemon::start(host);
+        let web = host.container("web");
+        run("ip link add link up0 name eth0 netns web type macvlan mode bridge");
+        let ipam = r#"{"type":"dhcp","provide":[{"option":"host-name","value":"chosen"},{"option":"vendor-class-identifier","value":"qiao-test"}],
+            "request":[{"option":"42"}],"priority":7}"#;
+        let text = config("macvlan", "1.1.0", "").replace(r#"{"type":"dhcp"}"#, ipam);
+        let answer = ok(host, (OURS, "dhcp", "ADD"), &web, &text).json();
+        assert_eq!(answer["routes"][0]["priority"], 7);
+        assert_eq!(server.leases()[0].1, "chosen");
+        assert!(server.said(&["vendor class: qiao-test"]) > 0);
+        assert!(
+            server.said(&["requested options", "42:ntp-server"]) > 0 || server.said(&["42:ntp-server"]) > 0
+        );
+        let bad = text.replace("host-name", "message-type");
+        assert_eq!(call(host, (OURS, "dhcp", "ADD"), ("web", &web.path()), &bad).json()["code"], 7);
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn without_a_daemon_or_a_server_it_is_said_and_leaving_works() {
+    on_a_host(|host| {
+        furnish();
+        let web = host.container("web");
+        let text = config("macvlan", "1.1.0", "");
+        let nobody = call(host, (OURS, "dhcp", "STATUS"), ("", ""), &text).json();
+        assert!(nobody["code"] == 50 && nobody["details"].to_string().contains("dhcp-daemon"), "{nobody}");
+        run("ip link add link up0 name eth0 netns web type macvlan mode bridge");
+        let add = || call(host, (OURS, "dhcp", "ADD"), ("web", &web.path()), &text);
+        assert_eq!(add().json()["code"], 11);
+        ok(host, (OURS, "dhcp", "DEL"), &web, &text);
+        let daemon = Daemon::start(host);
+        ok(host, (OURS, "dhcp", "STATUS"), &web, &text);
+        let silent = add().json();
+        assert!(silent["msg"].to_string().contains("no server answered within 2 s"), "{silent}");
+        assert_eq!(silent["code"], 11);
+        // A daemon that is gone keeps nobody from leaving, and the next one does not renew what was left.
+        let server = Dnsmasq::start(&host.lan);
+        assert_eq!(add().code, Some(0));
+        let ip = server.leases()[0].0.clone();
+        drop(daemon);
+        ok(host, (OURS, "dhcp", "DEL"), &web, &text);
+        let _daemon = Daemon::start(host);
+        let before = server.said(&["DHCPACK", &ip]);
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(server.said(&["DHCPACK", &ip]), before);
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_daemon_that_is_killed_and_started_again_goes_on() {
+    on_a_host(|host| {
+        furnish();
+        let server = Dnsmasq::start(&host.lan);
+        let daemon = Daemon::with(host, &["-pidfile", "/run/dhcp.pid"]);
+        let pid = std::fs::read_to_string("/run/dhcp.pid").unwrap();
+        assert_eq!(pid.trim(), daemon.0.id().to_string());
+        let web = host.container("web");
+        ok(host, (REFERENCE, "macvlan", "ADD"), &web, &config("macvlan", "1.0.0", ""));
+        let ip = is_leased(&server, &web);
+        let second = host.qiao.run("dhcp-daemon");
+        assert!(second.code == Some(5) && second.stderr.contains("another process"), "{second}");
+        drop(daemon); // SIGKILL; its socket stays
+        let _daemon = Daemon::start(host);
+        let before = server.said(&["DHCPACK", &ip]);
+        assert!(eventually(SOON, || server.said(&["DHCPACK", &ip]) >= before + 2), "it is renewed");
+        assert_eq!(
+            (server.said(&["DHCPDISCOVER"]), is_leased(&server, &web)),
+            (1, ip.clone()),
+            "the same lease"
+        );
+        ok(host, (REFERENCE, "macvlan", "DEL"), &web, &config("macvlan", "1.0.0", ""));
+        assert_eq!(server.said(&["DHCPRELEASE", &ip]), 1);
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn gc_gives_back_what_nobody_has() {
+    on_a_host(|host| {
+        furnish();
+        let server = Dnsmasq::start(&host.lan);
+        let _daemon = Daemon::start(host);
+        let places = ["c1", "c2", "c3"].map(|name| host.container(name));
+        let text = config("macvlan", "1.1.0", "");
+        for place in &places {
+            run(&format!("ip link add link up0 name eth0 netns {} type macvlan mode bridge", place.name()));
+            ok(host, (OURS, "dhcp", "ADD"), place, &text);
+        }
+        ok(host, (OURS, "dhcp", "GC"), &places[0], &text);
+        assert_eq!(server.leases().len(), 3, "a runtime that does not say which live has nothing collected");
+        let valid = r#","cni.dev/valid-attachments":[{"containerID":"c2","ifname":"eth0"}]"#;
+        ok(host, (OURS, "dhcp", "GC"), &places[0], &config("macvlan", "1.1.0", valid));
+        assert!(eventually(SOON, || server.leases().len() == 1), "{:?}", server.leases());
+        let prev =
+            |ip: &str| format!(r#","prevResult":{{"cniVersion":"1.1.0","ips":[{{"address":"{ip}/24"}}]}}"#);
+        let own = config("macvlan", "1.1.0", &prev(&server.leases()[0].0));
+        ok(host, (OURS, "dhcp", "CHECK"), &places[1], &own);
+        for (place, ip) in [(&places[0], "192.0.2.150"), (&places[1], "192.0.2.7")] {
+            let other = config("macvlan", "1.1.0", &prev(ip));
+            let failed: Value =
+                call(host, (OURS, "dhcp", "CHECK"), (place.name(), &place.path()), &other).json();
+            assert_eq!(failed["code"], 110, "{failed}");
+        }
+    });
+}
