@@ -4,8 +4,7 @@
 use super::door::{Door, failure};
 use super::{Done, allow};
 use qiao_core::endpoint::{Clients, Tunable};
-use qiao_core::request::Attach;
-use qiao_core::request::{Amend, Ingress};
+use qiao_core::request::{Amend, Attach, Ingress};
 use qiao_core::{Driver, Endpoint, NetworkName, Value};
 use qiao_doors::cni::chain;
 use qiao_doors::cni::{Failure, Verb};
@@ -52,7 +51,8 @@ pub fn firewall(door: &mut Door) -> Done {
         Verb::Add => {
             let ingress = chain::ingress(&door.config)?;
             let answer = door.pass_on()?;
-            let dropped = door.engine()?.kernel().drops_forwarded().map_err(|error| failure(error.into()))?;
+            let dropped = Linux::open().and_then(|mut linux| linux.drops_forwarded());
+            let dropped = dropped.map_err(|error| failure(error.into()))?;
             if ingress != Ingress::Open || !dropped.is_empty() {
                 change(door, &Amend { ingress: Some(ingress), open: Some(dropped), ..amend(door) })?;
             }

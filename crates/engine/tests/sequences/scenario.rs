@@ -5,6 +5,7 @@ use qiao_core::endpoint::{Clients, Tunable};
 use qiao_core::plan::{Key, Value};
 use qiao_core::port::PublishSpec;
 use qiao_core::request::{Amend, Ingress};
+use qiao_core::subnet::Family;
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 
@@ -20,7 +21,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 12] = [
+pub const BACK: [Scenario; 13] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -84,6 +85,19 @@ pub const BACK: [Scenario; 12] = [
         setup: Host::add_strangers,
         act: |engine| engine.attach(&adoption("c1")).map(drop),
         then: |host| drop(host.engine().amend(&stranger()).unwrap()),
+    },
+    Scenario {
+        name: "letting through what is adopted",
+        setup: |host| {
+            host.add_strangers();
+            host.kernel.world().drops = [Family::V4, Family::V6].into();
+        },
+        act: |engine| {
+            engine.attach(&adoption("c1"))?;
+            let open = Some(vec![Family::V4, Family::V6]);
+            engine.amend(&Amend { open, ..stranger() }).map(drop)
+        },
+        then: |host| drop(host.engine().amend(&Amend { open: Some(Vec::new()), ..stranger() }).unwrap()),
     },
     Scenario {
         name: "everything of what is adopted",
