@@ -26,7 +26,7 @@ struct Xtask {
 enum Task {
     /// Install what the tests need, then run all of them: format, lints, documentation, tests
     Test,
-    /// Build a static qiao into DIR/bin, and CNI plugins into DIR/cni
+    /// Build a static qiao into DIR/bin, CNI plugins into DIR/cni, and Podman's netavark into DIR/podman
     Dist {
         /// Where to
         dir: PathBuf,

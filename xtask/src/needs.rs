@@ -24,6 +24,16 @@ const NEEDS: &[Need] = &[
     Need { package: "util-linux", program: "unshare", why: "gives each test namespaces of its own" },
     Need { package: "python3-minimal", program: "python3", why: "sends and receives hand-made frames" },
     Need { package: "podman", program: "podman", why: "is a client of CNI plugins" },
+    Need {
+        package: "netavark",
+        program: "/usr/lib/podman/netavark",
+        why: "is what our netavark is compared with",
+    },
+    Need {
+        package: "aardvark-dns",
+        program: "/usr/lib/podman/aardvark-dns",
+        why: "resolves the names of Podman's containers",
+    },
     Need { package: "crun", program: "crun", why: "starts the containers of clients" },
     Need {
         package: "containerd",

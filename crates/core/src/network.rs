@@ -8,7 +8,7 @@ use crate::subnet::{Family, Subnet, number};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The smallest MTU a network may have: what IPv4 guarantees (RFC 791); IPv6 needs 1280 (RFC 8200).
 pub const MTU_MIN: u32 = 68;
@@ -115,6 +115,22 @@ pub struct Inline {
     /// there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_port: Option<u16>,
+    /// The IPv4 address that members bear outside, where it is not just any of the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound6: Option<Ipv6Addr>,
+}
+
+impl Inline {
+    /// The address of a family that members bear outside.
+    pub fn outbound(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.outbound4.map(IpAddr::V4),
+            Family::V6 => self.outbound6.map(IpAddr::V6),
+        }
+    }
 }
 
 /// The network of endpoints that another program attaches.

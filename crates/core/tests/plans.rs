@@ -435,7 +435,7 @@ fn what_others_attached() {
     let about = vec![about_endpoint(&eth0)];
     // Its settings are there already, as they were.
     let from = all(&[host_state(&[]), restored(&eth0)]);
-    let to = all(&[host_state(&[]), net.clone(), its.clone()]);
+    let to = all(&[host_state(&[]), net, its]);
     let title = "more is asked for what somebody else attached";
     Case { name: "adopted", title, about: about.clone(), from: from.clone(), to: to.clone() }.check();
     let case = Case { name: "adopted-detach", title: "it leaves", about, from: to, to: from };

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use qiao_core::Mac;
 use qiao_core::dhcp::{Ask, Tenant};
 use qiao_store::record::{self, Read};
-use qiao_store::{Dir, Durability, StoreError};
+use qiao_store::{Dir, Durability, StoreError, boot_id};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,13 @@ impl Place {
     }
 }
 
+/// A lease, and the boot that it is of: times are counted from that one, and its sandboxes are gone with it.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    boot: String,
+    lease: Record,
+}
+
 /// A lease as it is written down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -91,13 +98,15 @@ impl Records {
         }
     }
 
-    /// All of them. What makes no sense is removed: its server will forget it.
+    /// All of them. What makes no sense, or is of another boot, is removed: its server will forget it.
     pub fn all(&self) -> Result<Vec<Record>, StoreError> {
         self.dir.sweep()?;
-        let mut records = Vec::new();
+        let (mut records, now) = (Vec::new(), boot_id());
         for name in self.dir.names()?.into_iter().filter(|name| name.ends_with(".json")) {
-            match record::read::<Record>(&self.dir, &name)? {
-                Read::Good(record) if file(&record.ask.tenant) == name => records.push(record),
+            match record::read::<Written>(&self.dir, &name)? {
+                Read::Good(Written { boot, lease }) if boot == now && file(&lease.ask.tenant) == name => {
+                    records.push(lease);
+                }
                 Read::Absent => {}
                 _ => drop(self.dir.remove(&name)?),
             }
@@ -107,7 +116,8 @@ impl Records {
 
     /// Writes one down.
     pub fn put(&self, record: &Record) -> Result<(), StoreError> {
-        record::write(&self.dir, &file(&record.ask.tenant), record, Durability::Boot)
+        let written = Written { boot: boot_id(), lease: record.clone() };
+        record::write(&self.dir, &file(&record.ask.tenant), &written, Durability::Boot)
     }
 
     /// Forgets one.

@@ -83,7 +83,10 @@ fn created(call: &Call) -> Result<Value, Failure> {
 #[test]
 fn create_says_what_netavark_said() {
     let mut count = 0;
-    for call in calls(SETS[2]).into_iter().filter(|call| command(call) == Some(Command::Create)) {
+    let created_ = |call: &Call| command(call) == Some(Command::Create);
+    // Netavark heeds the option in `setup` and refuses it here: ours takes it (`docs/podman.md`, N).
+    let is_alike = |call: &Call| !call.name.contains("outbound-option");
+    for call in calls(SETS[2]).into_iter().filter(created_).filter(is_alike) {
         let mut said = created(&call).unwrap_or_else(|failure| failure.to_json());
         let mut wanted = call.answer.clone();
         for value in [&mut said, &mut wanted] {
@@ -104,7 +107,7 @@ fn create_says_what_netavark_said() {
         assert_eq!(normal(said), normal(wanted), "{}", call.name);
         count += 1;
     }
-    assert_eq!(count, 13);
+    assert_eq!(count, 12);
 }
 
 /// Indexing a value for writing makes what is not there.

@@ -14,17 +14,11 @@ impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
-        if session.needs_lease(request)? {
-            drop(session); // a DHCP server takes its time, and nobody else has to wait
-            let leased = self.take_lease(request, false)?;
-            session = self.begin()?;
-            session.leased = leased;
+        if !session.needs_lease(request)? {
+            return session.attach(request);
         }
-        let attached = session.attach(request);
-        if attached.is_err() {
-            session.give_lease_back(request);
-        }
-        attached
+        drop(session); // a DHCP server takes its time, and nobody else has to wait
+        self.with_lease(request, |session| session.attach(request))
     }
 
     /// What attaching would do. Nothing is touched.

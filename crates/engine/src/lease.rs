@@ -42,6 +42,38 @@ impl<K: Kernel> Engine<K> {
         })
     }
 
+    /// Takes the lease that a request needs, and begins. What comes to nothing gives it back.
+    pub(crate) fn with_lease<T>(
+        &mut self,
+        request: &Attach,
+        act: impl FnOnce(&mut Session<'_, K>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let leased = self.take_lease(request, false)?;
+        let (has_lease, mut begun) = (leased.is_some(), false);
+        let done = self.begin().and_then(|mut session| {
+            begun = true;
+            session.leased = leased;
+            let done = act(&mut session);
+            if done.is_err() {
+                session.give_lease_back(request);
+            }
+            done
+        });
+        if has_lease && !begun {
+            self.return_lease(request);
+        }
+        done
+    }
+
+    /// Gives a lease back with which nothing could be begun, unless somebody has it.
+    fn return_lease(&mut self, request: &Attach) {
+        let (Some(network), Some(keeper)) = (&request.network, &mut self.keeper) else { return };
+        let endpoints = self.store.sandbox(&request.sandbox).unwrap_or_default();
+        if endpoints.iter().all(|endpoint| endpoint.network() != network) {
+            let _ = keeper.release(&tenant(&request.sandbox, network)); // else it ends with its namespace
+        }
+    }
+
     fn dhcp_network(&self, request: &Attach) -> Result<Option<Network>, EngineError> {
         let Some(name) = request.network.as_ref().filter(|_| request.given.is_none()) else {
             return Ok(None);
@@ -143,7 +175,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// Gives back the lease of an attachment that came to nothing, unless somebody else's did meanwhile.
-    pub fn give_lease_back(&mut self, request: &Attach) {
+    fn give_lease_back(&mut self, request: &Attach) {
         let Some(network) = request.network.as_ref().filter(|_| self.leased.take().is_some()) else { return };
         let endpoints = self.txn.sandbox(&request.sandbox).unwrap_or_default();
         if endpoints.iter().all(|endpoint| endpoint.network() != network) {

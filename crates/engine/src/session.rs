@@ -218,13 +218,15 @@ impl Presumed {
     fn is_absent(&self, key: &Key, object: &Object) -> bool {
         let Some(link) = &self.absent else { return false };
         let hangs = !matches!(key, Key::HostRoute(_)) && key.hangs_on(&object.value) == Some(link);
-        hangs || key.is_made_once(&object.owner)
+        // Nobody else has entries for clients of the host's own, and the ports were free.
+        hangs || key.is_made_once(&object.owner) || matches!(key, Key::Loopback(_))
     }
 }
 
-/// Whether it is a network's place in the rules.
+/// Whether it is a network's place in the rules, or an address of its bridge: what every command has looked at when
+/// the network came into use, and `check` and `repair` look at again.
 fn is_member(key: &Key, owner: &Owner) -> bool {
-    matches!((key, owner), (Key::Member(_), Owner::Network(_)))
+    matches!((key, owner), (Key::Member(_) | Key::BridgeAddress(..), Owner::Network(_)))
 }
 
 /// Everything a plan touches, as it is after the plan or else as it was before.

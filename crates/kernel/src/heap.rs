@@ -144,10 +144,10 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: the caller promises that the alignment allows the size.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         match (Shelves::shelf(layout), Shelves::shelf(new)) {
-            // SAFETY: as above, and the new size is one that the alignment allows.
-            (None, None) => {
-                self.with(|heap| unsafe { heap.rest.realloc(at, layout.size(), layout.align(), size) })
-            }
+            (None, None) => self.with(|heap| {
+                // SAFETY: as above, and the new size is one that the alignment allows.
+                unsafe { heap.rest.realloc(at, layout.size(), layout.align(), size) }
+            }),
             (Some(old), Some(new)) if old == new => at,
             // SAFETY: the old object and the new one have as many bytes as are copied, and are two.
             _ => unsafe {

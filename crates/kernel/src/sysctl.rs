@@ -22,9 +22,13 @@ pub fn write(sysctl: &Sysctl, value: u32) -> Result<(), KernelError> {
     fs::write(&path, format!("{value}\n")).map_err(KernelError::io(format!("write {value} to {path}")))
 }
 
-/// Whether bridged frames pass the routing hooks (`br_netfilter` with its switch on).
+/// Whether bridged frames pass the routing hooks (`br_netfilter` with the switch of either family on).
 pub fn bridge_netfilter() -> bool {
-    fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|text| text.trim() == "1")
+    let is_on = |name| {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{name}");
+        fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
+    };
+    is_on("iptables") || is_on("ip6tables")
 }
 
 /// The ports that the kernel gives to sockets which ask for none: also what `-p 80` takes one from.

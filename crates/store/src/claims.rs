@@ -3,10 +3,12 @@
 
 use crate::dir::Dir;
 use crate::error::StoreError;
+use crate::ports::{Holding, Ports};
 use qiao_core::endpoint::{Join, Wire};
 use qiao_core::port::{HostAddr, Listen, PortRange, Protocol, Publish};
 use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, Mac, NetworkName};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -90,10 +92,14 @@ impl Claims<'_> {
     /// Gives back every claim whose owner `known` does not know, and tells which they were.
     pub fn collect(&self, known: &dyn Fn(&str) -> bool) -> Result<Vec<String>, StoreError> {
         let mut collected = Vec::new();
-        for (kind, depth) in [("leases", 1), ("macs", 1), ("ports", 2), ("ranges", 0)] {
+        for (kind, depth) in [("leases", 1), ("macs", 1), ("ranges", 0)] {
             if let Some(dir) = self.0.sub(kind)? {
                 collect(&dir, depth, &mut Collection { known, collected: &mut collected })?;
             }
+        }
+        for protocol in self.0.keep("ports")?.map_or(Ok(Vec::new()), |ports| ports.names())? {
+            let ports = self.of("ports", &protocol)?.map(Ports);
+            collected.extend(ports.map_or(Ok(Vec::new()), |ports| ports.collect(known))?);
         }
         Ok(collected)
     }
@@ -122,9 +128,17 @@ impl Claims<'_> {
     /// Claims ports for an endpoint; the one that somebody else has, if there is one.
     pub fn take_ports(&self, endpoint: &Endpoint, publish: &[Publish]) -> Result<Option<String>, StoreError> {
         let key = endpoint.id.key();
-        for publish in publish {
-            if !self.take_port(publish, &key)? {
-                return Ok(Some(format!("port {}", publish.listen)));
+        let (singles, ranges) = places(publish);
+        for ((protocol, port), addresses) in singles {
+            let ports = Ports(self.ensure("ports", protocol.as_str())?);
+            if let Some(ip) = ports.claim(port, &Holding { owner: key.clone(), addresses })? {
+                let host = HostAddr::from_ip(ip);
+                return Ok(Some(format!("port {host}:{port}/{protocol}")));
+            }
+        }
+        for listen in ranges {
+            if !self.0.keep_ensured("ranges")?.claim(&range_name(listen), &key)? {
+                return Ok(Some(format!("port {listen}")));
             }
         }
         Ok(None)
@@ -133,36 +147,13 @@ impl Claims<'_> {
     /// Gives back an endpoint's ports.
     pub fn give_ports(&self, endpoint: &Endpoint, publish: &[Publish]) -> Result<(), StoreError> {
         let key = endpoint.id.key();
-        publish.iter().try_for_each(|publish| self.give_port(publish, &key))
-    }
-
-    fn take_port(&self, publish: &Publish, key: &str) -> Result<bool, StoreError> {
-        for piece in publish.pieces() {
-            let taken = match place(piece.listen) {
-                Place::Port(port, name) => {
-                    self.ensure("ports", piece.listen.protocol.as_str())?.claim_below(&port, &name, key)?
-                }
-                Place::Range(name) => self.0.keep_ensured("ranges")?.claim(&name, key)?,
-            };
-            if !taken {
-                return Ok(false);
-            }
+        let (singles, ranges) = places(publish);
+        for ((protocol, port), addresses) in singles {
+            let Some(ports) = self.of("ports", protocol.as_str())?.map(Ports) else { continue };
+            ports.give(port, &Holding { owner: key.clone(), addresses })?;
         }
-        Ok(true)
-    }
-
-    fn give_port(&self, publish: &Publish, key: &str) -> Result<(), StoreError> {
-        for listen in publish.pieces().into_iter().map(|piece| piece.listen) {
-            match place(listen) {
-                Place::Range(name) => {
-                    self.0.keep("ranges")?.map_or(Ok(()), |ranges| give(&ranges, &name, key))?;
-                }
-                Place::Port(port, name) => {
-                    let Some(ports) = self.of("ports", listen.protocol.as_str())? else { continue };
-                    give(&ports, &format!("{port}/{name}"), key)?;
-                    ports.remove_dir(&port)?;
-                }
-            }
+        for listen in ranges {
+            self.0.keep("ranges")?.map_or(Ok(()), |ranges| give(&ranges, &range_name(listen), &key))?;
         }
         Ok(())
     }
@@ -171,25 +162,16 @@ impl Claims<'_> {
     /// the ports asked about and at the few ranges, not at everything that is published.
     pub fn bindings(&self, protocol: Protocol, asked: PortRange) -> Result<Vec<Binding>, StoreError> {
         let mut found = self.ranges()?;
-        let Some(ports) = self.of("ports", protocol.as_str())? else { return Ok(found) };
-        for port in self.candidates(&ports, asked)? {
-            let Some(dir) = ports.sub(&port.to_string())? else { continue };
-            for name in dir.names()? {
-                found.extend(single(&dir, (protocol, port), &name)?);
+        let Some(ports) = self.of("ports", protocol.as_str())?.map(Ports) else { return Ok(found) };
+        for port in candidates(&ports, asked)? {
+            let Ok(ports_) = PortRange::one(port) else { continue };
+            for Holding { owner, addresses } in ports.holdings(port)? {
+                let listen = |ip| Listen { protocol, host: HostAddr::from_ip(ip), ports: ports_ };
+                let bindings = addresses.into_iter().map(listen);
+                found.extend(bindings.map(|listen| Binding { listen, owner: owner.clone() }));
             }
         }
         Ok(found)
-    }
-
-    /// The single ports to look at: those of the range, or those that exist, whichever is less.
-    fn candidates(&self, ports: &Dir, asked: PortRange) -> Result<Vec<u16>, StoreError> {
-        const MANY: u16 = 256;
-        if asked.count() <= MANY {
-            return Ok(asked.ports().collect());
-        }
-        let existing = ports.names()?.into_iter().filter_map(|name| name.parse().ok());
-        let (first, last) = (asked.first(), asked.last());
-        Ok(existing.filter(|port| (first..=last).contains(port)).collect())
     }
 
     fn ranges(&self) -> Result<Vec<Binding>, StoreError> {
@@ -248,20 +230,35 @@ fn mac_name(endpoint: &Endpoint, wire: &Wire) -> String {
     }
 }
 
-/// Where the claim of a port or of a range is.
-enum Place {
-    /// In the directory of this port, under this name.
-    Port(String, String),
-    /// Among the ranges, under this name.
-    Range(String),
+/// Single ports with the addresses of the host, and ranges.
+type Places = (BTreeMap<(Protocol, u16), BTreeSet<IpAddr>>, Vec<Listen>);
+
+fn places(publish: &[Publish]) -> Places {
+    let (mut singles, mut ranges) = Places::default();
+    for listen in publish.iter().flat_map(|publish| publish.pieces()).map(|piece| piece.listen) {
+        match listen.ports.count() {
+            1 => {
+                let at = singles.entry((listen.protocol, listen.ports.first())).or_insert_with(BTreeSet::new);
+                at.insert(listen.host.ip());
+            }
+            _ => ranges.push(listen),
+        }
+    }
+    (singles, ranges)
 }
 
-fn place(listen: Listen) -> Place {
-    let (ip, ports) = (listen.host.ip(), listen.ports);
-    match ports.count() {
-        1 => Place::Port(ports.first().to_string(), ip.to_string()),
-        _ => Place::Range(format!("{}:{}-{}:{ip}", listen.protocol, ports.first(), ports.last())),
+fn range_name(listen: Listen) -> String {
+    format!("{}:{}-{}:{}", listen.protocol, listen.ports.first(), listen.ports.last(), listen.host.ip())
+}
+
+/// The single ports to look at: those of the range, or those that exist, whichever is less.
+fn candidates(ports: &Ports, asked: PortRange) -> Result<Vec<u16>, StoreError> {
+    const MANY: u16 = 256;
+    if asked.count() <= MANY {
+        return Ok(asked.ports().collect());
     }
+    let (first, last) = (asked.first(), asked.last());
+    Ok(ports.all()?.into_iter().filter(|port| (first..=last).contains(port)).collect())
 }
 
 /// What is collected: the claims of owners that are not known.
@@ -276,10 +273,6 @@ fn collect(dir: &Dir, depth: u32, into: &mut Collection<'_>) -> Result<(), Store
         if depth > 0 {
             if let Some(sub) = dir.sub(&name)? {
                 collect(&sub, depth - 1, into)?;
-            }
-            // Only the directories of ports come and go with their claims.
-            if depth == 1 && name.parse::<u16>().is_ok() {
-                dir.remove_dir(&name)?;
             }
             continue;
         }
@@ -322,12 +315,6 @@ fn give(dir: &Dir, name: &str, key: &str) -> Result<(), StoreError> {
         dir.remove(name)?;
     }
     Ok(())
-}
-
-fn single(dir: &Dir, (protocol, port): (Protocol, u16), name: &str) -> Result<Option<Binding>, StoreError> {
-    let (Ok(ip), Ok(ports)) = (name.parse(), PortRange::one(port)) else { return Ok(None) };
-    let listen = Listen { protocol, host: HostAddr::from_ip(ip), ports };
-    Ok(dir.claimant(name)?.map(|owner| Binding { listen, owner }))
 }
 
 fn parse_range(name: &str) -> Option<Listen> {

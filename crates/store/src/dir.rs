@@ -229,15 +229,6 @@ impl Dir {
         }
     }
 
-    /// Makes a claim in a directory of this one, and the directory where it is missing.
-    pub fn claim_below(&self, below: &str, name: &str, owner: &str) -> Result<bool, StoreError> {
-        let made = steps::pass(Needs::Room).and_then(|()| rustix::fs::mkdirat(&self.fd, below, DIR_MODE));
-        match made {
-            Ok(()) | Err(Errno::EXIST) => self.claim(&format!("{below}/{name}"), owner),
-            Err(error) => Err(StoreError::io(format!("create {}", self.join(below)))(error)),
-        }
-    }
-
     /// Makes a claim; false where there is one already.
     pub fn claim(&self, name: &str, owner: &str) -> Result<bool, StoreError> {
         match steps::pass(Needs::Room).and_then(|()| rustix::fs::symlinkat(owner, &self.fd, name)) {

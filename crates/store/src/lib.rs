@@ -15,7 +15,7 @@
 //!   leases/NETWORK/ADDRESS  -> key who has which address
 //!   leases/NETWORK/last4    -> ip  where the next search starts
 //!   macs/NETWORK/MAC        -> key
-//!   ports/PROTO/PORT/IP     -> key
+//!   ports/PROTO/PORT        -> key IP…  (see `ports.rs`)
 //!   ranges/PROTO:A-B:IP     -> key
 //!   dhcp/WHOSE/KEY.json            leases that a DHCP server gave (see the crate `dhcp`)
 //!   loopback/                      what the loopback proxy serves (see the crate `proxy`)
@@ -34,6 +34,7 @@ mod error;
 mod host_local;
 mod journal;
 mod lock;
+mod ports;
 pub mod record;
 mod runtime;
 pub mod steps;
@@ -44,5 +45,5 @@ pub use dir::{Dir, Durability};
 pub use error::StoreError;
 pub use host_local::{HostLocal, Tenant};
 pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pending};
-pub use runtime::Saved;
+pub use runtime::{Saved, boot_id};
 pub use store::{Paths, Store, Txn};

@@ -70,7 +70,7 @@ pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
 }
 
 /// This boot's id; nothing where it cannot be known.
-fn boot_id() -> String {
+pub fn boot_id() -> String {
     let mut bytes = [0; BOOT_ID_LEN];
     let length = std::fs::File::open(BOOT_ID).and_then(|mut file| std::io::Read::read(&mut file, &mut bytes));
     String::from_utf8_lossy(&bytes[..length.unwrap_or_default()]).into_owned()

@@ -66,7 +66,7 @@ struct Container {
 
 const CHAINS: [(&str, u16); 2] = [("bridge", 0), ("chain", 2)];
 /// How long the kernel may clean up after a sample, so that the next does not pay for it.
-const QUIET: Duration = Duration::from_millis(150);
+pub const QUIET: Duration = Duration::from_millis(150);
 
 /// Measures; `ours` is where our plugins are.
 pub fn measure(cni: &Cni, (ours, cgroup): (&Path, &str)) -> Result<(Figures, Counts)> {
@@ -223,7 +223,7 @@ fn batch(containers: &mut [Container], act: impl Fn(&mut Container) -> Result<()
 }
 
 /// The processor time of all children that have ended, in microseconds.
-fn children() -> Result<u64> {
+pub fn children() -> Result<u64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("ask for the children's processor time")?;
     Ok((usage.user_time() + usage.system_time()).num_microseconds() as u64)
 }

@@ -11,6 +11,7 @@ mod counts;
 mod figures;
 mod first_packet;
 mod growth;
+mod podman;
 mod ports;
 mod sample;
 mod tool;
@@ -35,6 +36,8 @@ pub enum Bench {
     Attach(Attach),
     /// CNI plugins, ours and others
     Cni(cni::Cni),
+    /// Netavark, ours and others
+    Podman(podman::Podman),
 }
 
 /// How it is measured.
@@ -71,6 +74,7 @@ pub fn bench(bench: &Bench) -> Result<()> {
     let programs = match bench {
         Bench::Attach(_) => dist::build(&["qiao", "qiao-floor"])?,
         Bench::Cni(cni) => cni.plugins()?,
+        Bench::Podman(podman) => podman.programs()?,
     };
     let mut status = namespaces::again();
     let status = status.args(env::args_os().skip(1)).env(PROGRAMS, programs);
@@ -95,6 +99,12 @@ fn inside(bench: &Bench) -> Result<()> {
         }
         Bench::Cni(options) => {
             let (figures, counts) = cni::measure(options, (&programs, cgroup.path()))?;
+            let mut document = figures.json();
+            document["counts"] = counts.json();
+            tell(&(figures.table() + &counts.table()), &document, options.json.as_deref())
+        }
+        Bench::Podman(options) => {
+            let (figures, counts) = podman::measure(options, (&programs, cgroup.path()))?;
             let mut document = figures.json();
             document["counts"] = counts.json();
             tell(&(figures.table() + &counts.table()), &document, options.json.as_deref())

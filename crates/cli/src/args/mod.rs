@@ -123,10 +123,16 @@ pub enum Command {
     /// The settings
     #[command(subcommand)]
     Config(Config),
+    /// Podman's networks by qiao
+    #[command(subcommand)]
+    Podman(Podman),
     /// What this qiao is, and what it found
     Info(Info),
     /// The version
     Version,
+    /// The CNI plugins of this node: install, uninstall, check
+    #[command(subcommand)]
+    Cni(Cni),
     /// Keep the leases of the CNI plugin `dhcp`
     DhcpDaemon(DhcpDaemon),
     /// Completions for a shell

@@ -80,12 +80,72 @@ pub enum Config {
     },
 }
 
+/// Podman's networks by qiao.
+#[derive(Debug, Subcommand)]
+pub enum Podman {
+    /// Let Podman use qiao's netavark: shows what changes in its configuration, and changes it
+    Install(PodmanInstall),
+}
+
+/// How Podman is told.
+#[derive(Debug, Args)]
+pub struct PodmanInstall {
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take it back
+    #[arg(long)]
+    pub undo: bool,
+    /// Where `netavark` is [default: `podman` beside the directory that qiao is in]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<String>,
+    /// The file that is written
+    #[arg(long, value_name = "FILE", default_value = "/etc/containers/containers.conf.d/50-qiao.conf")]
+    pub file: String,
+}
+
 /// What this qiao is.
 #[derive(Debug, Args)]
 pub struct Info {
     /// Print the constant rule set, for `nft -f -`
     #[arg(long)]
     pub ruleset: bool,
+}
+
+/// The CNI plugins of this node.
+#[derive(Debug, Subcommand)]
+pub enum Cni {
+    /// Put this program there under the name of every plugin, and keep what was there
+    Install(CniPlace),
+    /// Put everything back as it was before
+    Uninstall(CniPlace),
+    /// Which plugins are ours, missing or changed, and whether each answers
+    Check(CniDirs),
+}
+
+/// Where plugins and configurations are, and whether anything is done.
+#[derive(Debug, Args)]
+pub struct CniPlace {
+    /// Where runtimes look for plugins
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    pub bin_dir: String,
+    /// Where they look for configurations
+    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
+    pub conf_dir: String,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Where plugins and configurations are.
+#[derive(Debug, Args)]
+pub struct CniDirs {
+    /// Where runtimes look for plugins
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    pub bin_dir: String,
+    /// Where they look for configurations
+    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
+    pub conf_dir: String,
 }
 
 /// The daemon of the CNI plugin `dhcp`.

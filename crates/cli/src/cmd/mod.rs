@@ -2,6 +2,7 @@
 
 mod attach;
 mod check;
+mod cni;
 mod config;
 mod demo;
 pub mod dhcp;
@@ -12,6 +13,7 @@ mod logs;
 mod man;
 mod netns;
 mod network;
+mod podman;
 mod port;
 mod ps;
 mod run;
@@ -64,8 +66,10 @@ fn dispatch(app: &App, command: Command) -> Done {
         Command::Repair(args) => check::repair(app, &args),
         Command::Gc(_) => check::gc(app),
         Command::Config(command) => config::run(app, &command),
+        Command::Podman(command) => podman::run(app, &command),
         Command::Info(args) => info::run(app, &args),
         Command::Version => info::version(app),
+        Command::Cni(command) => cni::run(app, &command),
         Command::DhcpDaemon(args) => dhcp::run(app, &args.words),
         Command::Completions(args) => man::completions(&args),
         Command::Man(args) => man::run(&args),

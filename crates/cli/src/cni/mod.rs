@@ -40,6 +40,11 @@ const PLUGINS: [(&str, Run); 9] = [
     ("tuning", chain::tuning),
 ];
 
+/// The names of all plugins that this program is.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PLUGINS.into_iter().map(|(name, _)| name)
+}
+
 /// The largest configuration: a megabyte.
 const LARGEST: u64 = 1 << 20;
 

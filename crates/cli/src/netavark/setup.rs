@@ -3,13 +3,13 @@
 use super::call::{Call, failure};
 use super::plugin::{self, Plugin};
 use super::{dns, sysctl};
-use qiao_core::IfName;
 use qiao_core::request::{Attach, Detach};
+use qiao_core::{Code, IfName};
 use qiao_doors::netavark::answer::{self, Joined};
 use qiao_doors::netavark::dns::Entry;
 use qiao_doors::netavark::setting::{self, Context};
 use qiao_doors::netavark::{Failure, Network, Options, PerNetwork};
-use qiao_engine::{Attached, Engine};
+use qiao_engine::{Attached, Engine, EngineError};
 use qiao_kernel::{Kernel, Linux};
 use serde_json::{Map, Value};
 use std::net::IpAddr;
@@ -127,7 +127,10 @@ impl<'a> Setup<'a> {
     }
 
     fn attach(&mut self, job: &Job<'_>, (attach, leave): (&Attach, &Detach)) -> Result<Value, Failure> {
-        let made = self.engine.attach(attach).map_err(failure)?;
+        let made = match self.engine.attach(attach) {
+            Ok(made) => made,
+            Err(error) => return Err(self.explain(attach, error)),
+        };
         self.begun.push(Begun::Ours(leave.clone()));
         if job.network.option("mode") != Some("unmanaged") {
             sysctl::bridge(&made, job.network)?;
@@ -145,6 +148,24 @@ impl<'a> Setup<'a> {
         let mac = self.mac(&made)?;
         let joined = Joined { mac, addresses, resolvers };
         Ok(answer::network(self.options, (job.own, job.network), &joined))
+    }
+
+    /// Why nothing was attached: where an interface is in the way in netavark's words, which are looked for.
+    fn explain(&mut self, attach: &Attach, error: EngineError) -> Failure {
+        let ifname = attach.ifname.as_ref().map(IfName::as_str).unwrap_or_default();
+        let host_if = attach.given.as_ref().and_then(|given| given.host_if.clone());
+        let kernel = self.engine.kernel();
+        let inside = kernel.netns(self.netns).ok().and_then(|netns| kernel.links_in(&netns).ok());
+        let is_there = inside.is_some_and(|names| names.iter().any(|name| name == ifname))
+            || host_if.as_ref().is_some_and(|name| matches!(kernel.link_index(name), Ok(Some(_))));
+        if !is_there || !matches!(&error, EngineError::Refused(refusal) if refusal.code == Code::Conflict) {
+            return failure(error);
+        }
+        let host_if = host_if.map_or_else(String::new, |name| name.to_string());
+        Failure(format!(
+            "create veth pair: interface {ifname} already exists on container namespace or {host_if} exists on \
+             host namespace: Netlink error: File exists (os error 17)"
+        ))
     }
 
     /// The interface's hardware address: that of its parent where it has none of its own.

@@ -77,6 +77,11 @@ fn members(bridge: &Bridge) -> Vec<Member> {
     members.extend(bridge.icc.then(|| Member::Pair(device(), device())));
     members.extend(bridge.pools.iter().map(|pool| Member::Own(pool.subnet, device())));
     members.extend(bridge.pools.iter().flat_map(|pool| subnet_members(bridge, pool)));
+    let outbound = |pool: &Pool| {
+        let ip = bridge.inline.filter(|_| bridge.masquerade)?.outbound(pool.subnet.family())?;
+        Some(Member::Outbound(pool.subnet, ip))
+    };
+    members.extend(bridge.pools.iter().filter_map(outbound));
     members
 }
 

@@ -183,6 +183,8 @@ pub enum Member {
     Peers(Subnet, Subnet),
     /// Whose address a member bears that reaches itself by a published port, in a routed subnet.
     Gateway(Subnet, IpAddr),
+    /// Whose address members of a subnet bear outside, where it is not just any of the host's.
+    Outbound(Subnet, IpAddr),
     /// Two bridges that are one network (the same one twice).
     Pair(IfName, IfName),
     /// A subnet whose packets carry the host's address outside.
@@ -355,6 +357,7 @@ fn member_set(member: &Member) -> &'static str {
         Member::Home(ip, _) => by_family(Family::of(*ip), "homes4", "homes6"),
         Member::Peers(net, _) => by_family(net.family(), "peers4", "peers6"),
         Member::Gateway(net, _) => by_family(net.family(), "gateways4", "gateways6"),
+        Member::Outbound(net, _) => by_family(net.family(), "outbound4", "outbound6"),
         Member::Hidden(net) => by_family(net.family(), "hidden4", "hidden6"),
         Member::Masquerade(net) => by_family(net.family(), "masquerade4", "masquerade6"),
         Member::FriendSubnet(net) => by_family(net.family(), "friends4", "friends6"),

@@ -31,7 +31,7 @@ fn member_element(member: &Member) -> String {
         Member::Peers(from, to) => format!("{from} . {to}"),
         Member::Near(ip, net) => format!("{ip} . {net}"),
         Member::Plain(ip) => ip.to_string(),
-        Member::Gateway(net, _) => net.to_string(),
+        Member::Gateway(net, _) | Member::Outbound(net, _) => net.to_string(),
         Member::Subnet(net) | Member::Hidden(net) | Member::Masquerade(net) | Member::FriendSubnet(net) => {
             net.to_string()
         }
@@ -61,7 +61,7 @@ fn listen_element(listen: Listen) -> String {
 fn value_element(key: &Key, value: &Value) -> String {
     match (key, value) {
         (Key::Member(Member::NoTransit(_)), _) => " : drop".into(),
-        (Key::Member(Member::Gateway(_, ip)), _) => format!(" : {ip}"),
+        (Key::Member(Member::Gateway(_, ip) | Member::Outbound(_, ip)), _) => format!(" : {ip}"),
         (Key::Publish(listen), Value::Backend(backend)) if listen.ports.count() > 1 => {
             format!(" : {}", backend.ip)
         }

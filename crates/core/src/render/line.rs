@@ -113,6 +113,7 @@ fn member_words(member: &Member) -> String {
         Member::Home(ip, port) => format!("{ip} is behind {port}"),
         Member::Peers(from, to) => format!("{from} reaches {to}"),
         Member::Gateway(net, ip) => format!("{net} has the gateway {ip}"),
+        Member::Outbound(net, ip) => format!("{net} goes out as {ip}"),
         Member::Hidden(net) => format!("{net} is not reached from outside"),
         Member::Pair(a, b) if a == b => format!("{a} reaches itself"),
         Member::Pair(a, b) => format!("{a} reaches {b}"),

@@ -250,6 +250,8 @@ impl Settings {
                 routed: self.managed && !network.gateways().is_empty(),
                 apart: self.isolate == Isolate::On && closed,
                 closed,
+                outbound4: option(network, "outbound_addr4")?,
+                outbound6: option(network, "outbound_addr6")?,
                 dns_port: context.dns_port.filter(|port| network.dns_enabled && *port != 53 && closed),
             }),
         };
@@ -297,7 +299,7 @@ fn isolate(network: &Network) -> Result<Isolate, Failure> {
 
 /// What is not there yet is said, rather than left out.
 fn refuse_rest(network: &Network) -> Result<(), Failure> {
-    for name in ["vlan", "vrf", "bclim", "outbound_addr4", "outbound_addr6"] {
+    for name in ["vlan", "vrf", "bclim"] {
         if let Some(value) = network.option(name).filter(|value| !matches!(*value, "" | "0")) {
             return Err(Failure(format!("network option {name}={value} is not supported yet")));
         }

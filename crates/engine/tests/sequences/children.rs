@@ -120,3 +120,28 @@ fn what_makes_no_sense_is_refused() {
     let again = CreateNetwork { parent: Some("uplink".parse().unwrap()), ..child("again") };
     assert_eq!(refusal(host.engine().create_network(&again)).code, Code::Conflict, "the same subnet");
 }
+
+/// What a DHCP server gives is what the endpoint has; a plan takes nothing, and leaving gives all back.
+#[test]
+fn a_lease_becomes_an_endpoint() {
+    let host = Host::new();
+    host.create_leased("lan");
+    let before = host.snapshot();
+    let planned = host.engine().plan_attach(&attach("c1", "lan")).unwrap();
+    assert_eq!(host.snapshot(), before, "a plan takes nothing");
+    host.attach("c1", "lan");
+    let endpoint = &host.engine().store().endpoints().unwrap()[0];
+    assert_eq!(endpoint.addresses(), planned.endpoint.addresses());
+    let wire = endpoint.wire.as_ref().unwrap();
+    assert_eq!((wire.addresses[0].to_string(), wire.mtu), ("192.0.2.101/24".into(), 1400));
+    let routes: Vec<Key> = ["0.0.0.0/0", "198.51.100.0/24"]
+        .map(|to| Key::Route("c1".parse().unwrap(), to.parse().unwrap()))
+        .to_vec();
+    assert!(routes.iter().all(|key| host.kernel.world().objects.contains_key(key)));
+    let same = refusal(host.engine().attach(&attach("c1", "lan")));
+    assert_eq!(same.code, Code::Conflict);
+    host.assert_healthy("refused, and the first keeps its lease");
+    assert!(host.snapshot().store.keys().any(|path| path == "/server/c1@lan@"));
+    host.detach("c1", None);
+    assert_eq!(host.snapshot().without_loopback(), before.without_loopback());
+}

@@ -1,5 +1,6 @@
 //! A host to try things on: a fake kernel, and a store in a directory of its own.
 
+use qiao_core::dhcp::{Ask, Keeper, Leased, Tenant, Terms, Trouble};
 use qiao_core::endpoint::{Join, Wire};
 use qiao_core::plan::{Found, Key, Ownership};
 use qiao_core::request::{Attach, CreateNetwork, Detach, Given, Kind};
@@ -51,7 +52,8 @@ impl Host {
     /// The engine as a new process has it.
     pub fn engine(&self) -> Engine<Fake> {
         let paths = Paths { state: self.path("state"), run: self.path("run") };
-        Engine::open(self.kernel.again(), &paths, Settings::default()).unwrap()
+        let engine = Engine::open(self.kernel.again(), &paths, Settings::default()).unwrap();
+        engine.with_keeper(Box::new(Server(self.dir.join("server"))))
     }
 
     /// Everything that exists.
@@ -71,7 +73,8 @@ impl Host {
         let keys: BTreeSet<String> = endpoints.iter().map(|endpoint| endpoint.id.key()).collect();
         let Snapshot { kernel, store } = self.snapshot();
         for (path, target) in store.iter().filter(|(path, _)| is_claim(path)) {
-            assert!(keys.contains(target), "{when}: {path} is of {target}");
+            let owner = target.split(' ').next().unwrap();
+            assert!(keys.contains(owner), "{when}: {path} is of {target}");
         }
         let pending: Vec<_> = store
             .keys()
@@ -128,6 +131,12 @@ impl Host {
         self.engine().create_network(&child(name)).unwrap();
     }
 
+    /// Creates a network whose addresses a DHCP server gives.
+    pub fn create_leased(&self, name: &str) {
+        let request = CreateNetwork { dhcp: true, subnets: Vec::new(), ..child(name) };
+        self.engine().create_network(&request).unwrap();
+    }
+
     /// Removes a network if it is there.
     pub fn remove(&self, name: &str) {
         match self.engine().remove_network(&name.parse::<NetworkName>().unwrap()) {
@@ -135,6 +144,63 @@ impl Host {
             Err(EngineError::Refused(refusal)) if refusal.code == qiao_core::Code::NotFound => {}
             Err(error) => panic!("{}", chain(&error)),
         }
+    }
+}
+
+/// A DHCP server and who keeps its leases: a file a lease, so that they are seen in snapshots.
+#[derive(Debug)]
+struct Server(PathBuf);
+
+impl Server {
+    fn file(&self, tenant: &Tenant) -> PathBuf {
+        self.0.join(tenant.to_string().replace('/', "@"))
+    }
+}
+
+impl Keeper for Server {
+    fn acquire(&mut self, ask: &Ask) -> Result<Leased, Trouble> {
+        let host: u8 = ask.tenant.sandbox.trim_start_matches('c').parse().unwrap();
+        std::fs::create_dir_all(&self.0).unwrap();
+        if !ask.only_offer {
+            std::fs::write(self.file(&ask.tenant), "leased").unwrap();
+        }
+        let address = format!("192.0.2.{}/24", 100 + host).parse().unwrap();
+        let router = [192, 0, 2, 1].into();
+        let to = ("198.51.100.0/24".parse().unwrap(), Some([192, 0, 2, 9].into()));
+        let terms = Terms {
+            address,
+            server: router,
+            routers: vec![router],
+            routes: vec![to],
+            dns: Vec::new(),
+            domain: None,
+            mtu: Some(1400),
+            seconds: None,
+        };
+        Ok(Leased { terms, mac: ask.mac.unwrap() })
+    }
+
+    fn release(&mut self, tenant: &Tenant) -> Result<(), Trouble> {
+        let _ = std::fs::remove_file(self.file(tenant));
+        Ok(())
+    }
+
+    fn tenants(&mut self) -> Result<Vec<(Tenant, u64)>, Trouble> {
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let tenant = |name: String| {
+            let mut words = name.split('@').map(str::to_owned);
+            let mut word = || words.next().unwrap_or_default();
+            (Tenant { sandbox: word(), network: word(), ifname: word() }, 0)
+        };
+        Ok(entries.map(|entry| tenant(entry.file_name().to_string_lossy().into_owned())).collect())
+    }
+
+    fn is_dead(&mut self) -> bool {
+        false
+    }
+
+    fn revive(&mut self) -> Result<(), Trouble> {
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 13] = [
+pub const BACK: [Scenario; 14] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -60,6 +60,15 @@ pub const BACK: [Scenario; 13] = [
     Scenario {
         name: "attachment to a macvlan network",
         setup: |host| host.create_child("lan"),
+        act: |engine| engine.attach(&attach("c1", "lan")).map(drop),
+        then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "attachment with a lease",
+        setup: |host| {
+            host.create_leased("lan");
+            host.attach("c0", "lan");
+        },
         act: |engine| engine.attach(&attach("c1", "lan")).map(drop),
         then: |host| host.detach("c1", None),
     },
@@ -137,7 +146,7 @@ pub const BACK: [Scenario; 13] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 13] = [
+pub const FORWARD: [Scenario; 14] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -230,6 +239,17 @@ pub const FORWARD: [Scenario; 13] = [
         },
         act: |engine| engine.detach(&detach("c1", None)).map(drop),
         then: |host| host.detach("c1", None),
+    },
+    Scenario {
+        name: "detachment with a lease, whose router another one inherits",
+        setup: |host| {
+            host.create_leased("lan");
+            host.create_leased("wan");
+            host.attach("c1", "lan");
+            host.attach("c1", "wan");
+        },
+        act: |engine| engine.detach(&detach("c1", Some("lan"))).map(drop),
+        then: |host| host.detach("c1", Some("lan")),
     },
     Scenario {
         name: "removal of the last network on a VLAN",

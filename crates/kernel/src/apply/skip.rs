@@ -1,6 +1,7 @@
 //! What need not be done because something else does it: deleting a link takes along what hangs on it.
 
 use qiao_core::plan::{Key, Op, Plan, Value};
+use qiao_core::route::Kind;
 use qiao_core::{IfName, SandboxName};
 use std::collections::BTreeSet;
 
@@ -60,8 +61,11 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
             | Key::NoAdvertisements(sandbox, link),
             _,
         ) => deleted.ends.contains(&(sandbox, link)),
-        (Key::Route(sandbox, _), Value::Route { dev, .. })
-        | (Key::Way(sandbox, _), Value::Way { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),
+        // Those that lead nowhere hang on no interface.
+        (Key::Route(sandbox, _), Value::Route { dev, attributes, .. }) => {
+            attributes.kind == Kind::Unicast && deleted.ends.contains(&(sandbox, dev))
+        }
+        (Key::Way(sandbox, _), Value::Way { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),
         _ => deleted.ruleset && key.set().is_some(),
     }
 }

@@ -51,7 +51,7 @@ fn member_elements(member: &Member) -> Result<Vec<Element>, EncodeError> {
             Ok(vec![Element::new(end(net.first())).with_end(end(net.last()))?])
         }
         Member::Plain(ip) => Ok(vec![Element::new(address(key(), *ip).build())]),
-        Member::Gateway(net, ip) => {
+        Member::Gateway(net, ip) | Member::Outbound(net, ip) => {
             let value = address(key(), *ip).build();
             let with_value = |element: Element| match element.is_interval_end() {
                 true => element,

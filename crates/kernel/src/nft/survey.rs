@@ -27,8 +27,9 @@ pub fn survey(session: &mut Session, observed: &mut Observed) -> Result<(), Kern
                 take_intervals(&mut elements, &|subnet, _| Some(member(subnet)), observed);
                 continue;
             }
-            Kind::Gateways(family) => {
-                take_intervals(&mut elements, &|subnet, element| gateway(family, subnet, element), observed);
+            Kind::Addressed(family, member) => {
+                let named = |subnet, element: &Element| Some(member(subnet, mapped(family, element)?));
+                take_intervals(&mut elements, &named, observed);
                 continue;
             }
             _ => {}
@@ -82,7 +83,7 @@ enum Kind {
     Peers(Family),
     Near(Family),
     Plain(Family),
-    Gateways(Family),
+    Addressed(Family, fn(Subnet, IpAddr) -> Member),
     Routed,
     Senders,
     NoTransit,
@@ -94,7 +95,7 @@ enum Kind {
     Published(Family, bool),
 }
 
-const SETS: [(Table, &str, Kind); 42] = {
+const SETS: [(Table, &str, Kind); 44] = {
     use Family::{V4, V6};
     use Table::{Bridge, Inet};
     [
@@ -124,8 +125,10 @@ const SETS: [(Table, &str, Kind); 42] = {
         (Inet, "near6", Kind::Near(V6)),
         (Inet, "plain4", Kind::Plain(V4)),
         (Inet, "plain6", Kind::Plain(V6)),
-        (Inet, "gateways4", Kind::Gateways(V4)),
-        (Inet, "gateways6", Kind::Gateways(V6)),
+        (Inet, "gateways4", Kind::Addressed(V4, Member::Gateway)),
+        (Inet, "gateways6", Kind::Addressed(V6, Member::Gateway)),
+        (Inet, "outbound4", Kind::Addressed(V4, Member::Outbound)),
+        (Inet, "outbound6", Kind::Addressed(V6, Member::Outbound)),
         (Inet, "no_transit", Kind::NoTransit),
         (Bridge, "ports", Kind::Ports),
         (Bridge, "macs", Kind::Macs),
@@ -195,7 +198,7 @@ fn decode(kind: Kind, element: &Element) -> Option<(Key, Value)> {
         }
         Kind::Addresses(family) => Key::Guard(address_guard(fields.name()?, fields.ip(family)?)),
         Kind::Published(family, has_address) => return published(element, (family, has_address)),
-        Kind::Interval(_) | Kind::Gateways(_) => return None,
+        Kind::Interval(_) | Kind::Addressed(..) => return None,
     };
     Some((key, Value::Present))
 }
@@ -234,9 +237,10 @@ fn near(family: Family, element: &Element) -> Option<Key> {
     Some(Key::Member(Member::Near(ip, prefix(first.ip(family)?, last.ip(family)?)?)))
 }
 
-fn gateway(family: Family, subnet: Subnet, element: &Element) -> Option<Member> {
+/// The address that an interval is mapped to.
+fn mapped(family: Family, element: &Element) -> Option<IpAddr> {
     let Some(ElementValue::Bytes(bytes)) = &element.value else { return None };
-    Some(Member::Gateway(subnet, Fields(bytes).ip(family)?))
+    Fields(bytes).ip(family)
 }
 
 /// The prefix from the first address to the last, if there is one.

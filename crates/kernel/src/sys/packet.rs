@@ -38,6 +38,8 @@ pub fn listen_for_dhcp(index: u32) -> io::Result<OwnedFd> {
     let mut filter = TO_DHCP_CLIENTS;
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     set_option(&socket, (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER), &program)?;
+    // Only sockets for all protocols are given what leaves by the interface (`dev_queue_xmit_nit`): whoever is root in
+    // a sandbox sees what is asked there, and must not be heard as a server.
     let mut at = address(index);
     at.sll_protocol = (libc::ETH_P_IP as u16).to_be();
     // SAFETY: the address lives across the call, and its length is its own.

@@ -14,3 +14,4 @@ mod podman;
 mod podman_life;
 mod podman_networks;
 mod podman_ports;
+mod record;

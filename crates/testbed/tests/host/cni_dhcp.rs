@@ -1,7 +1,7 @@
 //! The CNI plugin `dhcp` and its daemon: behind the reference's main plugins, as Debian has them, and behind ours.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Dnsmasq, Host, Outcome, Place, eventually, link_plugins, run};
+use qiao_testbed::{Dnsmasq, Host, Outcome, Place, eventually, link_plugins, run, stdout};
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
@@ -270,3 +270,107 @@ fn gc_gives_back_what_nobody_has() {
         }
     });
 }
+
+/// A machine boots again and somebody kept `/run`: what was leased before is nobody's.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn leases_of_another_boot_are_forgotten() {
+    on_a_host(|host| {
+        furnish();
+        let server = Dnsmasq::start(&host.lan);
+        let daemon = Daemon::start(host);
+        let web = host.container("web");
+        ok(host, (REFERENCE, "macvlan", "ADD"), &web, &config("macvlan", "1.0.0", ""));
+        let ip = is_leased(&server, &web);
+        let records = || stdout(&format!("find {} -name *.json", host.qiao.run_dir())).lines().count();
+        assert_eq!(records(), 1, "the control");
+        drop(daemon);
+        std::fs::write("/run/boot_id", "11111111-2222-3333-4444-555555555555\n").unwrap();
+        run("mount --bind /run/boot_id /proc/sys/kernel/random/boot_id");
+        let _daemon = Daemon::start(host);
+        assert_eq!(records(), 0);
+        let before = server.said(&["DHCPACK", &ip]);
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(server.said(&["DHCPACK", &ip]), before);
+    });
+}
+
+/// As in a container that sees the host's files elsewhere, and as systemd starts it.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn below_a_prefix_and_started_by_its_socket() {
+    on_a_host(|host| {
+        furnish();
+        let server = Dnsmasq::start(&host.lan);
+        let elsewhere = "/run/elsewhere";
+        run("mkdir -p /run/elsewhere/run/netns");
+        let script = "import os, socket\ns = socket.socket(socket.AF_UNIX)\ns.bind('/run/elsewhere/sock')\ns.listen()\n\
+            os.dup2(s.fileno(), 3)\nos.set_inheritable(3, True)\nos.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n\
+            os.execv(os.environ['QIAO'], ['dhcp', 'daemon', '-hostprefix', '/run/elsewhere'])";
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", script])
+            .env("QIAO", format!("{OURS}/dhcp"))
+            .env("QIAO_RUN_DIR", host.qiao.run_dir());
+        let _daemon = Daemon(command.spawn().expect("start python3"));
+        let socket = format!("{elsewhere}/sock");
+        assert!(eventually(SOON, || std::os::unix::net::UnixStream::connect(&socket).is_ok()));
+        let ipam = format!(r#"{{"type":"dhcp","daemonSocketPath":"{socket}"}}"#);
+        let text = config("macvlan", "1.0.0", "").replace(r#"{"type":"dhcp"}"#, &ipam);
+        let web = host.container("web");
+        run("mount --rbind /run/netns /run/elsewhere/run/netns");
+        ok(host, (REFERENCE, "macvlan", "ADD"), &web, &text);
+        let ip = is_leased(&server, &web);
+        assert!(eventually(SOON, || server.said(&["DHCPACK", &ip]) >= 3), "it is renewed below the prefix");
+        ok(host, (REFERENCE, "macvlan", "DEL"), &web, &text);
+        assert_eq!(server.said(&["DHCPRELEASE", &ip]), 1);
+    });
+}
+
+/// Whoever is root in the sandbox sees what is asked there, and cannot answer in a server's place.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_sandbox_itself_is_no_server() {
+    on_a_host(|host| {
+        furnish();
+        let _daemon = Daemon::start(host);
+        let web = host.container("web");
+        run("ip link add link up0 name eth0 netns web type macvlan mode bridge");
+        run("ip -n web link set eth0 up");
+        let mut rogue = web.command("python3");
+        rogue.args(["-c", ROGUE]).stdout(Stdio::piped());
+        let mut rogue = rogue.spawn().expect("start python3");
+        std::thread::sleep(Duration::from_millis(500));
+        let text = config("macvlan", "1.1.0", "");
+        let outcome = call(host, (OURS, "dhcp", "ADD"), ("web", &web.path()), &text);
+        rogue.kill().unwrap();
+        let seen = Outcome::of(rogue.wait_with_output().unwrap()).stdout;
+        assert!(seen.starts_with("1\n"), "the control: it saw and answered a DISCOVER: {seen}");
+        assert!(!seen.contains('3'), "its offer was taken: {seen}");
+        assert!(outcome.json()["msg"].to_string().contains("no server answered"), "{outcome}");
+    });
+}
+
+/// Prints the kind of every question that leaves by `eth0`, and answers each there.
+const ROGUE: &str = r#"
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.bind(("eth0", 0))
+def checksum(b):
+    n = sum(b[i] << 8 | b[i + 1] for i in range(0, len(b), 2))
+    n = (n & 0xffff) + (n >> 16)
+    return (~((n & 0xffff) + (n >> 16)) & 0xffff).to_bytes(2, "big")
+while True:
+    f, a = s.recvfrom(2048)
+    if f[34:38] != bytes([0, 68, 0, 67]):
+        continue
+    print(f[284], flush=True)
+    m = bytearray(f[42:282])
+    m[0] = 2
+    m[16:20] = bytes([192, 0, 2, 66])
+    m += bytes([53, 1, 2, 54, 4, 192, 0, 2, 6, 1, 4, 255, 255, 255, 0, 51, 4, 0, 0, 0, 60, 255])
+    udp = bytes([0, 67, 0, 68]) + (8 + len(m)).to_bytes(2, "big") + bytes(2) + m
+    ip = bytearray([0x45, 0]) + (20 + len(udp)).to_bytes(2, "big") + bytes([0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 6, 255, 255, 255, 255])
+    ip[10:12] = checksum(ip)
+    s.send(bytes([255] * 6 + [2, 0, 0, 0, 0, 0x66, 8, 0]) + ip + udp)
+"#;

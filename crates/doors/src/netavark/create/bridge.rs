@@ -4,6 +4,9 @@ use super::{Choice, Host, Used, check_interface, ipam, number, options, rename, 
 use crate::netavark::failure::Failure;
 use crate::netavark::options::Network;
 use ipnet::IpNet;
+use std::fmt::Display;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// Completes a bridge network, but for what all networks have.
 pub fn complete(network: &mut Network, (used, choice): (&Used, &Choice), host: &Host) -> Result<(), Failure> {
@@ -39,11 +42,21 @@ fn check_option(name: &str, value: &str) -> Result<Option<String>, Failure> {
         },
         "isolate" if value == "strict" => keep(),
         "isolate" | "no_default_route" => switch(name, value),
+        "outbound_addr4" => address::<Ipv4Addr>(name, value),
+        "outbound_addr6" => address::<Ipv6Addr>(name, value),
         "vrf" if value.is_empty() => Err(Failure("invalid vrf name".into())),
         "vrf" => keep(),
         "mode" if matches!(value, "managed" | "unmanaged") => keep(),
         "mode" => Err(Failure(format!("unknown bridge mode {value:?}"))),
         _ => Ok(None),
+    }
+}
+
+/// An address that members bear outside: what setup heeds can be asked for.
+fn address<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<Option<String>, Failure> {
+    match value.parse::<T>() {
+        Ok(_) => Ok(Some(value.to_owned())),
+        Err(error) => Err(Failure(format!("unable to parse {name:?}: {error}"))),
     }
 }
 

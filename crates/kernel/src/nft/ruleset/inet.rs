@@ -206,6 +206,7 @@ fn translations(table: &mut Builder) {
     let near =
         |of, [target, source]: [Load; 2], set| again([family(of), is_in(&[target, source], set)].concat());
     let plain = |of, target, set| accept(&[[family(of), is_in(&[target], set)].concat(), was_translated()]);
+    let outbound = |of, source, map| ([vec![], family(of), translate_source(of, source, map)].concat(), "");
     let mut rules = vec![
         plain(Family::Ip, Load::Target4, "plain4"),
         plain(Family::Ip6, Load::Target6, "plain6"),
@@ -218,6 +219,8 @@ fn translations(table: &mut Builder) {
         accept(&[oif_in("downlinks")]),
         accept(&[own(Family::Ip, Load::Source4, "own4")]),
         accept(&[own(Family::Ip6, Load::Source6, "own6")]),
+        outbound(Family::Ip, Load::Source4, "outbound4"),
+        outbound(Family::Ip6, Load::Source6, "outbound6"),
     ];
     for source in [source4_in("masquerade4"), source6_in("masquerade6")] {
         rules.push(([source.clone(), l4(TCP), masquerade_high()].concat(), ""));
