@@ -146,7 +146,7 @@ mod tests {
         // More of the same owner's is one claim; a part of it can be given back.
         assert_eq!(ports.claim(80, &holding("b@eth0", &["::7"])).unwrap(), None);
         ports.give(80, &b).unwrap();
-        assert_eq!(ports.holdings(80).unwrap(), [c.clone(), holding("b@eth0", &["::7"])]);
+        assert_eq!(ports.holdings(80).unwrap(), [c, holding("b@eth0", &["::7"])]);
         assert_eq!(ports.collect(&|owner| owner == "b@eth0").unwrap().len(), 1);
         assert_eq!(ports.holdings(80).unwrap(), [holding("b@eth0", &["::7"])]);
         assert_eq!(ports.collect(&|_| false).unwrap().len(), 1);
