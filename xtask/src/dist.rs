@@ -1,5 +1,6 @@
 //! `cargo xtask dist`: one static file, which runs on every Linux of its architecture.
 
+use crate::layout;
 use crate::shell::{cargo, find, output, run, top};
 use anyhow::{Context, Result, bail};
 use std::env;
@@ -42,12 +43,19 @@ fn links(program: &Path, names: &[&str], dir: &Path) -> Result<()> {
 
 /// Builds packages statically; the directory that the programs are in.
 pub fn build(packages: &[&str]) -> Result<PathBuf> {
+    build_with(packages, &[])
+}
+
+/// The same, with something in the environment of the build.
+pub fn build_with(packages: &[&str], env: &[(&str, &str)]) -> Result<PathBuf> {
     let (target, flags) = target()?;
     let mut command = cargo();
+    command.envs(env.iter().copied());
     command.current_dir(top()).args(["build", "--release", "--target", &target]);
     command.args(packages.iter().flat_map(|package| ["--package", package]));
-    if let Some(flags) = flags {
-        command.env("RUSTFLAGS", flags);
+    match flags {
+        Some(flags) => drop(command.env("RUSTFLAGS", flags)),
+        None => layout::arrange(&mut command, &target)?,
     }
     run(&mut command)?;
     Ok(target_dir().join(target).join("release"))

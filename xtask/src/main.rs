@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod dist;
 mod guest;
+mod layout;
 mod needs;
 mod shell;
 mod sweep;
@@ -31,6 +32,8 @@ enum Task {
         /// Where to
         dir: PathBuf,
     },
+    /// Record anew which functions `dist` puts side by side (with valgrind)
+    Layout,
     /// Kill commands at each of their system calls, and look what is left
     Sweep,
     /// Random changes, kills and interventions; in the end nothing may be left
@@ -56,9 +59,13 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if layout::is_linker() {
+        return layout::link();
+    }
     let done = match Xtask::parse().task {
         Task::Test => test::all(),
         Task::Dist { dir } => dist::dist(&dir),
+        Task::Layout => layout::record(),
         Task::Sweep => sweep::sweep(),
         Task::Soak { minutes, seed } => sweep::soak(minutes, seed),
         Task::Conformance(conformance) => conformance::conformance(&conformance),

@@ -1,0 +1,127 @@
+//! Where functions lie in the program. What a runtime waits for touches a tenth of it, scattered over all of it:
+//! every 64 KiB of it that are touched are a page fault of two microseconds. So the functions that attaching and
+//! detaching call are put side by side. `hot.txt` lists them; whoever is not on it lies somewhere else, and what is on
+//! it and not in the program does no harm.
+//!
+//! `dist` has its program linked by this one ([`link`]), which tells `lld` the order (`--symbol-ordering-file`), where
+//! the Rust toolchain has one; else all is as always.
+
+mod record;
+
+pub use record::record;
+
+use anyhow::{Context, Result};
+use std::collections::BTreeSet;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Functions by their names in the symbol table, without what differs from build to build.
+const HOT: &str = include_str!("hot.txt");
+/// Says that this program is started as the linker.
+const LINKS: &str = "QIAO_XTASK_LINKS";
+
+/// Has a build for `target` linked by this program.
+pub fn arrange(build: &mut Command, target: &str) -> Result<()> {
+    let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+    let own = env::current_exe().context("find the path of this program")?;
+    build.env(variable, own).env(LINKS, "1");
+    Ok(())
+}
+
+/// Whether this program was started as the linker.
+pub fn is_linker() -> bool {
+    env::var_os(LINKS).is_some()
+}
+
+/// Links as `cc` would, with hot functions side by side.
+pub fn link() -> ExitCode {
+    let words: Vec<OsString> = env::args_os().skip(1).collect();
+    let more = order(&words).unwrap_or_else(|error| {
+        eprintln!("functions stay where they are: {error:#}");
+        Vec::new()
+    });
+    let error = Command::new("cc").args(&words).args(more).exec();
+    eprintln!("error: start `cc`: {error}");
+    ExitCode::FAILURE
+}
+
+/// What `cc` has to be told besides.
+fn order(words: &[OsString]) -> Result<Vec<OsString>> {
+    let Some(lld) = lld().filter(|dir| dir.join("ld.lld").exists()) else { return Ok(Vec::new()) };
+    let at = words.iter().position(|word| word == "-o").context("nothing is to be linked")?;
+    let out = Path::new(words.get(at + 1).context("it has no name")?);
+    let hot: BTreeSet<&str> = HOT.lines().collect();
+    let mut order = hot.iter().filter(|key| is_whole(key)).map(|key| (*key).to_owned()).collect::<Vec<_>>();
+    for object in words.iter().filter(|word| Path::new(word).extension() == Some(OsStr::new("o"))) {
+        order.extend(symbols(object)?.into_iter().filter(|symbol| hot.contains(key(symbol).as_str())));
+    }
+    let file = out.with_extension("order");
+    fs::write(&file, order.join("\n")).with_context(|| format!("write {}", file.display()))?;
+    let mut ordering = OsString::from("-Wl,--no-warn-symbol-ordering,--symbol-ordering-file=");
+    ordering.push(&file);
+    let mut place = OsString::from("-B");
+    place.push(lld);
+    Ok(vec![place, "-fuse-ld=lld".into(), ordering])
+}
+
+/// Where the toolchain has its own `ld.lld`.
+fn lld() -> Option<PathBuf> {
+    let dir = Command::new("rustc").args(["--print", "target-libdir"]).output().ok()?;
+    let dir = PathBuf::from(String::from_utf8(dir.stdout).ok()?.trim());
+    Some(dir.parent()?.join("bin/gcc-ld"))
+}
+
+/// The functions and objects that a file defines.
+fn symbols(object: &OsStr) -> Result<Vec<String>> {
+    let names = Command::new("nm").args(["--defined-only", "--format=just-symbols"]).arg(object).output();
+    let names = names.context("start `nm`")?.stdout;
+    Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
+}
+
+/// Whether a key is a symbol itself: a function of the C library.
+fn is_whole(key: &str) -> bool {
+    !key.starts_with("_ZN") && !key.starts_with("_R")
+}
+
+/// A symbol without the hashes of its compilation: `17h` and 16 digits at the end of a legacy name, `s` and digits
+/// of base 62 behind the `C` of a crate in a new one (rustc book, symbol mangling).
+fn key(symbol: &str) -> String {
+    const HASH: usize = "17h0123456789abcdefE".len();
+    if symbol.starts_with("_ZN") && symbol.len() > HASH {
+        return symbol[..symbol.len() - HASH].to_owned();
+    }
+    if !symbol.starts_with("_R") {
+        return symbol.to_owned();
+    }
+    let mut parts = symbol.split("Cs");
+    let mut key = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        key += "C";
+        key += part.split_once('_').map_or(part, |(_, rest)| rest);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_left_out() {
+        assert_eq!(key("_ZN4core3fmt5write17h0123456789abcdefE"), "_ZN4core3fmt5write");
+        let (one, other) = ("_RNvNtCsaz6eC2DG7lh_3std2io4read", "_RNvNtCs00000000001_3std2io4read");
+        assert_eq!(key(one), key(other));
+        assert_ne!(key(one), key("_RNvNtCsaz6eC2DG7lh_3std2io5write"));
+        assert_eq!(key("memcpy"), "memcpy");
+    }
+
+    #[test]
+    fn the_list_has_keys_only() {
+        assert!(HOT.lines().count() > 300);
+        assert!(HOT.lines().all(|line| key(line) == line || line.starts_with("_ZN")));
+    }
+}
