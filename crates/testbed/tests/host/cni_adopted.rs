@@ -3,7 +3,9 @@
 
 use crate::cni_bridge::{call, ok};
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Outcome, Place, Protocol, Service, Snapshot, ask, eventually, run, stdout};
+use qiao_testbed::{
+    Host, Outcome, Place, Protocol, Service, Snapshot, ask, eventually, link_plugins, run, stdout,
+};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -324,5 +326,79 @@ fn a_whole_chain_behind_the_references_bridge() {
             .expect("the bridge learned it");
         run(&format!("bridge fdb del 02:00:00:00:00:77 dev {} master", port.split(' ').nth(2).unwrap()));
         is_as(host, &before, "the chain is gone");
+    });
+}
+
+/// Calls one of our plugins and kills it before its n-th call of this kind; whether there was one.
+fn is_killed(
+    host: &Host,
+    (plugin, verb): (&str, &str),
+    place: &Place,
+    (config, call, nth): (&Value, &str, usize),
+) -> bool {
+    let inject = format!("inject={call}:signal=KILL:when={nth}");
+    let mut command = Command::new("strace");
+    command.args([
+        "-o",
+        "/dev/null",
+        "-e",
+        &format!("trace={call}"),
+        "-e",
+        &inject,
+        &format!("/run/plugins/{plugin}"),
+    ]);
+    let known = host.qiao.command();
+    command.envs(known.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("CNI_COMMAND", verb).env("CNI_IFNAME", "eth0").env("CNI_PATH", "/nonexistent");
+    command.env("CNI_CONTAINERID", place.name()).env("CNI_NETNS", place.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(config.to_string().as_bytes());
+    let status = child.wait().unwrap();
+    std::os::unix::process::ExitStatusExt::signal(&status) == Some(9)
+}
+
+/// Killed anywhere, the next DEL takes away what there is, and gives back what was changed.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn killed_anywhere_nothing_is_left_and_everything_is_as_it_was() {
+    on_a_host(|host| {
+        std::fs::create_dir("/run/plugins").unwrap();
+        link_plugins(std::path::Path::new("/run/plugins"));
+        let c1 = host.container("c1");
+        let first = main_plugin("bridge", &c1);
+        let before = steady(host);
+        let inside =
+            || c1.stdout("ip -o link show eth0") + &c1.stdout("cat /proc/sys/net/ipv4/conf/eth0/arp_filter");
+        let as_it_was = inside();
+        let tuning = json!({"mac": "02:00:00:00:00:77", "mtu": 1400, "promisc": true,
+            "sysctl": {"net.ipv4.conf.IFNAME.arp_filter": "1"}});
+        let mut killed = 0;
+        for (plugin, more) in [("tuning", tuning), ("portmap", ports())] {
+            let mut config = config(plugin, &more);
+            config["prevResult"] = first.clone();
+            for call in ["sendto", "renameat", "setns", "unlinkat"] {
+                for nth in (1..400).step_by(3) {
+                    if !is_killed(host, (plugin, "ADD"), &c1, (&config, call, nth)) {
+                        break;
+                    }
+                    killed += 1;
+                    let when = format!("{plugin} was killed at {call} {nth}");
+                    if nth % 2 == 0 {
+                        is_killed(host, (plugin, "DEL"), &c1, (&config, call, 2));
+                    }
+                    behind(host, (plugin, "DEL"), ("c1", &c1.path()), (&first, &json!({})));
+                    assert_eq!(inside(), as_it_was, "{when}");
+                    assert!(!host_rules().contains("c1/eth0"), "{when}");
+                }
+                behind(host, (plugin, "DEL"), ("c1", &c1.path()), (&first, &json!({})));
+            }
+        }
+        assert!(killed > 20, "{killed} were killed");
+        let fdb = stdout("bridge fdb");
+        for line in fdb.lines().filter(|line| line.starts_with("02:00:00:00:00:77")) {
+            run(&format!("bridge fdb del 02:00:00:00:00:77 dev {} master", line.split(' ').nth(2).unwrap()));
+        }
+        is_as(host, &before, "all that was killed");
     });
 }

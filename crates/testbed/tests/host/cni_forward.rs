@@ -1,7 +1,7 @@
 //! CNI: `firewall` on hosts whose `iptables` drop what is forwarded, as Docker sets them.
 
 use crate::cni_adopted::{address, behind, config, is_as, main_plugin, steady};
-use crate::cni_bridge::ok;
+use crate::cni_bridge::{call, ok};
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, Place, Protocol, Service, ask, run, stdout};
 use serde_json::{Value, json};
@@ -69,6 +69,18 @@ fn our_bridge_is_let_through_and_closed_behind_the_last() {
         host.ok("gc");
         passes(host, &c1, &first);
         open(host, "CHECK", &c1, &first);
+        for (keys, code) in [
+            (json!({"backend": "firewalld"}), Some(2)),
+            (
+                json!({"backend": "nftables", "iptablesAdminChainName": "MINE", "firewalldZone": "trusted"}),
+                None,
+            ),
+        ] {
+            let mut all = config("firewall", &keys);
+            all["prevResult"] = first.clone();
+            let outcome = call(host, ("firewall", "ADD"), ("c1", &c1.path()), &all.to_string());
+            assert_eq!(outcome.json()["code"].as_i64(), code, "{keys}: {outcome}");
+        }
         for place in [&c1, &c2] {
             behind(host, ("firewall", "DEL"), (place.name(), ""), (&first, &json!({})));
             ok(host, ("bridge", "DEL"), (place.name(), ""), &config("bridge", &json!({})).to_string());
