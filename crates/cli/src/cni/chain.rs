@@ -174,7 +174,7 @@ fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &Amend) -> D
         Some(endpoint) if has_some(&endpoint) || *endpoint.network() == network => {
             engine.amend(nothing).map(|_| None).map_err(failure)
         }
-        _ => engine.settle().map(|()| None).map_err(failure),
+        _ => engine.settle_begun().map(|()| None).map_err(failure),
     }
 }
 
