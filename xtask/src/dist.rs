@@ -26,7 +26,7 @@ const PLUGINS: [&str; 9] =
     ["qiao", "bridge", "host-local", "static", "dhcp", "loopback", "portmap", "firewall", "tuning"];
 
 /// What Podman starts: the same file under its names.
-const HELPERS: [&str; 1] = ["netavark"];
+const HELPERS: [&str; 2] = ["netavark", "aardvark-dns"];
 
 /// The same file under other names.
 fn links(program: &Path, names: &[&str], dir: &Path) -> Result<()> {

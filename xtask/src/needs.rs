@@ -48,7 +48,16 @@ const NEEDS: &[Need] = &[
     Need { package: "busybox-static", program: "busybox", why: "is all that is in those containers" },
     Need { package: "procps", program: "ps", why: "sees the processes that are left" },
     Need { package: "strace", program: "strace", why: "kills a command at each of its system calls" },
-    Need { package: "dnsmasq-base", program: "dnsmasq", why: "is the DHCP server of the neighbourhood" },
+    Need {
+        package: "aardvark-dns",
+        program: "/usr/lib/podman/aardvark-dns",
+        why: "is what our names are compared with",
+    },
+    Need {
+        package: "dnsmasq-base",
+        program: "dnsmasq",
+        why: "is the DHCP server of the neighbourhood, and what our names are compared with",
+    },
     Need { package: "socat", program: "socat", why: "speaks SCTP" },
 ];
 

@@ -4,6 +4,7 @@
 //! (`output`). Data goes to standard output, everything else to standard error.
 #![forbid(unsafe_code)]
 
+mod aardvark;
 mod app;
 mod args;
 mod cmd;
@@ -20,7 +21,9 @@ use std::process::ExitCode;
 static HEAP: qiao_kernel::Heap = qiao_kernel::Heap::new();
 
 fn main() -> ExitCode {
-    cni::called_as_plugin().or_else(netavark::called_as_netavark).or_else(inside).unwrap_or_else(command)
+    let called =
+        cni::called_as_plugin().or_else(netavark::called_as_netavark).or_else(aardvark::called_as_server);
+    called.or_else(inside).unwrap_or_else(command)
 }
 
 /// What a copy of this program does inside a container; no command is spelt like that.
@@ -30,6 +33,9 @@ fn inside() -> Option<ExitCode> {
         qiao_container::init::INIT => Some(qiao_container::init::run(words.next().as_deref()).into()),
         qiao_container::exec::ENTER => Some(cmd::enter()),
         PROXY => Some(proxy(words.next()?.to_str()?)),
+        qiao_engine::NAME_SERVER => {
+            Some(cmd::serve_names((words.next()?.to_str()?, words.next()?.to_str()?)))
+        }
         cmd::PLAY => Some(cmd::play(words.next()?.to_str()?)),
         _ => None,
     }

@@ -2,7 +2,7 @@
 
 use crate::dhcp::Terms;
 use crate::mac::Mac;
-use crate::name::{IfName, NetworkName, SandboxName};
+use crate::name::{Hostname, IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
 use crate::plan::{Key, RouteId, Value};
 use crate::port::Publish;
@@ -120,6 +120,9 @@ pub struct Extras {
     pub apart: bool,
     /// The bridge learns who is behind the port: for those whose addresses we do not know.
     pub learns: bool,
+    /// What it is called besides its name, where its network has names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<Names>,
     /// Settings of the sandbox's that were changed, with what they were before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tuned: Vec<Tuned>,
@@ -256,6 +259,16 @@ impl Tunable {
             what => Key::Tuned(sandbox, ifname, what.clone()),
         }
     }
+}
+
+/// What an endpoint is called besides its sandbox's name, and who answers its other questions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Names {
+    /// Other names.
+    pub aliases: Vec<Hostname>,
+    /// Whom its other questions go to; nobody for the network's.
+    pub upstreams: Vec<IpAddr>,
 }
 
 impl Extras {

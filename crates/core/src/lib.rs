@@ -15,6 +15,7 @@ pub mod flows;
 pub mod ipam;
 pub mod mac;
 pub mod name;
+pub mod names;
 pub mod network;
 pub mod owner;
 pub mod plan;

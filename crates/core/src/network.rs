@@ -92,9 +92,21 @@ pub struct Bridge {
     /// Where `-p` without an address publishes, or none for the settings' default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish_address: Option<IpAddr>,
+    /// The names of its members; none where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Dns>,
     /// Of a network that its door describes anew with every request (CNI): what only such a one has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inline: Option<Inline>,
+}
+
+/// The names of a network's members: asked at the gateways.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dns {
+    /// Whom other questions go to; nobody for the settings' or the host's resolvers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<IpAddr>,
 }
 
 /// What only networks have that their door describes anew with every request. Unless closed, they are open: everybody

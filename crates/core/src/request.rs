@@ -1,7 +1,7 @@
 //! What can be asked of the engine. Every front door's wire format becomes one of these.
 
 use crate::child::Mode;
-use crate::endpoint::{Clients, Extras, Tunable};
+use crate::endpoint::{Clients, Extras, Names, Tunable};
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::network::Network;
@@ -33,6 +33,8 @@ pub struct Attach {
     pub guard: Option<bool>,
     /// Addresses the port may send from besides its own.
     pub allow: Vec<IpAddr>,
+    /// What else it is called on the network, and who answers its other questions.
+    pub names: Names,
     /// The network and what it gives, where the door knows them and the engine does not.
     pub given: Option<Box<Given>>,
 }
@@ -53,13 +55,15 @@ pub struct Given {
     /// The client holds published ports with sockets of its own, and asks for them again on each network that the
     /// sandbox joins: neither is in its way.
     pub held: bool,
+    /// What a DHCP server is told that the container is called; none for the sandbox's name.
+    pub hostname: Option<String>,
 }
 
 impl Given {
     /// A network without default routes of its own, for a client that leaves the rest to the engine.
     pub fn new(network: Network, addresses: Vec<IpNet>, extras: Extras) -> Self {
         let extras = Extras { no_default: true, ..extras };
-        Self { network, addresses, extras, host_if: None, default_routes: false, held: false }
+        Self { network, addresses, extras, host_if: None, default_routes: false, held: false, hostname: None }
     }
 }
 
@@ -86,6 +90,7 @@ impl Attach {
             publish: Vec::new(),
             guard: None,
             allow: Vec::new(),
+            names: Names::default(),
             given: None,
         }
     }
@@ -273,4 +278,8 @@ pub struct BridgeOptions {
     pub guard: Option<bool>,
     /// Where `-p` without an address publishes.
     pub publish_address: Option<IpAddr>,
+    /// Whether members have names.
+    pub dns: Option<bool>,
+    /// Whom their other questions go to.
+    pub dns_upstreams: Vec<IpAddr>,
 }

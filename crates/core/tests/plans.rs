@@ -48,6 +48,7 @@ fn bridge(name: &str, subnets: &[&str]) -> Bridge {
         masquerade: true,
         guard: true,
         publish_address: None,
+        dns: None,
         inline: None,
     }
 }

@@ -8,6 +8,7 @@ use crate::tenancy::{Event, Settings, Tenancy, seconds_since};
 use qiao_core::dhcp::{Ask, Tenant, Trouble};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -38,6 +39,9 @@ type Key = (Tenant, bool);
 /// Keeps leases until it is told to end; with [`Options::ends`] until there are none. Whoever keeps them already
 /// goes on.
 pub fn keep(options: Options, listener: UnixListener, records: Records) -> io::Result<()> {
+    // Each exchange is two descriptors, and a process has 1024 unless it asks for more.
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let mut daemon = Daemon::new(options, listener, records)?;
     daemon.take_up()?;
     while !daemon.is_over() {

@@ -146,23 +146,18 @@ impl Tenancy {
         self.packets.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether it is what somebody asks for. The interface of a sandbox may be another than it was.
+    /// Whether it is what somebody asks for. The namespace at its path may be another by now, which has the number
+    /// of the one before, and the interface in it may be another than it was.
     pub fn serves(&self, ask: &Ask) -> bool {
+        let Ok(handle) = NetnsHandle::identify(&self.settings.seen(&ask.sandbox).path) else { return false };
         let mac = match (&ask.over, ask.mac) {
-            (Over::Sandbox(name), None) => self
-                .settings
-                .open(&self.ask.sandbox)
-                .and_then(|handle| handle.packets(name).ok())
-                .map(|p| p.mac()),
+            (Over::Sandbox(name), None) => handle.packets(name).ok().map(|packets| packets.mac()),
             (_, mac) => mac,
         };
         let held = self.machine.bound().map(|bound| bound.terms.address.addr());
         let wished = ask.wish.is_none_or(|wish| held.is_none_or(|held| held == wish));
-        self.ask.sandbox.is_same(&ask.sandbox)
-            && self.ask.over == ask.over
-            && mac == Some(self.mac)
-            && wished
-            && self.taken.is_none()
+        let is_same = handle.identity().is_same(&self.ask.sandbox) && self.ask.over == ask.over;
+        is_same && mac == Some(self.mac) && wished && self.taken.is_none()
     }
 
     /// Somebody waits for it, or is told at once.

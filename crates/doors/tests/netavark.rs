@@ -142,6 +142,7 @@ fn setups_become_requests_and_replies() {
                 mac: recorded["mac_address"].as_str().unwrap().into(),
                 addresses: given.addresses,
                 resolvers: network.gateways(),
+                lease: None,
             };
             let reply = answer::network(&options, (own, network), &joined);
             said.insert(network.name.clone(), reply);

@@ -253,6 +253,7 @@ impl<K: Kernel> Session<'_, K> {
             claims.give_mac(left)?;
         }
         claims.give_ports(left, &without(left.publish(), kept.publish()))?;
+        self.tell_names_again(kept)?;
         Ok(self.txn.changes()?.amended(after)?)
     }
 }

@@ -17,6 +17,7 @@ impl<K: Kernel> Engine<K> {
         if !session.needs_lease(request)? {
             return session.attach(request);
         }
+        session.others(request)?; // a container of this name that is gone gives its lease back first
         drop(session); // a DHCP server takes its time, and nobody else has to wait
         self.with_lease(request, |session| session.attach(request))
     }
@@ -60,8 +61,12 @@ impl<K: Kernel> Session<'_, K> {
 
     fn try_out(&mut self, draft: &Draft, plan: &Plan) -> Result<(), EngineError> {
         draft.remember(&self.txn)?; // leases, ports, settings of the host as they were
+        let served = self.tell_names(&draft.network, &draft.endpoint)?;
         self.apply(plan, &draft.places)?;
         self.verify(plan, &draft.desired, &draft.places)?; // look again: nothing of it must be missing
+        if !served {
+            self.await_names(&draft.network, &draft.endpoint)?;
+        }
         match &draft.network.driver {
             Driver::Bridge(bridge) if draft.announces => {
                 Ok(self.kernel.announce(&draft.endpoint, Via::Bridge(&bridge.device))?)

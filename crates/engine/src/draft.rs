@@ -8,7 +8,7 @@ use crate::lease::is_dhcp;
 use crate::recover::places;
 use crate::session::{Presumed, Session};
 use qiao_core::driver::{Activation, Active, network_state};
-use qiao_core::endpoint::{Extras, Join, Netns, Wire, host_if};
+use qiao_core::endpoint::{Extras, Join, Names, Netns, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::State;
 use qiao_core::request::Attach;
@@ -110,7 +110,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// The sandbox's other endpoints. Those whose namespace is gone are of a container that is gone too.
-    fn others(&mut self, request: &Attach) -> Result<Vec<Endpoint>, EngineError> {
+    pub fn others(&mut self, request: &Attach) -> Result<Vec<Endpoint>, EngineError> {
         let (others, gone): (Vec<_>, Vec<_>) = self
             .txn
             .sandbox(&request.sandbox)?
@@ -234,18 +234,19 @@ impl<K: Kernel> Session<'_, K> {
         let id = EndpointId { sandbox: request.sandbox.clone(), ifname, network: network.name.clone() };
         let host = self.hosts_addresses(&network, activation)?;
         let given = match &request.given {
-            Some(known) => self.given_addresses(&network, &known.addresses)?,
-            None if is_dhcp(&network) => {
+            Some(known) if !is_dhcp(&network) => self.given_addresses(&network, &known.addresses)?,
+            _ if is_dhcp(&network) => {
                 let address = self.need_lease(&host)?.terms.net();
                 self.given_addresses(&network, &[address])?
             }
-            None => self.addresses(&network, &request.wish, &host)?,
+            _ => self.addresses(&network, &request.wish, &host)?,
         };
         let (mut wire, announced) = self.wire((&network, activation), request, (&id, &given, others))?;
         if let (Some(known), Some(netns)) = (&request.given, &netns) {
             self.add_extras(&mut wire, known, (&id, netns))?;
         }
         let endpoint = Endpoint { id, netns, wire: Some(wire), attached: now() };
+        self.refuse_names(&network, &endpoint)?;
         let mut desired = host_state(&active, &saved);
         desired.extend(network_state(&network, activation));
         desired.extend(self.wanted(&network, activation, &endpoint));
@@ -286,6 +287,7 @@ impl<K: Kernel> Session<'_, K> {
         };
         let held = request.given.as_ref().is_some_and(|given| given.held);
         self.publish(Some(bridge), (id, &mut wire), (&request.publish, held))?;
+        wire.extras.names = names(network, request)?;
         Ok((wire, None))
     }
 
@@ -330,6 +332,21 @@ impl<K: Kernel> Session<'_, K> {
         let free = (0..).map(|n| format!("eth{n}")).find(|name| !taken.contains(name));
         Ok(IfName::new(&free.unwrap_or_default())?)
     }
+}
+
+/// What it is called, where the network has names.
+fn names(network: &Network, request: &Attach) -> Result<Option<Names>, Refusal> {
+    let has = network.bridge().is_some_and(|bridge| bridge.dns.is_some());
+    if !has && !request.names.aliases.is_empty() {
+        return Err(no_names(network));
+    }
+    Ok(has.then(|| request.names.clone()))
+}
+
+/// The refusal of an alias on a network without names.
+fn no_names(network: &Network) -> Refusal {
+    Refusal::invalid(format!("network `{}` has no names, so it takes no alias", network.name))
+        .fix("qiao network create NAME          (networks of your own have names)")
 }
 
 /// Whether an endpoint gets default routes at all.

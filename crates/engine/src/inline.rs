@@ -83,7 +83,12 @@ impl<K: Kernel> Session<'_, K> {
         given: &Given,
         (id, netns): (&EndpointId, &Netns),
     ) -> Result<(), EngineError> {
-        wire.extras = given.extras.clone();
+        let lease = std::mem::replace(&mut wire.extras, given.extras.clone());
+        wire.extras.routes.extend(lease.routes);
+        wire.extras.leased = lease.leased;
+        if given.extras.no_default {
+            wire.gateways.clear();
+        }
         if let Some(mtu) = given.network.bridge().and_then(|bridge| bridge.mtu) {
             wire.mtu = mtu;
         }

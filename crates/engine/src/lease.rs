@@ -75,9 +75,10 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn dhcp_network(&self, request: &Attach) -> Result<Option<Network>, EngineError> {
-        let Some(name) = request.network.as_ref().filter(|_| request.given.is_none()) else {
-            return Ok(None);
-        };
+        if let Some(given) = &request.given {
+            return Ok(Some(given.network.clone()).filter(is_dhcp));
+        }
+        let Some(name) = &request.network else { return Ok(None) };
         Ok(self.store.network(name)?.filter(is_dhcp))
     }
 
@@ -128,7 +129,7 @@ impl<K: Kernel> Engine<K> {
         let parents = link.and_then(|link| link.mac).filter(|_| child.mode.is_passthru());
         let mac = parents.or(request.wish.mac).unwrap_or_else(|| tenant.mac());
         Ok(Ask {
-            provide: host_name(&request.sandbox).map(|name| (HOST_NAME, name)).into_iter().collect(),
+            provide: host_name(request).map(|name| (HOST_NAME, name)).into_iter().collect(),
             request: REQUEST.to_vec(),
             wish: request.wish.ip,
             over: Over::Host(child.parent.clone()),
@@ -143,9 +144,10 @@ impl<K: Kernel> Engine<K> {
 impl<K: Kernel> Session<'_, K> {
     /// Whether a DHCP server gives the addresses of the network that a request is about.
     pub fn needs_lease(&self, request: &Attach) -> Result<bool, EngineError> {
-        let Some(name) = request.network.as_ref().filter(|_| request.given.is_none()) else {
-            return Ok(false);
-        };
+        if let Some(given) = &request.given {
+            return Ok(is_dhcp(&given.network));
+        }
+        let Some(name) = &request.network else { return Ok(false) };
         Ok(self.txn.network(name)?.as_ref().is_some_and(is_dhcp))
     }
 
@@ -249,9 +251,15 @@ fn tenant(sandbox: &SandboxName, network: &NetworkName) -> Tenant {
     Tenant { sandbox: sandbox.to_string(), network: network.to_string(), ifname: String::new() }
 }
 
-/// The sandbox's name, as far as it is a host's (RFC 1123 section 2.1).
-fn host_name(sandbox: &SandboxName) -> Option<Vec<u8>> {
-    let name: String = sandbox.as_str().chars().map(|c| if c == '_' { '-' } else { c }).take(63).collect();
+/// The container's name, as far as it is a host's (RFC 1123 section 2.1): what its client calls it, or the sandbox's.
+fn host_name(request: &Attach) -> Option<Vec<u8>> {
+    let said = request.given.as_ref().and_then(|given| given.hostname.as_deref());
+    let name: String = said
+        .unwrap_or(request.sandbox.as_str())
+        .chars()
+        .map(|c| if c == '_' { '-' } else { c })
+        .take(63)
+        .collect();
     let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
     (is_name && !name.is_empty()).then(|| name.into_bytes())
 }

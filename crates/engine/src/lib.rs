@@ -20,6 +20,7 @@ mod inline;
 mod inspect;
 mod lease;
 mod leaving;
+mod names;
 mod network;
 mod outcome;
 mod parent;
@@ -33,4 +34,5 @@ mod tune;
 
 pub use engine::Engine;
 pub use error::{EngineError, chain};
+pub use names::NAME_SERVER;
 pub use outcome::{Attached, Created, Detached, Finding, Health, Removed, Repaired};

@@ -52,6 +52,7 @@ fn default_bridge(settings: &Settings, pool: Pool) -> Bridge {
         masquerade: true,
         guard: true,
         publish_address: None,
+        dns: None,
         inline: None,
     }
 }

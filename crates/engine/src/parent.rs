@@ -274,6 +274,7 @@ fn refuse_options(request: &CreateNetwork) -> Result<(), Refusal> {
         (options.publish_address.is_some(), "publish-address"),
         (options.host_access.is_some(), "host-access"),
         (options.guard == Some(true), "guard"),
+        (options.dns == Some(true), "dns"),
     ];
     let Some((_, name)) = given.into_iter().find(|(given, _)| *given) else { return Ok(()) };
     let refusal =

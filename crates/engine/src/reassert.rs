@@ -76,6 +76,9 @@ impl<K: Kernel> Engine<K> {
         let mended = session.reassert(Reach::Sandboxes)?;
         repaired.left.extend(session.stuck.iter().map(Stuck::told));
         repaired.left.extend(mended.left);
+        if let Err(error) = session.mend_names() {
+            repaired.left.push(format!("names: {}", chain(&error)));
+        }
         Ok(Repaired { plans: mended.plans, places: mended.places, ..repaired })
     }
 }

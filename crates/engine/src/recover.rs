@@ -115,6 +115,9 @@ impl<K: Kernel> Session<'_, K> {
             true => crate::leaving::of(self.kernel, &wire.host_if)?,
             false => None, // a child is deleted before this, or goes with its namespace
         };
+        if wire.extras.names.is_some() {
+            self.txn.names().take(&endpoint.id.key())?;
+        }
         self.end_lease(endpoint);
         Ok(self.txn.claims().give_back(endpoint, leaving.as_deref())?)
     }

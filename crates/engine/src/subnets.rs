@@ -6,6 +6,7 @@ use crate::network::predefined;
 use crate::session::Session;
 use ipnet::{IpNet, Ipv6Net};
 use qiao_core::ipam::{Busy, BusyMap, choose_subnet};
+use qiao_core::network::Dns;
 use qiao_core::request::{CreateNetwork, Kind};
 use qiao_core::settings::{AutoToggle, Toggle};
 use qiao_core::subnet::Family;
@@ -89,6 +90,10 @@ impl<K: Kernel> Session<'_, K> {
             masquerade: options.masquerade.unwrap_or(true),
             guard: options.guard.unwrap_or(true),
             publish_address: options.publish_address,
+            dns: options
+                .dns
+                .unwrap_or(!is_default(request))
+                .then(|| Dns { upstreams: options.dns_upstreams.clone() }),
             inline: None,
         }
     }
@@ -219,6 +224,11 @@ impl<K: Kernel> Session<'_, K> {
             None => Ok(()),
         }
     }
+}
+
+/// The default network has no names: Docker's has none either.
+fn is_default(request: &CreateNetwork) -> bool {
+    request.name.as_str() == crate::network::DEFAULT
 }
 
 fn refuse_parent(request: &CreateNetwork) -> Result<(), Refusal> {

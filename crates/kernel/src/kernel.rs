@@ -157,6 +157,16 @@ pub trait Kernel {
     /// The generation of the firewall after our last change to it, if it was whole then.
     fn generation(&self) -> Option<u32>;
 
+    /// Starts this program once more as a process of its own; false where that cannot be.
+    fn start_detached(&mut self, _arguments: &[&str]) -> Result<bool, KernelError> {
+        Ok(false)
+    }
+
+    /// Whether processes can be started.
+    fn starts_processes(&self) -> bool {
+        false
+    }
+
     /// Says whether the firewall is still busy freeing what was deleted before. The kernel's part of this
     /// process's end is then left to a child, so that nobody waits for it.
     fn expect_freeing(&mut self, _busy: bool) {}

@@ -297,6 +297,15 @@ impl Kernel for Linux {
         }
     }
 
+    fn start_detached(&mut self, arguments: &[&str]) -> Result<bool, KernelError> {
+        crate::sys::process::start_detached(arguments).map_err(KernelError::io("start a process"))?;
+        Ok(true)
+    }
+
+    fn starts_processes(&self) -> bool {
+        true
+    }
+
     fn is_freeing(&self) -> bool {
         self.nft.has_deleted()
     }

@@ -3,6 +3,7 @@
 
 use crate::error::KernelError;
 use qiao_core::plan::Sysctl;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::fs;
 use std::sync::OnceLock;
 
@@ -41,8 +42,9 @@ pub fn ephemeral_ports() -> (u16, u16) {
     }
 }
 
-/// Whether the kernel has IPv6 at all (`ipv6.disable=1` takes it away). It cannot come or go while we run.
+/// Whether the kernel has IPv6 at all (`ipv6.disable=1` takes it away, and its sockets). It cannot come or go while we run.
 pub fn has_ipv6() -> bool {
     static HAS_IPV6: OnceLock<bool> = OnceLock::new();
-    *HAS_IPV6.get_or_init(|| std::path::Path::new("/proc/net/if_inet6").exists())
+    let socket = || socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    *HAS_IPV6.get_or_init(|| socket().is_ok())
 }

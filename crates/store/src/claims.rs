@@ -50,12 +50,16 @@ impl Claims<'_> {
 
     /// The directory of a kind of claims, if there are any. Looking and giving back need no room on the disk.
     fn of(&self, kind: &str, of: &str) -> Result<Option<Rc<Dir>>, StoreError> {
-        self.0.keep(kind)?.map_or(Ok(None), |dir| dir.keep(of))
+        self.0.keep(&below(kind, of))
     }
 
     /// The same, made where it is missing.
     fn ensure(&self, kind: &str, of: &str) -> Result<Rc<Dir>, StoreError> {
-        self.0.keep_ensured(kind)?.keep_ensured(of)
+        if let Some(dir) = self.of(kind, of)? {
+            return Ok(dir);
+        }
+        self.0.make(kind)?;
+        self.0.keep_ensured(&below(kind, of))
     }
 
     /// Claims everything an endpoint has. The caller has looked that it is free; should something not be
@@ -183,6 +187,11 @@ impl Claims<'_> {
         }
         Ok(found)
     }
+}
+
+/// The directory of a kind of claims: opened in one step, and known by this name.
+pub(crate) fn below(kind: &str, of: &str) -> String {
+    format!("{kind}/{of}")
 }
 
 /// The leases of one network; none where there never were any.

@@ -90,17 +90,22 @@ impl Dir {
         }
     }
 
+    /// Makes a directory in this one, if there is none.
+    pub fn make(&self, name: &str) -> Result<(), StoreError> {
+        let made = steps::pass(Needs::Room).and_then(|()| rustix::fs::mkdirat(&self.fd, name, DIR_MODE));
+        self.kept.borrow_mut().remove(name);
+        match made {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(StoreError::io(format!("create {}", self.join(name)))(error)),
+        }
+    }
+
     /// Opens a directory in this one, making it where it is missing.
     pub fn ensure(&self, name: &str) -> Result<Dir, StoreError> {
         if let Some(dir) = self.sub(name)? {
             return Ok(dir);
         }
-        let made = steps::pass(Needs::Room).and_then(|()| rustix::fs::mkdirat(&self.fd, name, DIR_MODE));
-        match made {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(StoreError::io(format!("create {}", self.join(name)))(error)),
-        }
-        self.kept.borrow_mut().remove(name);
+        self.make(name)?;
         let fd = open_dir(&self.fd, name).map_err(StoreError::io(format!("open {}", self.join(name))))?;
         Ok(Dir::new(fd, self.join(name)))
     }
@@ -197,6 +202,7 @@ impl Dir {
 
     /// Removes an empty directory; false where there is none or it is not empty.
     pub fn remove_dir(&self, name: &str) -> Result<bool, StoreError> {
+        self.kept.borrow_mut().remove(name);
         match self.unlink(name, AtFlags::REMOVEDIR) {
             Err(StoreError::Io { source, .. })
                 if source.raw_os_error() == Some(Errno::NOTEMPTY.raw_os_error()) =>

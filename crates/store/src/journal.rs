@@ -207,8 +207,10 @@ impl Changes {
 
     /// An attachment has been carried out: from here on it is an endpoint.
     pub fn attached(&self, endpoint: &Endpoint, endpoints: &Dir) -> Result<(), StoreError> {
-        let sandbox = endpoints.ensure(endpoint.sandbox().as_str())?;
-        self.0.rename(&file(ATTACH, &endpoint.id.key()), &sandbox, &endpoint_file(endpoint))
+        let sandbox = endpoint.sandbox().as_str();
+        endpoints.make(sandbox)?;
+        let record = format!("{sandbox}/{}", endpoint_file(endpoint));
+        self.0.rename(&file(ATTACH, &endpoint.id.key()), endpoints, &record)
     }
 
     /// An attachment has been taken back.

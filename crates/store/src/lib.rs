@@ -17,6 +17,7 @@
 //!   macs/NETWORK/MAC        -> key
 //!   ports/PROTO/PORT        -> key IP…  (see `ports.rs`)
 //!   ranges/PROTO:A-B:IP     -> key
+//!   names/                         what the name server serves (see the crate `dns`)
 //!   dhcp/WHOSE/KEY.json            leases that a DHCP server gave (see the crate `dhcp`)
 //!   loopback/                      what the loopback proxy serves (see the crate `proxy`)
 //!   loopback-hooks          -> cgroup  the kernel serves loopback clients, by hooks of this cgroup
@@ -34,6 +35,7 @@ mod error;
 mod host_local;
 mod journal;
 mod lock;
+mod names;
 mod ports;
 pub mod record;
 mod runtime;
@@ -45,5 +47,6 @@ pub use dir::{Dir, Durability};
 pub use error::StoreError;
 pub use host_local::{HostLocal, Tenant};
 pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pending};
+pub use names::Names;
 pub use runtime::{Saved, boot_id};
 pub use store::{Paths, Store, Txn};

@@ -37,7 +37,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// A UUID and a line's end.
 const BOOT_ID_LEN: usize = 37;
 /// What a new boot discards.
-const OF_A_BOOT: [&str; 12] = [
+const OF_A_BOOT: [&str; 13] = [
     "networks",
     "active",
     "pending",
@@ -47,6 +47,7 @@ const OF_A_BOOT: [&str; 12] = [
     "ports",
     "ranges",
     "containers",
+    "names",
     "dhcp",
     "loopback",
     "loopback-hooks",

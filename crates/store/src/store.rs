@@ -5,6 +5,7 @@ use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
 use crate::journal::{Changes, Journal, endpoint_file};
 use crate::lock::Lock;
+use crate::names::Names;
 use crate::record::{self, Read};
 use crate::runtime::{self, Saved};
 use qiao_core::driver::Active;
@@ -196,6 +197,11 @@ impl Store {
         Claims(&self.run)
     }
 
+    /// What the name server reads.
+    pub fn names(&self) -> Names<'_> {
+        Names(&self.run)
+    }
+
     /// The networks in use, with how they were made.
     pub fn active(&self) -> Result<Active, StoreError> {
         Ok(self.good(&self.run, runtime::ACTIVE, |_| true)?.unwrap_or_default())
@@ -313,14 +319,14 @@ impl Txn<'_> {
 
     /// Whether a network has no members. It takes one look, however many there are.
     pub fn is_unused(&self, network: &NetworkName) -> Result<bool, StoreError> {
-        let Some(macs) = self.run.sub("macs")? else { return Ok(true) };
-        Ok(macs.remove_dir(network.as_str())? || macs.sub(network.as_str())?.is_none())
+        let macs = crate::claims::below("macs", network.as_str());
+        Ok(self.run.remove_dir(&macs)? || !self.run.has(&macs))
     }
 
     /// Forgets what a network gave out.
     pub fn forget_claims(&self, network: &NetworkName) -> Result<(), StoreError> {
         for kind in ["leases", "macs"] {
-            self.run.keep(kind)?.map_or(Ok(()), |dir| dir.remove_tree(network.as_str()))?;
+            self.run.remove_tree(&crate::claims::below(kind, network.as_str()))?;
         }
         Ok(())
     }

@@ -97,7 +97,8 @@ impl Host {
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::take(self.qiao.directory());
         crate::eventually(SETTLED, || {
-            let stay = ["process: qiao loopback-proxy", "process: qiao dhcp-daemon"];
+            let mut stay = vec!["process: qiao loopback-proxy", "process: qiao dhcp-daemon"];
+            stay.extend(self.has_names().then_some("process: qiao name-server"));
             let stay: usize = stay.iter().map(|line| snapshot.lines_with(line).len()).sum();
             let still = snapshot.lines_with("process: ").len() == stay;
             if !still {
@@ -106,6 +107,12 @@ impl Host {
             still
         });
         snapshot
+    }
+
+    /// Whether any endpoint has a name: then the name server is there to stay, too.
+    fn has_names(&self) -> bool {
+        let links = std::fs::read_dir(format!("{}/names", self.qiao.run_dir()));
+        links.into_iter().flatten().flatten().any(|link| link.file_name().to_string_lossy().contains('@'))
     }
 
     /// Everything must be as it was; what the kernel does in the background is waited for.

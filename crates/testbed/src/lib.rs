@@ -11,6 +11,7 @@ mod dhcp;
 mod echo;
 pub mod frame;
 mod host;
+pub mod names;
 pub mod namespaces;
 mod place;
 mod qiao;

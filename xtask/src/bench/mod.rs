@@ -8,6 +8,7 @@ mod cgroup;
 mod chain;
 mod cni;
 mod counts;
+mod dns;
 mod figures;
 mod first_packet;
 mod growth;
@@ -36,6 +37,8 @@ pub enum Bench {
     Attach(Attach),
     /// CNI plugins, ours and others
     Cni(cni::Cni),
+    /// Questions for names, to our server and others
+    Dns(dns::Dns),
     /// Netavark, ours and others
     Podman(podman::Podman),
 }
@@ -74,6 +77,7 @@ pub fn bench(bench: &Bench) -> Result<()> {
     let programs = match bench {
         Bench::Attach(_) => dist::build(&["qiao", "qiao-floor"])?,
         Bench::Cni(cni) => cni.plugins()?,
+        Bench::Dns(_) => dist::build(&["qiao"])?,
         Bench::Podman(podman) => podman.programs()?,
     };
     let mut status = namespaces::again();
@@ -90,9 +94,14 @@ fn inside(bench: &Bench) -> Result<()> {
     // Where plugins keep what outlives a reboot: the machine's own is not ours to fill.
     qiao_testbed::run("mount -t tmpfs -o mode=755 tmpfs /var/lib");
     let programs = PathBuf::from(env::var_os(PROGRAMS).context("the programs are built first")?);
+    if let Bench::Dns(options) = bench {
+        let (table, document) = dns::measure(options, &programs)?;
+        return tell(&table, &document, options.json.as_deref());
+    }
     let cgroup = cgroup::Cgroup::make()?;
     let world = world::World::new(&programs, cgroup.path())?;
     match bench {
+        Bench::Dns(_) => Ok(()), // measured above
         Bench::Attach(options) => {
             let figures = attach(&world, options)?;
             tell(&figures.table(), &figures.json(), options.json.as_deref())

@@ -1,6 +1,7 @@
 //! What can be typed. Nothing here looks at the machine.
 
 mod container;
+mod dns;
 mod network;
 mod option;
 mod quick;
@@ -8,8 +9,9 @@ mod run;
 mod sandbox;
 mod tool;
 
+pub use dns::*;
 pub use network::*;
-pub use option::{ChildOptions, NetworkOption, OnOff, bridge_options, child_options};
+pub use option::{ChildOptions, Dns as DnsOption, NetworkOption, OnOff, bridge_options, child_options};
 pub use run::*;
 pub use sandbox::*;
 pub use tool::*;
@@ -106,6 +108,9 @@ pub enum Command {
     Attach(Attach),
     /// Detach it again
     Detach(Detach),
+    /// Names: what is known, what is asked, records of your own
+    #[command(subcommand)]
+    Dns(Dns),
     /// Published ports
     Port(Port),
     /// Containers and attached namespaces

@@ -1,7 +1,10 @@
 //! `qiao network …`.
 
-use super::option::{OnOff, key_value, name_ip};
-use super::{Changing, container::Publishing};
+use super::option::{Dns as DnsOption, OnOff, dns, key_value, name_ip};
+use super::{
+    Changing,
+    container::{Naming, Publishing},
+};
 use clap::{Args, Subcommand};
 use qiao_core::{IfName, Mac, NetworkName, SandboxName, Subnet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -79,6 +82,10 @@ pub struct Create {
     /// Let each container send only what belongs to it [default: on]
     #[arg(long, value_name = "on|off", hide_possible_values = true)]
     pub guard: Option<OnOff>,
+    /// Names for members, asked at the gateway: on, off, or the resolvers that other names are asked from
+    /// [default: on]
+    #[arg(long, value_name = "on|off|IP,…", value_parser = dns)]
+    pub dns: Option<DnsOption>,
     /// An option of the driver, also Docker's com.docker.network.*
     #[arg(short, long = "opt", value_name = "KEY=VALUE", value_parser = key_value)]
     pub opt: Vec<(String, String)>,
@@ -171,6 +178,9 @@ pub struct Connect {
     /// Its interface's name [default: the next eth…]
     #[arg(long)]
     pub ifname: Option<IfName>,
+    /// What else it is called.
+    #[command(flatten)]
+    pub naming: Naming,
     /// Ports to publish.
     #[command(flatten)]
     pub publishing: Publishing,

@@ -24,6 +24,27 @@ impl OnOff {
     }
 }
 
+/// `on`, `off`, or who is asked for other names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dns {
+    /// Members have names; other names are asked from these, or from the host's resolvers where there are none.
+    On(Vec<IpAddr>),
+    /// Members have no names.
+    Off,
+}
+
+/// Reads `--dns` of a network.
+pub fn dns(text: &str) -> Result<Dns, Refusal> {
+    let bad = |_| {
+        Refusal::invalid(format!("{} is not on, off or addresses with commas between them", quoted(text)))
+    };
+    match text {
+        "on" => Ok(Dns::On(Vec::new())),
+        "off" => Ok(Dns::Off),
+        list => Ok(Dns::On(list.split(',').map(str::parse).collect::<Result<_, _>>().map_err(bad)?)),
+    }
+}
+
 /// `name=address`.
 pub fn name_ip(text: &str) -> Result<(String, IpAddr), Refusal> {
     let bad = || Refusal::invalid(format!("{} is not NAME=ADDRESS", quoted(text)));

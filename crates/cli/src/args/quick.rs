@@ -2,7 +2,10 @@
 //! twentieth of the time that carrying them out does. Whatever is not plain is left to clap, which also says what
 //! is wrong with it.
 
-use super::{Attach, Changing, Detach, Global, container::Publishing};
+use super::{
+    Attach, Changing, Detach, Global,
+    container::{Naming, Publishing},
+};
 use std::ffi::OsString;
 use std::str::FromStr;
 
@@ -26,6 +29,7 @@ pub fn attach(words: &[OsString]) -> Option<(Global, Attach)> {
         ip: words.take("--ip")?,
         ip6: words.take("--ip6")?,
         mac_address: words.take("--mac-address")?,
+        naming: Naming { alias: words.take_all("--network-alias")? },
         publishing: Publishing { publish: words.take_all("-p")? },
         guard: None,
         allow_address: Vec::new(),

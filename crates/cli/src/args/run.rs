@@ -1,6 +1,6 @@
 //! `qiao run` and what is done with its containers.
 
-use super::container::Publishing;
+use super::container::{Naming, Publishing};
 use super::option::{NetworkOption, key_value, network_option};
 use clap::Args;
 use qiao_container::Volume;
@@ -42,6 +42,9 @@ pub struct Run {
     /// Its hardware address on the first network
     #[arg(long, value_name = "MAC")]
     pub mac_address: Option<Mac>,
+    /// What else it is called.
+    #[command(flatten)]
+    pub naming: Naming,
     /// Ports to publish.
     #[command(flatten)]
     pub publishing: Publishing,
@@ -68,7 +71,7 @@ pub struct Inside {
     /// The host name [default: the beginning of the id]
     #[arg(short = 'h', short_alias = 'H', long, value_name = "NAME", value_parser = hostname)]
     pub hostname: Option<String>,
-    /// A resolver [default: the host's]
+    /// Who is asked for names that no container has [default: the host's resolvers]
     #[arg(long, value_name = "IP")]
     pub dns: Vec<IpAddr>,
     /// A domain that short names are looked up in

@@ -1,7 +1,10 @@
 //! `qiao attach`, `qiao detach` and what is about namespaces.
 
 use super::option::OnOff;
-use super::{Changing, container::Publishing};
+use super::{
+    Changing,
+    container::{Naming, Publishing},
+};
 use clap::Args;
 use qiao_core::{IfName, Mac, NetworkName, SandboxName};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -29,6 +32,9 @@ pub struct Attach {
     /// Its hardware address
     #[arg(long, visible_alias = "mac", value_name = "MAC")]
     pub mac_address: Option<Mac>,
+    /// What else it is called.
+    #[command(flatten)]
+    pub naming: Naming,
     /// Ports to publish.
     #[command(flatten)]
     pub publishing: Publishing,

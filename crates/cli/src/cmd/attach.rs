@@ -4,6 +4,7 @@ use super::{Done, OK};
 use crate::app::App;
 use crate::args::{Attach, Changing, Detach};
 use crate::output::{self, json, line, plan};
+use qiao_core::endpoint::Names;
 use qiao_core::request::{self, Wish};
 use qiao_core::{Endpoint, NetworkName, Refusal};
 use qiao_engine::{Attached, Detached, Engine, EngineError};
@@ -22,6 +23,7 @@ pub fn attach(app: &App, args: &Attach) -> Done {
         publish: args.publishing.publish.clone(),
         guard: args.guard.map(crate::args::OnOff::is_on),
         allow: args.allow_address.clone(),
+        names: Names { aliases: args.naming.alias.clone(), upstreams: Vec::new() },
         given: None,
     };
     attach_request(app, (&mut engine, &request), &args.changing)

@@ -6,6 +6,7 @@ mod cni;
 mod config;
 mod demo;
 pub mod dhcp;
+mod dns;
 mod exec;
 mod info;
 mod life;
@@ -31,6 +32,7 @@ pub type Done = Result<ExitCode, EngineError>;
 pub const OK: ExitCode = ExitCode::SUCCESS;
 
 pub use demo::{PLAY, play};
+pub use dns::serve_names;
 pub use exec::enter;
 
 /// Whether something matches all of `--filter`. Each is looked at, so that one that makes no sense is told.
@@ -58,6 +60,7 @@ fn dispatch(app: &App, command: Command) -> Done {
         Command::Attach(args) => attach::attach(app, &args),
         Command::Detach(args) => attach::detach(app, &args),
         Command::Network(command) => network::run(app, command),
+        Command::Dns(command) => dns::run(app, &command),
         Command::Port(args) => port::run(app, &args),
         Command::Ps(args) => ps::run(app, &args),
         Command::Netns(args) => netns::run(app, &args),

@@ -7,6 +7,7 @@ use crate::args::ChildOptions;
 use crate::args::{self, Allocations, Connect, Create, Disconnect, Inspect, Ls, Network, Prune, Rm};
 use crate::output::table::Table;
 use crate::output::{format, json, line, plan, print, time};
+use qiao_core::endpoint::Names;
 use qiao_core::request::{self, BridgeOptions, CreateNetwork, Kind, Wish};
 use qiao_core::{Code, Endpoint, Network as CoreNetwork, Refusal};
 use qiao_engine::{Engine, EngineError, Removed};
@@ -70,6 +71,12 @@ fn creation(args: &Create, kind: Kind) -> Result<CreateNetwork, Refusal> {
     options.mtu = args.mtu.or(options.mtu).or(child.mtu);
     options.isolate = args.isolate.map(args::OnOff::is_on).or(options.isolate);
     options.icc = args.icc.map(args::OnOff::is_on).or(options.icc);
+    if let Some(dns) = &args.dns {
+        options.dns = Some(*dns != args::DnsOption::Off);
+        if let args::DnsOption::On(upstreams) = dns {
+            options.dns_upstreams.clone_from(upstreams);
+        }
+    }
     options.guard = args.guard.map(args::OnOff::is_on).or(options.guard);
     Ok(CreateNetwork {
         kind,
@@ -287,6 +294,7 @@ fn connect(app: &App, args: &Connect) -> Done {
         ifname: args.ifname.clone(),
         wish: Wish { ip: args.ip, ip6: args.ip6, mac: args.mac_address },
         publish: args.publishing.publish.clone(),
+        names: Names { aliases: args.naming.alias.clone(), upstreams: Vec::new() },
         ..request::Attach::new(args.container.clone())
     };
     if engine.store().sandbox(&args.container)?.is_empty() {

@@ -4,6 +4,7 @@
 mod call;
 mod create;
 mod dns;
+mod firewalld;
 mod log;
 mod plugin;
 mod process;
@@ -63,7 +64,7 @@ fn run(line: door::Line) -> Done {
         Command::Create => create::create(&call).map(Some),
         Command::Version => Ok(Some(version())),
         Command::FirewallReload => reload(&call).map(|()| None),
-        Command::FirewalldReload => Err(Failure("firewalld-reload is not there yet".into())),
+        Command::FirewalldReload => firewalld::listen(&call).map(|()| None),
         Command::DhcpProxy => Err(Failure("dhcp-proxy is not there yet".into())),
     }
 }

@@ -146,7 +146,8 @@ impl<'a> Setup<'a> {
             });
         }
         let mac = self.mac(&made)?;
-        let joined = Joined { mac, addresses, resolvers };
+        let lease = made.endpoint.wire.as_ref().and_then(|wire| wire.extras.leased.as_deref()).cloned();
+        let joined = Joined { mac, addresses, resolvers, lease };
         Ok(answer::network(self.options, (job.own, job.network), &joined))
     }
 

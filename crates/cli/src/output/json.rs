@@ -125,6 +125,7 @@ fn engine(bridge: &Bridge) -> Value {
         "masquerade": bridge.masquerade,
         "host_access": bridge.host_access,
         "mtu": bridge.mtu,
+        "dns": bridge.dns,
     })
 }
 

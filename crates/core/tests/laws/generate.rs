@@ -58,6 +58,7 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                 masquerade,
                 guard,
                 publish_address: None,
+                dns: None,
                 inline: None,
             };
             bridge.check().unwrap();

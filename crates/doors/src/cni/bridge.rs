@@ -126,6 +126,7 @@ impl Settings {
             masquerade: self.masquerade,
             guard: true,
             publish_address: None,
+            dns: None,
             inline: Some(Inline { routed: self.gateway, ..Inline::default() }),
         };
         let id = NetworkId::from_bytes(std::array::from_fn(|i| fnv(name.as_str(), i as u64) as u8));

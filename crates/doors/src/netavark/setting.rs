@@ -131,6 +131,7 @@ pub fn attach(context: Context<'_>, (own, network): (&PerNetwork, &Network)) -> 
         extras,
         host_if: host_if(own)?,
         held: true,
+        hostname: None,
     };
     Ok(Attach {
         netns: Some(context.netns.to_owned()),
@@ -152,6 +153,7 @@ pub fn attach_child(
 ) -> Result<Attach, Failure> {
     refuse_rest(network)?;
     let mode = child_mode(network)?;
+    let dhcp = network.ipam() == "dhcp";
     let metric = metric(network)?;
     let child = Child {
         parent,
@@ -159,10 +161,11 @@ pub fn attach_child(
         pools: pools(network)?,
         mtu: option::<u32>(network, "mtu")?.filter(|mtu| *mtu != 0),
         internal: network.internal,
-        dhcp: false,
+        dhcp,
         inline: true,
     };
-    let no_default = option(network, "no_default_route")?.unwrap_or(false) || network.gateways().is_empty();
+    let has_way = dhcp || !network.gateways().is_empty();
+    let no_default = option(network, "no_default_route")?.unwrap_or(false) || !has_way;
     let extras = Extras {
         statics: routes(network, metric)?,
         no_default,
@@ -176,6 +179,7 @@ pub fn attach_child(
         extras,
         host_if: None,
         held: true,
+        hostname: context.options.container_hostname.clone().filter(|name| !name.is_empty()),
     };
     // One that has its parent's hardware address is told it again when it is reloaded.
     let own_mac = matches!(mode, Mode::Macvlan(_)) && !mode.is_passthru();
@@ -246,6 +250,7 @@ impl Settings {
             masquerade: closed && !network.internal,
             guard: true,
             publish_address: Some(Ipv4Addr::UNSPECIFIED.into()),
+            dns: None,
             inline: Some(Inline {
                 routed: self.managed && !network.gateways().is_empty(),
                 apart: self.isolate == Isolate::On && closed,
@@ -276,7 +281,7 @@ fn pools(network: &Network) -> Result<Vec<Pool>, Failure> {
             false => Err(Failure(format!("gateway {} not in subnet {}", pool.gateway, pool.subnet))),
         }
     };
-    if network.ipam() == "none" { Ok(Vec::new()) } else { network.subnets().iter().map(pool).collect() }
+    if network.ipam() != "host-local" { Ok(Vec::new()) } else { network.subnets().iter().map(pool).collect() }
 }
 
 /// An option of a network, as what it is.
@@ -306,13 +311,14 @@ fn refuse_rest(network: &Network) -> Result<(), Failure> {
     }
     match network.ipam() {
         "host-local" | "none" => Ok(()),
+        "dhcp" if network.driver == "macvlan" => Ok(()),
         other => Err(Failure(format!("ipam driver {other} is not supported yet"))),
     }
 }
 
 /// The container's addresses on a network.
 fn addresses(own: &PerNetwork, network: &Network) -> Result<Vec<IpNet>, Failure> {
-    if network.ipam() == "none" {
+    if network.ipam() != "host-local" {
         return Ok(Vec::new());
     }
     let ips = own.static_ips.as_deref().unwrap_or_default();

@@ -69,8 +69,9 @@ impl<'a> Batch<'a> {
     fn index(&mut self, name: &IfName) -> Result<Result<u32, ApplyError>, KernelError> {
         let is_about =
             |key: &Key| matches!(key, Key::Bridge(link) | Key::Veth(link) | Key::Vlan(link) if link == name);
-        let is_waiting = self.waiting.iter().any(|(op, _)| is_about(op.key()));
-        if let Err(error) = if is_waiting { self.send() } else { Ok(()) } {
+        if self.waiting.iter().any(|(op, _)| is_about(op.key()))
+            && let Err(error) = self.send()
+        {
             return Ok(Err(error));
         }
         let absent = KernelError::Errno { errno: libc::ENODEV, text: None };

@@ -37,9 +37,7 @@ pub fn observe(
                 (Key::Child(_, link), Value::Child { parent, .. }) => view.child(link, (parent, links)),
                 (Key::NoAdvertisements(_, link), _) => view.heedless(link, &sandbox.handle)?,
                 (Key::SandboxSysctl(_, path), _) => setting(path, &sandbox.handle),
-                (Key::Route(_, net), Value::Route { dev, attributes, .. }) => {
-                    view.route(*net, (dev, *attributes))
-                }
+                (Key::Route(_, net), wanted) => view.route(*net, wanted),
                 _ => view.find(key),
             };
             if let Some((owner, value)) = found {
@@ -179,8 +177,12 @@ impl View {
 
     /// The main table's route to a destination: of the metric that is wanted, where one is. One without our mark
     /// is somebody else's, unless it shall bear an administrator's.
-    fn route(&self, net: ipnet::IpNet, (dev, wanted): (&IfName, Attributes)) -> Option<Found> {
+    fn route(&self, net: ipnet::IpNet, wanted: &Value) -> Option<Found> {
         const MAIN: u32 = 254;
+        let (dev, wanted) = match wanted {
+            Value::Route { dev, attributes, .. } => (Some(dev), *attributes),
+            _ => (None, Attributes::default()), // any route there
+        };
         let is_it = |r: &&route::Route| {
             let same = wanted.metric.is_none() || wanted.metric == r.attributes.metric;
             r.table == MAIN && r.forwards && r.destination == net && same
@@ -194,7 +196,7 @@ impl View {
                 let link = self.links.values().find(|link| Some(link.index) == route.index)?;
                 IfName::new(&link.name).ok()?
             }
-            _ => dev.clone(), // it leads nowhere, and so by no interface
+            _ => dev?.clone(), // it leads nowhere, and so by no interface
         };
         let attributes =
             Attributes { administered: attributes.administered && wanted.administered, ..attributes };

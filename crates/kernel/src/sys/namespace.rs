@@ -1,7 +1,8 @@
 //! Namespaces, where rustix has no call for them.
 
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rustix::thread::UnshareFlags;
+use std::io;
 
 /// The kind of namespace behind a descriptor of nsfs, as a `CLONE_NEW…` flag (ioctl_ns(2)).
 pub fn kind(fd: &OwnedFd) -> Option<libc::c_int> {
@@ -12,9 +13,21 @@ pub fn kind(fd: &OwnedFd) -> Option<libc::c_int> {
     (kind >= 0).then_some(kind)
 }
 
+/// The network namespace that a socket is in. It needs `CAP_NET_ADMIN` there.
+pub fn of_socket(socket: &impl AsFd) -> io::Result<OwnedFd> {
+    /// <linux/sockios.h>.
+    const SIOCGSKNS: u32 = 0x894c;
+    // SAFETY: the request takes no argument and returns a descriptor.
+    let fd = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), SIOCGSKNS as _) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it for us (`open_related_ns`, with O_CLOEXEC).
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// A descriptor that this process was started with.
 pub fn adopt(number: i32) -> Option<OwnedFd> {
-    use rustix::fd::FromRawFd;
     // SAFETY: asking for the flags of a number that is no descriptor is an error, nothing more.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
     if number <= libc::STDERR_FILENO || flags < 0 || flags & libc::FD_CLOEXEC != 0 {

@@ -38,10 +38,13 @@ pub fn listen_for_dhcp(index: u32) -> io::Result<OwnedFd> {
     let mut filter = TO_DHCP_CLIENTS;
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     set_option(&socket, (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER), &program)?;
-    // Only sockets for all protocols are given what leaves by the interface (`dev_queue_xmit_nit`): whoever is root in
-    // a sandbox sees what is asked there, and must not be heard as a server.
+    // What leaves by the interface is no server's: whoever is root in a sandbox sees what is asked there.
+    let on: libc::c_int = 1;
+    set_option(&socket, (libc::SOL_PACKET, PACKET_IGNORE_OUTGOING), &on)?;
+    // Sockets for one protocol are not given what a macvlan child takes (its `rx_handler` comes before them in
+    // `__netif_receive_skb_core`), and answers to a child are what is waited for at its parent.
     let mut at = address(index);
-    at.sll_protocol = (libc::ETH_P_IP as u16).to_be();
+    at.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
     // SAFETY: the address lives across the call, and its length is its own.
     let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const at).cast(), ADDRESS_LENGTH) };
     if bound < 0 {
@@ -58,8 +61,11 @@ pub fn listen_for_dhcp(index: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Whole UDP datagrams to port 68 (linux/filter.h; offsets from the Ethernet header).
-const TO_DHCP_CLIENTS: [libc::sock_filter; 9] = {
+/// <linux/if_packet.h>, since 4.20; libc has it for glibc only.
+const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+
+/// Whole UDP datagrams to port 68, in IPv4 (linux/filter.h; offsets from the Ethernet header).
+const TO_DHCP_CLIENTS: [libc::sock_filter; 11] = {
     const fn op(code: u32, (jt, jf): (u8, u8), k: u32) -> libc::sock_filter {
         libc::sock_filter { code: code as u16, jt, jf, k }
     }
@@ -67,6 +73,8 @@ const TO_DHCP_CLIENTS: [libc::sock_filter; 9] = {
         BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET,
     };
     [
+        op(BPF_LD | BPF_H | BPF_ABS, (0, 0), 12),       // EtherType
+        op(BPF_JMP | BPF_JEQ | BPF_K, (0, 7), 0x0800),  // IPv4
         op(BPF_LD | BPF_B | BPF_ABS, (0, 0), 23),       // protocol
         op(BPF_JMP | BPF_JEQ | BPF_K, (0, 5), 17),      // UDP
         op(BPF_LD | BPF_H | BPF_ABS, (0, 0), 20),       // fragment's offset

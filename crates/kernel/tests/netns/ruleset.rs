@@ -70,6 +70,7 @@ fn everything() -> State {
         masquerade: true,
         guard: true,
         publish_address: None,
+        dns: None,
         inline: None,
     };
     let (name, id) = ("blue".parse().unwrap(), NetworkId::from_bytes([7; 32]));

@@ -52,6 +52,7 @@ pub fn network() -> Network {
         masquerade: true,
         guard: true,
         publish_address: None,
+        dns: None,
         inline: None,
     };
     let id = NetworkId::from_bytes([7; 32]);

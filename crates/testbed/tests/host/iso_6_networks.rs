@@ -48,10 +48,10 @@ fn networks_do_not_reach_one_another() {
 fn another_networks_gateway_is_out_of_reach() {
     on_a_host(|host| {
         let (red, _blue) = two(host, "");
-        let _host = Service::start(&Place::HOST, Protocol::Tcp, "[::]:53");
-        assert_eq!(ask(&red.place, Protocol::Tcp, "172.30.1.1:53").as_deref(), Some("host 172.30.1.2"));
-        assert_eq!(ask(&red.place, Protocol::Tcp, "172.30.2.1:53"), None);
-        assert_eq!(ask(&red.place, Protocol::Tcp, "[fd00:2::1]:53"), None);
+        let _host = Service::start(&Place::HOST, Protocol::Tcp, "[::]:54");
+        assert_eq!(ask(&red.place, Protocol::Tcp, "172.30.1.1:54").as_deref(), Some("host 172.30.1.2"));
+        assert_eq!(ask(&red.place, Protocol::Tcp, "172.30.2.1:54"), None);
+        assert_eq!(ask(&red.place, Protocol::Tcp, "[fd00:2::1]:54"), None);
     });
 }
 

@@ -213,10 +213,10 @@ fn networks_do_not_reach_one_another() {
         for to in ["192.0.2.1:8080", "[2001:db8::1]:8080", "172.30.1.1:8080"] {
             assert!(answer(&red.place, to).starts_with("b "), "published: {to}");
         }
-        let _host = Service::start(&Place::HOST, Protocol::Tcp, "[::]:53");
-        assert_eq!(answer(&red.place, "172.30.1.1:53"), "host 172.30.1.2");
-        assert_eq!(answer(&red.place, "172.30.2.1:53"), "", "another network's gateway");
-        assert_eq!(answer(&red.place, "[fd00:2::1]:53"), "");
+        let _host = Service::start(&Place::HOST, Protocol::Tcp, "[::]:54");
+        assert_eq!(answer(&red.place, "172.30.1.1:54"), "host 172.30.1.2");
+        assert_eq!(answer(&red.place, "172.30.2.1:54"), "", "another network's gateway");
+        assert_eq!(answer(&red.place, "[fd00:2::1]:54"), "");
     });
 }
 

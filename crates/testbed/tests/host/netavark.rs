@@ -1,11 +1,12 @@
 //! Netavark as Podman calls it, without Podman: what a call must leave behind for others to see.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Outcome, Place, run, stdout};
+use qiao_testbed::{Dnsmasq, Host, Outcome, Place, eventually, run, stdout};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Podman's folder for what runs.
 pub const CONFIG: &str = "/run/test/networks";
@@ -281,5 +282,98 @@ fn macvlan_takes_the_first_default_route() {
         teardown(host, &place, &options);
         place.run("ip link set lo down");
         host.assert_like(&before, "macvlan beside a bridge");
+    });
+}
+
+/// A DHCP server of the neighbourhood gives address, router, servers and domain; it is told when the container leaves.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn macvlan_with_a_dhcp_server() {
+    on_a_host(|host| {
+        let (place, server) = (host.container("c1"), Dnsmasq::start(&host.lan));
+        let lan = json!({
+            "name": "lan", "id": format!("{:064x}", 9), "driver": "macvlan", "network_interface": "up0",
+            "subnets": [], "ipv6_enabled": false, "internal": false, "dns_enabled": false,
+            "ipam_options": {"driver": "dhcp"},
+        });
+        let mut options = on("c1", 7, &[&lan]);
+        options["container_hostname"] = "web".into();
+        let reply = setup(host, &place, &options);
+        let (ip, name) = server.leases().pop().expect("a lease");
+        assert_eq!(name, "web");
+        assert_eq!(reply["lan"]["dns_server_ips"], json!(["192.0.2.53"]));
+        assert_eq!(reply["lan"]["dns_search_domains"], json!(["example.test"]));
+        let subnet = json!({"ipnet": format!("{ip}/24"), "gateway": "192.0.2.100"});
+        assert_eq!(reply["lan"]["interfaces"]["eth0"]["subnets"], json!([subnet]));
+        assert!(place.stdout("ip -o -4 addr show eth0").contains(&format!("{ip}/24")));
+        assert_eq!(
+            place.stdout("ip route show default").trim(),
+            "default via 192.0.2.100 dev eth0 proto static metric 99"
+        );
+        place.run("busybox ping -c 1 -W 2 192.0.2.100");
+        teardown(host, &place, &options);
+        assert!(eventually(Duration::from_secs(3), || server.leases().is_empty()), "{:?}", server.leases());
+        assert!(!place.stdout("ip -o link").contains("eth0"));
+    });
+}
+
+/// A bus as firewalld's clients see it: it greets, takes two calls, and says what firewalld says, a signal besides.
+const BUS: &str = r#"
+import os, socket, struct, time
+listener = socket.socket(socket.AF_UNIX)
+listener.bind('/run/bus')
+listener.listen()
+peer, _ = listener.accept()
+line = b''
+while not line.endswith(b'\r\n'): line += peer.recv(1)
+assert line == b'\0AUTH EXTERNAL ' + str(os.getuid()).encode().hex().encode() + b'\r\n', line
+peer.sendall(b'OK 0123456789abcdef\r\n')
+def read(count):
+    data = b''
+    while len(data) < count: data += peer.recv(count - len(data))
+    return data
+assert read(7) == b'BEGIN\r\n'
+for member in [b'Hello', b'AddMatch']:
+    head = read(16)
+    body, _, fields = struct.unpack('<III', head[4:])
+    rest = read((fields + 7) // 8 * 8 + body)
+    assert member + b'\0' in rest, rest
+assert b"member='Reloaded'" in rest, rest
+def text(code, kind, value): return bytes([code, 1]) + kind + b'\0' + struct.pack('<I', len(value)) + value + b'\0'
+def pad(data): return data + b'\0' * (-len(data) % 8)
+def signal(member):
+    fields = pad(text(1, b'o', b'/org/fedoraproject/FirewallD1')) + pad(text(2, b's', b'org.fedoraproject.FirewallD1'))
+    fields += text(3, b's', member)
+    return pad(b'l\4\1\1' + struct.pack('<III', 0, 1, len(fields)) + fields)
+peer.sendall(signal(b'PanicModeEnabled'))
+while True:
+    time.sleep(0.05)
+    if os.path.exists('/run/reload'):
+        os.remove('/run/reload')
+        peer.sendall(signal(b'Reloaded'))
+"#;
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn rules_are_in_order_when_firewalld_has_reloaded() {
+    on_a_host(|host| {
+        let mut bus = Command::new("/usr/bin/python3").args(["-c", BUS]).spawn().expect("python3");
+        let patience = Duration::from_secs(5);
+        assert!(eventually(patience, || std::path::Path::new("/run/bus").exists()));
+        let place = host.container("c1");
+        setup(host, &place, &publishing(on("c1", 7, &[&network(1, false)]), &[("", 8080, 80)]));
+        let before = stdout("nft -s list ruleset");
+        let mut command = command(host, &["firewalld-reload"]);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/bus").stdin(Stdio::null());
+        let mut listener = command.spawn().expect("netavark");
+        for _ in 0..2 {
+            run("nft flush ruleset");
+            std::thread::sleep(Duration::from_millis(300));
+            assert_eq!(stdout("nft -s list ruleset"), "", "the control: nothing was said yet");
+            std::fs::write("/run/reload", "").expect("a word to the bus");
+            assert!(eventually(patience, || stdout("nft -s list ruleset") == before));
+        }
+        bus.kill().and_then(|()| bus.wait()).expect("the bus");
+        assert_eq!(listener.wait().expect("netavark").code(), Some(1), "it ends with the bus");
     });
 }

@@ -146,9 +146,13 @@ fn e_who_is_gone_keeps_nothing() {
     on_a_host(|host| {
         let first = host.container("first");
         setup(host, &first, &publishing(on("first", 7, &[&network(1, false)]), &[("", 8080, 80)]));
-        first.delete();
-        let second = host.container("second");
-        setup(host, &second, &publishing(on("second", 7, &[&network(1, false)]), &[("", 8080, 80)]));
+        let other = host.container("other");
+        setup(host, &other, &on("other", 9, &[&network(1, false)]));
+        [first, other].into_iter().for_each(Place::delete);
+        let second = host.container("second"); // the port
+        setup(host, &second, &publishing(on("second", 8, &[&network(1, false)]), &[("", 8080, 80)]));
+        let third = host.container("third"); // the address
+        setup(host, &third, &on("third", 9, &[&network(1, false)]));
         let _server = Service::start(&second, Protocol::Tcp, "0.0.0.0:80");
         assert!(
             ask(&host.lan, Protocol::Tcp, "192.0.2.1:8080").is_some_and(|text| text.starts_with("second"))

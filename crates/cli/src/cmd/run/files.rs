@@ -81,6 +81,20 @@ pub fn resolv(
     (text, warning)
 }
 
+/// The same where networks have names: their gateways are asked, and know whom to ask. Names are looked up as they
+/// are before a domain is put behind them, or those of containers would be asked from others first; who has another
+/// wish writes it.
+pub fn named_resolv(inside: &Inside, gateways: &[IpAddr]) -> String {
+    const MOST: usize = 3; // MAXNS, resolv.h
+    let host = std::fs::read_to_string(SOURCES[0]).unwrap_or_default();
+    let mut text: String = gateways.iter().take(MOST).map(|ip| format!("nameserver {ip}\n")).collect();
+    let search = if inside.dns_search.is_empty() { searched(&host) } else { inside.dns_search.clone() };
+    if !search.is_empty() {
+        let _ = writeln!(text, "search {}", search.join(" "));
+    }
+    text + "options ndots:0\n"
+}
+
 /// The host's resolvers that a container can reach: those that are not on the host's loopback.
 fn reachable(texts: &[String]) -> Vec<IpAddr> {
     let of = |text: &String| -> Vec<IpAddr> {

@@ -55,8 +55,8 @@ fn supervise(app: &App, container: &mut Container, wires: &Wires<'_>) -> Result<
         false => Output::Inherited,
     };
     let mut started = qiao_container::start(&container.spec, &output)?;
-    let endpoints = wires.attach(app, &container.spec, &started)?;
-    let files = wires.files(&app.settings().map_err(EngineError::from)?, &container.spec, &endpoints);
+    let joined = wires.attach(app, &container.spec, &started)?;
+    let files = wires.files(&app.settings().map_err(EngineError::from)?, &container.spec, &joined);
     started.go(&files)?;
     container.note(life::running(&container.state, started.process()))?;
     if container.spec.detached {

@@ -9,8 +9,9 @@ use qiao_container::{Files, Spec, Started};
 use qiao_core::request::{self, Wish};
 use qiao_core::settings::Settings;
 use qiao_core::{Code, Endpoint, Refusal, SandboxName};
-use qiao_engine::{Engine, EngineError};
+use qiao_engine::{Attached, Engine, EngineError};
 use qiao_kernel::Linux;
+use std::net::IpAddr;
 
 /// The networks that a container shall be attached to.
 #[derive(Debug)]
@@ -33,16 +34,16 @@ impl<'a> Wires<'a> {
     }
 
     /// Attaches the container to all of them.
-    pub fn attach(&self, app: &App, spec: &Spec, started: &Started) -> Result<Vec<Endpoint>, EngineError> {
+    pub fn attach(&self, app: &App, spec: &Spec, started: &Started) -> Result<Joined, EngineError> {
         let mut engine = app.engine()?;
         let netns = (!on_host(self.args)).then(|| started.netns());
-        let mut endpoints = Vec::new();
+        let mut joined = Joined::default();
         for (place, network) in self.networks.iter().enumerate() {
             let request = self.request(spec, network.as_ref(), (place == 0, netns.clone()));
-            endpoints.push(engine.attach(&request)?.endpoint);
+            joined.add(engine.attach(&request)?);
             super::super::attach::tell_notes(&engine);
         }
-        Ok(endpoints)
+        Ok(joined)
     }
 
     fn request(
@@ -55,7 +56,9 @@ impl<'a> Wires<'a> {
         let mut request = request::Attach { netns, wish, ..request::Attach::new(spec.name.clone()) };
         request.network = network.map(|n| n.name.clone());
         request.ifname = network.and_then(|n| n.ifname.clone());
+        request.names.upstreams.clone_from(&self.args.inside.dns);
         if first {
+            request.names.aliases.clone_from(&self.args.naming.alias);
             // What is said of no network in particular is meant for the first.
             request.wish.ip = request.wish.ip.or(self.args.ip);
             request.wish.ip6 = request.wish.ip6.or(self.args.ip6);
@@ -66,11 +69,42 @@ impl<'a> Wires<'a> {
     }
 
     /// The files that say where the container is.
-    pub fn files(&self, settings: &Settings, spec: &Spec, endpoints: &[Endpoint]) -> Files {
-        let hosts = files::hosts(&self.args.inside, spec, endpoints);
-        let (resolv, warning) = files::resolv((&self.args.inside, settings), endpoints, on_host(self.args));
+    pub fn files(&self, settings: &Settings, spec: &Spec, joined: &Joined) -> Files {
+        let hosts = files::hosts(&self.args.inside, spec, &joined.endpoints);
+        let asked = joined.resolvers();
+        if !asked.is_empty() {
+            return Files { hosts, resolv: files::named_resolv(&self.args.inside, &asked) };
+        }
+        let (resolv, warning) =
+            files::resolv((&self.args.inside, settings), &joined.endpoints, on_host(self.args));
         warning.into_iter().for_each(|text| output::note(format!("warning: {text}")));
         Files { hosts, resolv }
+    }
+}
+
+/// What a container has been attached to.
+#[derive(Debug, Default)]
+pub struct Joined {
+    endpoints: Vec<Endpoint>,
+    /// The gateways that are asked for names; of networks that lead somewhere, and of others.
+    outward: Vec<IpAddr>,
+    internal: Vec<IpAddr>,
+}
+
+impl Joined {
+    fn add(&mut self, attached: Attached) {
+        let Attached { endpoint, network, .. } = attached;
+        self.endpoints.push(endpoint);
+        if network.bridge().is_none_or(|bridge| bridge.dns.is_none()) {
+            return;
+        }
+        let into = if network.is_internal() { &mut self.internal } else { &mut self.outward };
+        into.extend(network.pools().iter().map(|pool| pool.gateway));
+    }
+
+    /// Who is asked for names. A gateway that leads nowhere knows only its members: it is asked last.
+    fn resolvers(&self) -> Vec<IpAddr> {
+        self.outward.iter().chain(&self.internal).copied().collect()
     }
 }
 

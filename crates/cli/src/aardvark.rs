@@ -1,0 +1,209 @@
+//! This program under the name `aardvark-dns`: the name server of Podman's networks, as its network backend starts
+//! it.
+//!
+//! `aardvark-dns --config DIR -p PORT run` returns once everything is listened on, and leaves a process that serves
+//! until the last network is gone. It holds a lock (flock(2)) on its pid file for as long as it lives: who wants to
+//! signal it can tell whether the number is still its own.
+
+use qiao_dns::source::aardvark::{Folder, PID_FILE};
+use qiao_dns::wire::name;
+use qiao_dns::{Options, Server, confine};
+use rustix::fs::{Mode, OFlags};
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+/// The version of the reference whose behaviour this is.
+const VERSION: &str = "2.0.0";
+/// Set for the process that serves.
+const CHILD: &str = "QIAO_AARDVARK_CHILD";
+/// What the process that serves says when everything is listened on.
+const READY: &str = "ready\n";
+/// The port unless another is given.
+const PORT: u16 = 5533;
+const USAGE: &str = "\
+Usage: aardvark-dns [OPTIONS] <COMMAND>
+
+Commands:
+  run      Serve the names in the configuration directory
+  version  Display info about aardvark
+
+Options:
+  -c, --config <DIR>                   Path to configuration directory
+  -p, --port <PORT>                    Port to listen on [default: 5533]
+  -f, --filter-search-domain <DOMAIN>  A domain that names may have behind them [default: .dns.podman]
+  -h, --help                           Print help
+  -V, --version                        Print version
+";
+
+/// Runs as the server if this program was started under its name.
+pub fn called_as_server() -> Option<ExitCode> {
+    let own = std::env::args_os().next()?;
+    let is = Path::new(&own).file_name()? == "aardvark-dns";
+    is.then(|| match parse(std::env::args_os().skip(1)) {
+        Ok(Asked::Text(text)) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Ok(Asked::Run(run)) if std::env::var_os(CHILD).is_some() => serve(&run),
+        Ok(Asked::Run(_)) => start(&own),
+        Err(why) => {
+            let _ = std::io::stderr().write_all(format!("error: {why}\n\n{USAGE}").as_bytes());
+            ExitCode::from(2)
+        }
+    })
+}
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// To print this.
+    Text(String),
+    /// To serve.
+    Run(Run),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    config: String,
+    port: u16,
+    filter: String,
+}
+
+fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, String> {
+    let mut words = words.map(|word| word.to_string_lossy().into_owned());
+    let (mut config, mut port, mut filter) = (None, PORT, ".dns.podman".to_owned());
+    let mut command = None;
+    while let Some(word) = words.next() {
+        let (key, given) = match word.split_once('=') {
+            Some((key, value)) if key.starts_with("--") => (key.to_owned(), Some(value.to_owned())),
+            _ => (word, None),
+        };
+        let mut value = || given.clone().or_else(|| words.next()).ok_or(format!("{key} needs a value"));
+        match key.as_str() {
+            "-c" | "--config" => config = Some(value()?),
+            "-p" | "--port" => {
+                let text = value()?;
+                port = text.parse().map_err(|_| format!("`{text}` is not a port"))?;
+            }
+            "-f" | "--filter-search-domain" => filter = value()?,
+            "-h" | "--help" | "help" => return Ok(Asked::Text(USAGE.to_owned())),
+            "-V" | "--version" => return Ok(Asked::Text(format!("aardvark-dns {VERSION}\n"))),
+            "run" | "version" if command.is_none() => command = Some(key),
+            _ => return Err(format!("unexpected argument `{}`", key.escape_debug())),
+        }
+    }
+    match command.as_deref() {
+        Some("version") => Ok(Asked::Text(about())),
+        Some(_) => {
+            let config = config.ok_or("run needs --config DIR")?;
+            Ok(Asked::Run(Run { config, port, filter }))
+        }
+        None => Err("a command is missing".into()),
+    }
+}
+
+fn about() -> String {
+    let own = env!("CARGO_PKG_VERSION");
+    let about = serde_json::json!({
+        "version": VERSION,
+        "commit": format!("qiao {own}"),
+        "build_time": "",
+        "target": format!("{}-unknown-linux", std::env::consts::ARCH),
+    });
+    format!("{about:#}\n")
+}
+
+/// Starts the process that serves, and waits until it does or says why not.
+fn start(own: &OsString) -> ExitCode {
+    match start_child(own) {
+        Ok(said) if said == READY || said.is_empty() => ExitCode::SUCCESS,
+        Ok(said) => fail(&said),
+        Err(error) => fail(&format!("cannot start the name server: {error}")),
+    }
+}
+
+fn start_child(own: &OsString) -> std::io::Result<String> {
+    qiao_kernel::sandbox::close_rest_on_exec()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(own).args(std::env::args_os().skip(1)).env(CHILD, "1");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    let mut said = String::new();
+    if let Some(mut output) = child.stdout.take() {
+        output.read_to_string(&mut said)?;
+    }
+    Ok(said)
+}
+
+fn fail(why: &str) -> ExitCode {
+    let _ = std::io::stderr().write_all(format!("{}\n", why.trim_end()).as_bytes());
+    ExitCode::FAILURE
+}
+
+/// Serves. What is printed goes to the process that waits for us.
+fn serve(run: &Run) -> ExitCode {
+    match try_serve(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            let _ = std::io::stdout().write_all(why.as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_serve(run: &Run) -> Result<(), String> {
+    let _ = rustix::process::setsid();
+    let _ = std::env::set_current_dir("/");
+    let in_config = |act: &str| format!("cannot {act} {}", run.config);
+    let folder = Folder::open(&run.config).map_err(|error| format!("{}: {error}", in_config("read")))?;
+    let options = Options {
+        port: run.port,
+        resolv: "/etc/resolv.conf".into(),
+        alone: std::env::var_os("AARDVARK_NO_PROXY").is_some(),
+        filter: name::key(run.filter.trim_start_matches('.')),
+        control: None,
+    };
+    let mut server =
+        Server::open(folder, options).map_err(|error| format!("{}: {error}", in_config("serve")))?;
+    if let Some(trouble) = server.source().trouble() {
+        return Err(trouble.clone());
+    }
+    if !server.is_serving() {
+        return Ok(());
+    }
+    let written = server.source_mut().write_pid();
+    written.map_err(|error| format!("{}/{PID_FILE}: {error}", in_config("write")))?;
+    let _ = std::io::stdout().write_all(READY.as_bytes());
+    let _ = std::io::stdout().flush();
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let null = null.map_err(|error| error.to_string())?;
+    let _ = rustix::stdio::dup2_stdout(&null); // who started us waits for its end
+    confine("aardvark-dns");
+    server.serve().map_err(|error| format!("the name server ended: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Asked, String> {
+        parse(text.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_are_those_of_the_reference() {
+        let run = |config: &str, port, filter: &str| {
+            Ok(Asked::Run(Run { config: config.into(), port, filter: filter.into() }))
+        };
+        assert_eq!(read("--config /d -p 53 run"), run("/d", 53, ".dns.podman"));
+        assert_eq!(read("-c /d --port=1053 -f .x run"), run("/d", 1053, ".x"));
+        assert_eq!(read("-c /d run"), run("/d", 5533, ".dns.podman"));
+        for bad in ["", "run", "-c /d", "-c /d -p x run", "-c /d run run", "-x run", "-c"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert_eq!(read("--version"), Ok(Asked::Text("aardvark-dns 2.0.0\n".into())));
+    }
+}

@@ -1,0 +1,89 @@
+//! `qiao dns …`: what is known, what is asked, and what was added by hand.
+
+mod added;
+mod ask;
+
+use super::{Done, OK};
+use crate::app::App;
+use crate::args::{Dns, DnsLs};
+use crate::output::table::Table;
+use crate::output::{self, line, print};
+use qiao_core::names::Named;
+use qiao_dns::source::links::Links;
+use qiao_dns::{Options, Server, confine, leave_cgroup};
+use qiao_engine::EngineError;
+use serde_json::json;
+use std::io;
+use std::process::ExitCode;
+
+/// Carries out a command on names.
+pub fn run(app: &App, command: &Dns) -> Done {
+    match command {
+        Dns::Ls(args) => ls(app, args),
+        Dns::Query(args) => ask::query(app, args),
+        Dns::Log => ask::log(app),
+        Dns::Add(args) => added::add(app, args),
+        Dns::Rm(args) => added::rm(app, args),
+        Dns::Serve => {
+            let paths = app.paths();
+            serve(&paths.run, &paths.state).map_err(|error| EngineError::failed("serve names", error))?;
+            Ok(OK)
+        }
+    }
+}
+
+/// The process that the first attachment starts: it belongs to nobody's session, and to no container.
+pub fn serve_names((run, state): (&str, &str)) -> ExitCode {
+    leave_cgroup();
+    match serve(run, state) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(format!("the name server ended: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(run: &str, state: &str) -> io::Result<()> {
+    let Some(links) = Links::open(run, state)? else { return Ok(()) };
+    let options = Options {
+        port: 53,
+        resolv: "/etc/resolv.conf".into(),
+        alone: false,
+        filter: None,
+        control: Some(format!("{}/control", links.dir())),
+    };
+    confine("qiao-dns");
+    Server::open(links, options)?.serve()
+}
+
+/// `NAME  TYPE  VALUE  NETWORK  TTL`.
+fn ls(app: &App, args: &DnsLs) -> Done {
+    let store = app.store()?;
+    let names = store.names();
+    let mut rows = Vec::new();
+    for key in names.keys()? {
+        let named = names.line(&key)?.and_then(|text| text.parse::<Named>().ok());
+        rows.extend(named.iter().flat_map(rows_of));
+    }
+    rows.extend(added::rows(&app.paths().state));
+    rows.retain(|row| args.network.as_ref().is_none_or(|of| [of.as_str(), "*"].contains(&row[3].as_str())));
+    rows.sort();
+    if app.global.json {
+        let row = |row: &[String; 5]| json!({"name": row[0], "type": row[1], "value": row[2], "network": row[3], "ttl": row[4]});
+        line(json!({"schema": "qiao.names/1", "names": rows.iter().map(row).collect::<Vec<_>>()}));
+        return Ok(OK);
+    }
+    let mut table = Table::new(&["NAME", "TYPE", "VALUE", "NETWORK", "TTL"]);
+    rows.into_iter().for_each(|row| table.row(row));
+    print(&table.text());
+    Ok(OK)
+}
+
+fn rows_of(named: &Named) -> Vec<[String; 5]> {
+    let rtype = |ip: &std::net::IpAddr| if ip.is_ipv4() { "A" } else { "AAAA" };
+    let row = |name: &String, ip: &std::net::IpAddr| {
+        [name.clone(), rtype(ip).into(), ip.to_string(), named.network.clone(), "0".into()]
+    };
+    named.names.iter().flat_map(|name| named.addresses.iter().map(move |ip| row(name, ip))).collect()
+}

@@ -1,0 +1,60 @@
+//! Questions by UDP.
+
+use super::asked::Came;
+use super::batch::{BATCH, Batch};
+use super::{Back, Server};
+use crate::source::Source;
+use std::io;
+use std::rc::Rc;
+
+/// How many batches of one listener are answered before others have their turn.
+const TURN: usize = 4;
+
+impl<S: Source> Server<S> {
+    pub(super) fn answer_datagrams(&mut self, number: u32) -> io::Result<()> {
+        let mut batch = self.batch.take().unwrap_or_default();
+        let done = (0..TURN).try_fold(true, |more, _| match more {
+            true => self.answer_some(number, &mut batch),
+            false => Ok(false),
+        });
+        self.batch = Some(batch);
+        done.map(drop)
+    }
+
+    /// Answers one batch; whether there may be more.
+    fn answer_some(&mut self, number: u32, batch: &mut Batch) -> io::Result<bool> {
+        let Some(listener) = self.listeners.get(number) else { return Ok(false) };
+        let (socket, is_v4) = (Rc::clone(&listener.udp), listener.address.is_ipv4());
+        batch.receive(&socket, is_v4);
+        if batch.came.is_empty() {
+            return Ok(false);
+        }
+        self.refresh()?; // what was written before these questions came is in their answers
+        self.answer_batch(number, batch);
+        if !batch.answers.is_empty() {
+            batch.send(&socket, is_v4);
+        }
+        Ok(batch.came.len() == BATCH)
+    }
+
+    fn answer_batch(&mut self, number: u32, batch: &mut Batch) {
+        let Some(zone) = self.listeners.get(number).map(|listener| listener.zone) else { return };
+        for place in 0..batch.came.len() {
+            let from = batch.came[place].1;
+            let start = batch.out.len();
+            let (message, out) = batch.parts(place);
+            let came = Came { message, zone, source: from.ip(), back: Back::Udp(number, from) };
+            if from.port() != 0 && self.answer(&came, out) {
+                batch.answers.push((from, start));
+            } else {
+                batch.out.truncate(start);
+            }
+        }
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,199 @@
+//! The files of Podman's network backend, as aardvark-dns reads them.
+//!
+//! A folder with a file for each network, called like it, with `%int` behind it where the network is internal. Its
+//! first line is `listen-ip[,ip…][ upstream[,upstream…]]`, each other one a container:
+//! `ID v4[,v4…] v6[,v6…] name[,alias…][ upstream[,upstream…]]`, with single spaces; columns may be empty.
+//! SIGHUP says that they have changed.
+
+use super::Source;
+use crate::zone::{Member, Zone};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+
+/// The file that says which process serves.
+pub const PID_FILE: &str = "aardvark.pid";
+/// Behind the name of an internal network's file.
+const INTERNAL: &str = "%int";
+
+/// The folder.
+#[derive(Debug)]
+pub struct Folder {
+    path: String,
+    signals: UnixStream,
+    known: BTreeMap<String, (u64, Rc<Zone>)>,
+    trouble: BTreeMap<String, String>,
+    pid: Option<OwnedFd>,
+}
+
+impl Folder {
+    /// Reads the folder now, and again when the process gets SIGHUP.
+    pub fn open(path: &str) -> io::Result<Self> {
+        let (signals, tell) = UnixStream::pair()?;
+        signals.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(signal_hook::consts::SIGHUP, tell)?;
+        Ok(Self {
+            path: path.to_owned(),
+            signals,
+            known: BTreeMap::new(),
+            trouble: BTreeMap::new(),
+            pid: None,
+        })
+    }
+
+    /// What could not be served, and why.
+    pub fn trouble(&self) -> Option<&String> {
+        self.trouble.values().next()
+    }
+
+    /// Writes our number into the folder, and holds the file for as long as we live.
+    pub fn write_pid(&mut self) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+        let file = rustix::fs::open(format!("{}/{PID_FILE}", self.path), flags, mode)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        rustix::fs::ftruncate(&file, 0)?;
+        rustix::io::write(&file, std::process::id().to_string().as_bytes())?;
+        self.pid = Some(file);
+        Ok(())
+    }
+
+    /// Whether a signal comes in the next moment.
+    fn is_called(&self) -> bool {
+        const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        let mut signals = [PollFd::new(&self.signals, PollFlags::IN)];
+        rustix::event::poll(&mut signals, Some(&GRACE)).is_ok_and(|count| count > 0)
+    }
+
+    fn file(&self, name: &str) -> Option<(u64, Rc<Zone>)> {
+        let known = self.known.get(name);
+        let text = std::fs::read(format!("{}/{name}", self.path)).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let sum = hasher.finish();
+        if let Some((_, zone)) = known.filter(|(old, _)| *old == sum) {
+            return Some((sum, Rc::clone(zone)));
+        }
+        match parse(name, &text) {
+            Some(zone) => Some((sum, Rc::new(zone))),
+            // Netavark 1 and 2 write in place: somebody is at it, and tells us when he is done.
+            None => known.cloned(),
+        }
+    }
+}
+
+/// Reads one file. A line that makes no sense makes no record.
+pub fn parse(name: &str, text: &str) -> Option<Zone> {
+    let (network, internal) = name.strip_suffix(INTERNAL).map_or((name, false), |name| (name, true));
+    let mut lines = text.lines();
+    let (listen, upstreams) = lines.next().map(|line| line.split_once(' ').unwrap_or((line, "")))?;
+    let listen = addresses(listen).filter(|listen| !listen.is_empty())?;
+    let mut zone = Zone::new(network, listen, (internal, &addresses(upstreams)?));
+    lines.filter_map(member).for_each(|member| zone.add(&member));
+    zone.shrink();
+    Some(zone)
+}
+
+fn member(line: &str) -> Option<Member> {
+    let mut columns = line.split(' ');
+    let (id, v4, v6) = (columns.next()?, columns.next()?, columns.next()?);
+    let names = columns.next()?.split(',').map(str::to_owned).collect();
+    let addresses_of = [addresses(v4)?, addresses(v6)?].concat();
+    let upstreams = columns.next().map_or(Some(Vec::new()), addresses)?;
+    Some(Member { id: id.to_owned(), addresses: addresses_of, names, upstreams, ports: Vec::new() })
+}
+
+fn addresses(text: &str) -> Option<Vec<IpAddr>> {
+    text.split(',').filter(|ip| !ip.is_empty()).map(|ip| ip.parse().ok()).collect()
+}
+
+impl Source for Folder {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+
+    fn changed(&mut self) -> io::Result<bool> {
+        let mut bytes = [0; 64];
+        match self.signals.read(&mut bytes) {
+            Ok(count) => Ok(count > 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn zones(&mut self) -> io::Result<Vec<Rc<Zone>>> {
+        let mut known = BTreeMap::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name == PID_FILE || name.starts_with('.') || !entry.file_type()?.is_file() {
+                continue;
+            }
+            known.extend(self.file(&name).map(|read| (name, read)));
+        }
+        self.known = known;
+        Ok(self.known.values().map(|(_, zone)| Rc::clone(zone)).collect())
+    }
+
+    fn tell(&mut self, zone: &Zone, state: Result<(), String>) {
+        match state {
+            Ok(()) => drop(self.trouble.remove(&zone.name)),
+            Err(why) => drop(self.trouble.insert(zone.name.clone(), why)),
+        }
+    }
+
+    /// Takes the pid file away first: who has read it before signals us in a moment, who comes later starts another.
+    fn is_over(&mut self) -> io::Result<bool> {
+        if self.pid.take().is_none() {
+            return Ok(true);
+        }
+        std::fs::remove_file(format!("{}/{PID_FILE}", self.path))?;
+        if !self.is_called() {
+            return Ok(true);
+        }
+        self.write_pid().map(|()| false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_exactly() {
+        let text = "10.89.0.1,fd00::1 192.0.2.1\n\
+                    c1 10.89.0.2  web,c1,alias 1.1.1.1,8.8.8.8\n\
+                    c2  fd00::3 db\n\
+                    broken\n\
+                    c3 10.89.0.4 fd00::4 a b,c\n\
+                    c4 10.89.0.5 fd00::5 last,\n";
+        let zone = parse("front%int", text).unwrap();
+        assert_eq!((&*zone.name, zone.internal, zone.listen.len()), ("front", true, 2));
+        let names = |ip: &str| -> Vec<String> {
+            zone.names_of(ip.parse().unwrap()).map(crate::wire::name::text).collect()
+        };
+        assert_eq!(names("10.89.0.2"), ["web", "c1", "alias"]);
+        assert_eq!(names("fd00::3"), ["db"]);
+        assert_eq!(names("fd00::5"), ["last"]);
+        assert!(names("10.89.0.4").is_empty(), "upstreams that are none make the line senseless");
+        let web = zone.member("10.89.0.2".parse().unwrap());
+        assert_eq!(zone.upstreams(web).len(), 2);
+        let db = zone.member("fd00::3".parse().unwrap());
+        assert_eq!(**zone.upstreams(db), [IpAddr::from([192, 0, 2, 1])]);
+    }
+
+    #[test]
+    fn what_has_no_address_to_listen_on_is_no_network() {
+        for bad in ["", "\n", "x\n", " 1.1.1.1\n", "10.89.0.1 x\n"] {
+            assert!(parse("front", bad).is_none(), "{bad:?}");
+        }
+    }
+}

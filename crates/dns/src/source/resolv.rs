@@ -1,0 +1,109 @@
+//! The host's own resolvers, as `/etc/resolv.conf` has them (resolv.conf(5)), followed while it changes.
+
+use super::watch::Watch;
+use crate::zone::Upstreams;
+use rustix::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// The most that are used (`MAXNS`, resolv.h).
+const MOST: usize = 3;
+
+/// The host's resolvers.
+#[derive(Debug)]
+pub struct Resolv {
+    path: String,
+    watch: Watch,
+    servers: Upstreams,
+}
+
+impl Resolv {
+    /// Reads them, and sees when they change.
+    pub fn open(path: &str) -> io::Result<Self> {
+        let mut resolv = Self { path: path.to_owned(), watch: Watch::new()?, servers: [].into() };
+        resolv.look();
+        Ok(resolv)
+    }
+
+    /// Where the file is, and where the one is that it links to: either may be replaced.
+    fn look(&mut self) {
+        let target = std::fs::canonicalize(&self.path).ok();
+        for path in [Some(Path::new(&self.path)), target.as_deref()].into_iter().flatten() {
+            if let Some(dir) = path.parent().and_then(Path::to_str) {
+                let _ = self.watch.add(dir); // without it changes are not seen, and the rest works
+            }
+        }
+        let text = std::fs::read(&self.path).unwrap_or_default();
+        self.servers = servers(&String::from_utf8_lossy(&text)).into();
+    }
+
+    /// The resolvers.
+    pub fn servers(&self) -> &Upstreams {
+        &self.servers
+    }
+
+    /// Reads them again if the file may have changed; whether there are others now.
+    pub fn follow(&mut self) -> io::Result<bool> {
+        let seen = self.watch.read()?;
+        let file = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let own =
+            [file(Path::new(&self.path)), std::fs::canonicalize(&self.path).ok().as_deref().and_then(file)];
+        if !seen.all
+            && !seen.gone
+            && !seen.names.iter().any(|name| own.iter().flatten().any(|own| own == name))
+        {
+            return Ok(false);
+        }
+        let before = self.servers.clone();
+        self.look();
+        Ok(before != self.servers)
+    }
+}
+
+impl AsFd for Resolv {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+}
+
+fn servers(text: &str) -> Vec<IpAddr> {
+    let server = |line: &str| {
+        let mut words = line.split_whitespace();
+        let is = words.next() == Some("nameserver");
+        words.next().filter(|_| is)?.parse().ok()
+    };
+    text.lines().filter_map(server).take(MOST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolvers_are_read_as_the_library_does() {
+        let text =
+            "# nameserver 9.9.9.9\nnameserver 127.0.0.53\n nameserver fd00::1 \nsearch lan\nnameserver x\n";
+        assert_eq!(servers(text), [IpAddr::from([127, 0, 0, 53]), "fd00::1".parse().unwrap()]);
+    }
+
+    /// The file is replaced, written over, and reached by a link whose target changes.
+    #[test]
+    fn changes_are_followed() {
+        let dir = std::env::temp_dir().join(format!("qiao-resolv-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("real")).unwrap();
+        let (path, target) = (dir.join("resolv.conf"), dir.join("real/stub.conf"));
+        std::fs::write(&target, "nameserver 192.0.2.1\n").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        let mut resolv = Resolv::open(path.to_str().unwrap()).unwrap();
+        assert_eq!(**resolv.servers(), [IpAddr::from([192, 0, 2, 1])]);
+        assert!(!resolv.follow().unwrap());
+        std::fs::write(&target, "nameserver 192.0.2.2\n").unwrap();
+        assert!(resolv.follow().unwrap(), "its target was written over");
+        std::fs::write(dir.join("new"), "nameserver 192.0.2.3\n").unwrap();
+        std::fs::rename(dir.join("new"), &path).unwrap();
+        assert!(resolv.follow().unwrap(), "it was replaced");
+        assert_eq!(**resolv.servers(), [IpAddr::from([192, 0, 2, 3])]);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,5 @@
+//! What is on the wire: names, questions, answers.
+
+pub mod answer;
+pub mod name;
+pub mod query;

@@ -1,0 +1,195 @@
+//! What holds for every message, every set of names and every file.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use qiao_dns::forward::reply::{Question, Verdict, judge};
+use qiao_dns::records::Records;
+use qiao_dns::snapshot::{Asker, Outcome, Snapshot};
+use qiao_dns::source::aardvark::parse;
+use qiao_dns::wire::name::{key, reverse, text};
+use qiao_dns::wire::query::Query;
+use qiao_dns::zone::{Member, Zone};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+
+const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+
+fn message(name: &str, rtype: u16, edns: Option<u16>) -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns.is_some())];
+    message.extend(key(name).expect("a name").iter());
+    message.push(0);
+    message.extend(rtype.to_be_bytes());
+    message.extend([0, 1]);
+    if let Some(size) = edns {
+        message.extend([0, 0, 41]);
+        message.extend(size.to_be_bytes());
+        message.extend([0; 6]);
+    }
+    message
+}
+
+/// A network: members with up to three names of few letters, so that they meet.
+fn members() -> impl Strategy<Value = Vec<Member>> {
+    let member = (vec("[a-c]{1,2}", 1..4), any::<bool>()).prop_map(|(names, v6)| (names, v6));
+    vec(member, 1..40).prop_map(|all| {
+        let member = |(number, (names, v6)): (usize, (Vec<String>, bool))| {
+            let mut addresses = vec![IpAddr::from([10, 0, 1, number as u8])];
+            if v6 {
+                addresses.push(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number as u16).into());
+            }
+            Member { id: format!("id{number}"), addresses, names, ..Member::default() }
+        };
+        all.into_iter().enumerate().map(member).collect()
+    })
+}
+
+fn zone(name: &str, members: &[Member], internal: bool) -> Zone {
+    let mut zone = Zone::new(name, vec![GATEWAY], (internal, &[]));
+    members.iter().for_each(|member| zone.add(member));
+    zone
+}
+
+fn ask(snapshot: &Snapshot, message: &[u8], (source, limit): (IpAddr, usize)) -> (Outcome, Vec<u8>) {
+    let (mut answer, mut found) = (Vec::new(), Vec::new());
+    let query = Query::parse(message).expect("a question");
+    let asker = Asker { zone: 0, source, limit, turn: 5 };
+    let outcome = snapshot.answer(&query, &asker, (&mut answer, &mut found));
+    (outcome, answer)
+}
+
+proptest! {
+    #[test]
+    fn no_message_is_too_strange(bytes in vec(any::<u8>(), 0..300), at in 0usize..40, byte: u8) {
+        let _ = Query::parse(&bytes);
+        let mut nearly = message("web.front", 1, Some(1232));
+        let at = at % nearly.len();
+        nearly[at] = byte;
+        if let Ok(query) = Query::parse(&nearly) {
+            prop_assert!(query.udp_limit() <= 10 * nearly.len() && query.udp_limit() <= 1232);
+            let question = Question::of(&query);
+            let _ = judge(&bytes, (0x1234, &question));
+            let mut answer = nearly.clone();
+            answer[2] |= 0x80;
+            answer.extend(&bytes);
+            let _ = judge(&answer, (query.id, &question));
+        }
+    }
+
+    #[test]
+    fn a_zone_finds_what_a_list_does(members in members(), wanted in "[a-c]{1,2}") {
+        let zone = zone("front", &members, false);
+        let mut list: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+        for member in &members {
+            let mut names = member.names.clone();
+            names.sort();
+            names.dedup();
+            // A member's own name of two letters is a country's only where there is a dot before it.
+            names.into_iter().for_each(|name| list.entry(name).or_default().extend(&member.addresses));
+        }
+        let mut found = Vec::new();
+        let known = zone.find(&key(&wanted).unwrap(), &mut found);
+        let mut expected = list.get(&wanted).cloned().unwrap_or_default();
+        found.sort();
+        expected.sort();
+        prop_assert_eq!(known, list.contains_key(&wanted));
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn answers_fit(members in members(), wanted in "[a-c]{1,2}", limit in 40usize..600) {
+        let snapshot = Snapshot::new(vec![Rc::new(zone("front", &members, true))], Rc::new(Records::default()), None);
+        let message = message(&wanted, 1, None);
+        let (outcome, answer) = ask(&snapshot, &message, (GATEWAY, limit));
+        prop_assert!(matches!(outcome, Outcome::Answered(_)), "an internal network asks nobody");
+        prop_assert!(answer.len() <= limit.max(message.len()));
+        prop_assert_eq!(&answer[12..message.len()], &message[12..]);
+        let count = usize::from(u16::from_be_bytes([answer[6], answer[7]]));
+        prop_assert_eq!(answer.len(), message.len() + 16 * count);
+    }
+
+    #[test]
+    fn strangers_get_nothing(members in members(), wanted in "[a-c]{1,2}", stranger: [u8; 4]) {
+        let ip = IpAddr::from(stranger);
+        prop_assume!(ip != GATEWAY && members.iter().all(|member| !member.addresses.contains(&ip)));
+        let snapshot = Snapshot::new(vec![Rc::new(zone("front", &members, false))], Rc::new(Records::default()), None);
+        let (outcome, answer) = ask(&snapshot, &message(&wanted, 1, None), (ip, 512));
+        prop_assert_eq!(outcome, Outcome::Stranger);
+        prop_assert!(answer.is_empty());
+    }
+
+    #[test]
+    fn others_networks_are_not_seen(members in members(), wanted in "[a-c]{1,2}") {
+        let other = Member {
+            id: "other".into(),
+            addresses: vec![IpAddr::from([10, 9, 9, 9])],
+            names: vec![wanted.clone(), "only".into()],
+            ..Member::default()
+        };
+        let zones = vec![
+            Rc::new(zone("front", &members, true)),
+            Rc::new(Zone::new("back", vec![IpAddr::from([10, 9, 0, 1])], (true, &[]))),
+            Rc::new({
+                let mut zone = Zone::new("third", vec![IpAddr::from([10, 9, 1, 1])], (true, &[]));
+                zone.add(&other);
+                zone
+            }),
+        ];
+        let snapshot = Snapshot::new(zones, Rc::new(Records::default()), None);
+        for name in [wanted.as_str(), "only", "only.third"] {
+            let (_, answer) = ask(&snapshot, &message(name, 1, None), (members[0].addresses[0], 1232));
+            prop_assert!(!answer.windows(4).any(|four| four == [10, 9, 9, 9]), "{name}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_their_reverse_names_agree(v4: [u8; 4], v6: u128) {
+        let name = v4.iter().rev().map(ToString::to_string).collect::<Vec<_>>().join(".") + ".in-addr.arpa";
+        prop_assert_eq!(reverse(&key(&name).unwrap()), Some(IpAddr::from(v4)));
+        let digits: Vec<String> = (0..32).map(|n| format!("{:x}", v6 >> (4 * n) & 15)).collect();
+        let name = digits.join(".") + ".ip6.arpa";
+        prop_assert_eq!(reverse(&key(&name).unwrap()), Some(IpAddr::from(v6.to_be_bytes())));
+    }
+
+    #[test]
+    fn names_are_what_they_were(name in "[a-z0-9_-]{1,20}(\\.[a-z0-9_-]{1,20}){0,5}") {
+        prop_assert_eq!(text(&key(&name).unwrap()), name);
+    }
+
+    #[test]
+    fn no_file_is_too_strange(file in ".{0,200}(\n.{0,80}){0,6}") {
+        let _ = parse("front", &format!("10.89.0.1\n{file}"));
+        let _ = parse("front%int", &file);
+    }
+}
+
+/// A compressed name that leads to itself, in the answer of an upstream: it ends, and is no answer.
+#[test]
+fn loops_end() {
+    let message = message("web", 1, None);
+    let query = Query::parse(&message).unwrap();
+    let mut answer = message.clone();
+    answer[2..8].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1]);
+    let at = answer.len() as u16;
+    answer.extend((0xc000 | at).to_be_bytes());
+    answer.extend([0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4]);
+    assert!(matches!(judge(&answer, (query.id, &Question::of(&query))), Verdict::Useless));
+    // The same with a name that is none of this: the record is taken.
+    let end = message.len();
+    answer[end..end + 2].copy_from_slice(&[0xc0, 12]);
+    assert!(matches!(judge(&answer, (query.id, &Question::of(&query))), Verdict::Good(_)));
+}
+
+/// A name of 255 octets is a name; one of 256 is none.
+#[test]
+fn the_longest_name() {
+    let label = |length: usize| [vec![length as u8], vec![b'a'; length]].concat();
+    let long = |last: usize| {
+        let mut message = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        [63, 63, 63, last].into_iter().for_each(|length| message.extend(label(length)));
+        message.extend([0, 0, 1, 0, 1]);
+        message
+    };
+    assert!(Query::parse(&long(61)).is_ok());
+    assert!(Query::parse(&long(62)).is_err());
+}

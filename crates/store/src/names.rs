@@ -1,0 +1,86 @@
+//! What the name server reads (see the crate `dns`): a link for each endpoint that has a name, and what it says of
+//! the networks that it serves.
+
+use crate::dir::Dir;
+use crate::error::StoreError;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::rc::Rc;
+
+const NAMES: &str = "names";
+const LOCK: &str = "lock";
+const SERVED: &str = "served";
+/// What the server says before the reason why it does not serve a network.
+const BAD: &str = "! ";
+
+/// The names of an engine's endpoints.
+#[derive(Debug)]
+pub struct Names<'a>(pub(crate) &'a Dir);
+
+impl Names<'_> {
+    fn dir(&self) -> Result<Option<Rc<Dir>>, StoreError> {
+        self.0.keep(NAMES)
+    }
+
+    /// Makes an endpoint's line known, whatever it was before. A server that ends takes the directory along if
+    /// nothing is in it: then it is made once more.
+    pub fn put(&self, key: &str, line: &str) -> Result<(), StoreError> {
+        self.try_put(key, line).or_else(|_| {
+            self.0.close_kept();
+            self.try_put(key, line)
+        })
+    }
+
+    fn try_put(&self, key: &str, line: &str) -> Result<(), StoreError> {
+        let dir = self.0.keep_ensured(NAMES)?;
+        if dir.claim(key, line)? || dir.claimant(key)?.as_deref() == Some(line) {
+            return Ok(());
+        }
+        dir.reclaim(key, line)
+    }
+
+    /// Takes an endpoint's line away.
+    pub fn take(&self, key: &str) -> Result<(), StoreError> {
+        self.dir()?.map_or(Ok(()), |dir| dir.remove(key).map(drop))
+    }
+
+    /// The endpoints that have a line.
+    pub fn keys(&self) -> Result<Vec<String>, StoreError> {
+        let names = self.dir()?.map_or(Ok(Vec::new()), |dir| dir.names())?;
+        Ok(names.into_iter().filter(|name| name.contains('@')).collect())
+    }
+
+    /// The line of an endpoint.
+    pub fn line(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.dir()?.map_or(Ok(None), |dir| dir.claimant(key))
+    }
+
+    /// Whether a network is served: nothing is said yet, it is, or it is not, and why.
+    pub fn served(&self, network: &str) -> Result<Option<Result<(), String>>, StoreError> {
+        let Some(dir) = self.dir()? else { return Ok(None) };
+        let text = dir.claimant(&format!("{SERVED}/{network}"))?;
+        Ok(text.map(|text| text.strip_prefix(BAD).map_or(Ok(()), |why| Err(why.to_owned()))))
+    }
+
+    /// Forgets what a server that was killed said of a network.
+    pub fn forget_served(&self, network: &str) -> Result<(), StoreError> {
+        self.dir()?.map_or(Ok(()), |dir| dir.remove(&format!("{SERVED}/{network}")).map(drop))
+    }
+
+    /// Whether a process serves.
+    pub fn is_running(&self) -> Result<bool, StoreError> {
+        let Some(dir) = self.dir()? else { return Ok(false) };
+        let fail = |error| StoreError::io(format!("look at {}/{LOCK}", dir.path()))(error);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let lock = match rustix::fs::openat(&*dir, LOCK, flags, Mode::empty()) {
+            Ok(lock) => lock,
+            Err(Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(fail(error)),
+        };
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(error) => Err(fail(error)),
+        }
+    }
+}
