@@ -4,10 +4,11 @@ use crate::dhcp::Terms;
 use crate::mac::Mac;
 use crate::name::{Hostname, IfName, NetworkName, SandboxName};
 use crate::owner::{EndpointId, Owner, fnv};
+use crate::plan::{Key, RouteId, Value};
 use crate::port::Publish;
 use crate::route::{Attributes, Static};
 use crate::solo::Lent;
-use crate::subnet::Family;
+use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -67,6 +68,8 @@ pub enum Join {
     Vlan,
     /// Nothing does: it is by itself.
     Nothing,
+    /// Another program made it: it is never ours to delete.
+    Adopted,
 }
 
 impl Join {
@@ -83,7 +86,8 @@ pub struct Wire {
     /// What joins the sandbox's interface to the host.
     #[serde(default, skip_serializing_if = "Join::is_pair")]
     pub join: Join,
-    /// The host's interface: its end of the pair, the parent, or the device as it is called there.
+    /// The host's interface: its end of the pair, the parent, or the device as it is called there; of an adopted one
+    /// that by which the host reaches it.
     pub host_if: IfName,
     /// The hardware address of the sandbox's end; of an ipvlan child or a VLAN what it would be, had
     /// it one of its own.
@@ -111,27 +115,41 @@ pub struct Wire {
 pub struct Extras {
     /// Routes of the sandbox: destination, and gateway if it is not on the link.
     pub routes: Vec<(IpNet, Option<IpAddr>)>,
+    /// Routes of the sandbox with more than that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<Way>,
     /// Frames may leave by the port they came in at.
     pub hairpin: bool,
     /// The port does not reach other ports like it.
     pub isolated: bool,
+    /// Kept apart from others that are: the port of a routed network, the bridge of an adopted endpoint.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
     /// The bridge learns who is behind the port: for those whose addresses we do not know.
     pub learns: bool,
     /// What it is called besides its name, where its network has names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<Names>,
-    /// The sandbox's end was given another hardware address after it was made.
+    /// Settings of the sandbox's that were changed, with what they were before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tuned: Vec<Tuned>,
+    /// Which clients of its published ports it knows by the host's address.
+    #[serde(skip_serializing_if = "Clients::is_default")]
+    pub clients: Clients,
+    /// The families in which `iptables` would drop what the host forwards for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub opened: Vec<Family>,
+    /// What it publishes once another endpoint of its sandbox does not any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Publish>,
+    /// Where it is, if another program attached it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mac: Option<Mac>,
-    /// Of such an end on a routed network: the hardware address that it was made with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_mac: Option<Mac>,
-    /// The port of a routed network is kept apart from others that are.
-    pub apart: bool,
+    pub adopted: Option<Place>,
     /// The VLANs of the port, on a bridge that tells them apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlans: Option<PortVlans>,
     /// The interface inside stays down.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub down: bool,
     /// Of a device of the host's: how it was there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +166,115 @@ pub struct Extras {
     /// What its default routes have besides.
     #[serde(skip_serializing_if = "Attributes::is_none")]
     pub defaults: Attributes,
+}
+
+/// A route with more than a destination and a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Way {
+    /// Which.
+    pub id: RouteId,
+    /// The gateway; none where the destination is on the link.
+    pub via: Option<IpAddr>,
+    /// The MTU in bytes; 0 for that of the interface.
+    pub mtu: u32,
+    /// The maximum segment size that TCP advertises, in bytes; 0 for what the MTU makes it.
+    pub advmss: u32,
+    /// How far away the destination is, where that is not what follows from the gateway.
+    pub scope: Option<u8>,
+}
+
+impl Way {
+    /// The object that it is.
+    pub fn object(&self, id: &EndpointId) -> (Key, Value) {
+        const LINK: u8 = 253;
+        let is_v4 = self.id.net.addr().is_ipv4();
+        let near = if self.via.is_none() { LINK } else { 0 };
+        let scope = if is_v4 { self.scope.unwrap_or(near) } else { 0 };
+        let (dev, via, mtu, advmss) = (id.ifname.clone(), self.via, self.mtu, self.advmss);
+        (Key::Way(id.sandbox.clone(), self.id), Value::Way { dev, via, mtu, advmss, scope })
+    }
+}
+
+/// Which clients of published ports are known by the host's address rather than by their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clients {
+    /// Those on its own link, itself included: its answers would not come back through the host otherwise.
+    #[default]
+    Members,
+    /// All.
+    All,
+    /// None: those on its own link get no answer.
+    None,
+}
+
+impl Clients {
+    fn is_default(&self) -> bool {
+        *self == Clients::default()
+    }
+}
+
+/// Where an endpoint is that another program attached: what the host's routes and links tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Place {
+    /// The subnets that are on the link by which the host reaches it; of a link of its own its address alone.
+    pub link: Vec<Subnet>,
+    /// The bridge that it is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<IfName>,
+    /// The port of that bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<IfName>,
+    /// The port is kept apart from others because of us.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub isolates: bool,
+    /// A frame may have to leave by the port that it came in at (`br_netfilter`), which it would not without us.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hairpins: bool,
+}
+
+/// A setting of a sandbox that was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuned {
+    /// Which.
+    pub what: Tunable,
+    /// What it was.
+    pub before: Value,
+    /// What it is to be.
+    pub after: Value,
+}
+
+/// A setting of a sandbox: of the endpoint's interface, or of its network namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tunable {
+    /// The interface's hardware address.
+    Mac,
+    /// The interface's MTU, in bytes.
+    Mtu,
+    /// The length of the interface's queue, in packets.
+    QueueLength,
+    /// The interface takes frames that are not for it: 0 or 1.
+    Promiscuous,
+    /// The interface takes the frames of all groups: 0 or 1.
+    AllMulticast,
+    /// A setting below `/proc/sys`, by its path.
+    Sysctl(String),
+}
+
+impl Tunable {
+    /// The object that it is.
+    pub fn key(&self, id: &EndpointId) -> Key {
+        let (sandbox, ifname) = (id.sandbox.clone(), id.ifname.clone());
+        match self {
+            Tunable::Mac => Key::SandboxMac(sandbox, ifname),
+            Tunable::Sysctl(path) => Key::SandboxSysctl(sandbox, path.clone()),
+            what => Key::Tuned(sandbox, ifname, what.clone()),
+        }
+    }
 }
 
 /// What an endpoint is called besides its sandbox's name, and who answers its other questions.
@@ -176,6 +303,11 @@ impl Extras {
     /// Whether there is nothing.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether an adopted endpoint is kept apart from others.
+    pub fn is_apart(&self) -> bool {
+        self.isolated || self.apart
     }
 
     /// The routes asked for, those without attributes first.
@@ -220,7 +352,12 @@ impl Endpoint {
 impl Wire {
     /// The hardware address that the pair was made with: the host's end is named after it.
     pub fn first_mac(&self) -> Mac {
-        self.extras.first_mac.unwrap_or(self.mac)
+        let changed = self.extras.tuned.iter().filter(|_| self.join.is_pair());
+        let first = changed.filter(|tuned| tuned.what == Tunable::Mac).find_map(|tuned| match tuned.before {
+            Value::Mac(mac) => Some(mac),
+            _ => None,
+        });
+        first.unwrap_or(self.mac)
     }
 
     /// The hardware address, where the interface has one of its own.

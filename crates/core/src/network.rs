@@ -8,7 +8,7 @@ use crate::solo::Solo;
 use crate::subnet::{Family, Subnet, number};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The smallest MTU a network may have: what IPv4 guarantees (RFC 791); IPv6 needs 1280 (RFC 8200).
@@ -48,6 +48,8 @@ pub enum Driver {
     Child(Child),
     /// An interface of each endpoint's own that hangs on nothing of the host's.
     Solo(Solo),
+    /// Endpoints that another program attaches, and that more is asked for: they are never ours to make or delete.
+    Adopted(Adopted),
     /// The host's own network.
     Host,
     /// Only a loopback interface.
@@ -55,13 +57,15 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `vlan`, `dummy`, `tap`, `host-device`, `host` or `none`; Docker says `null` for the last.
+    /// `bridge`, `routed`, `macvlan`, `ipvlan`, `vlan`, `dummy`, `tap`, `host-device`, `adopted`, `host` or `none`;
+    /// Docker says `null` for the last.
     pub fn as_str(&self) -> &'static str {
         match self {
             Driver::Bridge(_) => "bridge",
             Driver::Routed(_) => "routed",
             Driver::Child(child) => child.mode.kind(),
             Driver::Solo(solo) => solo.kind(),
+            Driver::Adopted(_) => "adopted",
             Driver::Host => "host",
             Driver::None => "null",
         }
@@ -152,12 +156,29 @@ impl Inline {
     }
 }
 
+/// The network of endpoints that another program attaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adopted {
+    /// The bridges that are kept apart from others like them: its endpoints are behind them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub apart: BTreeSet<IfName>,
+}
+
 impl Network {
     /// The settings of a network that the host routes for: a bridge network, or a routed one.
     pub fn bridge(&self) -> Option<&Bridge> {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => Some(bridge),
-            Driver::Child(_) | Driver::Solo(_) | Driver::Host | Driver::None => None,
+            Driver::Child(_) | Driver::Solo(_) | Driver::Adopted(_) | Driver::Host | Driver::None => None,
+        }
+    }
+
+    /// The network of endpoints that another program attaches.
+    pub fn adopted(&self) -> Option<&Adopted> {
+        match &self.driver {
+            Driver::Adopted(adopted) => Some(adopted),
+            _ => None,
         }
     }
 
@@ -174,7 +195,7 @@ impl Network {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => bridge.inline.is_some(),
             Driver::Child(child) => child.inline,
-            Driver::Solo(_) => true,
+            Driver::Solo(_) | Driver::Adopted(_) => true,
             Driver::Host | Driver::None => false,
         }
     }
@@ -184,7 +205,7 @@ impl Network {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => &bridge.pools,
             Driver::Child(child) => &child.pools,
-            Driver::Solo(_) | Driver::Host | Driver::None => &[],
+            Driver::Solo(_) | Driver::Adopted(_) | Driver::Host | Driver::None => &[],
         }
     }
 
@@ -198,7 +219,7 @@ impl Network {
         match &self.driver {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => bridge.internal,
             Driver::Child(child) => child.internal,
-            Driver::Solo(_) | Driver::Host | Driver::None => false,
+            Driver::Solo(_) | Driver::Adopted(_) | Driver::Host | Driver::None => false,
         }
     }
 
@@ -272,7 +293,7 @@ pub(crate) fn check_pools(pools: &[Pool], mtu: Option<u32>) -> Result<(), Refusa
     if families.is_empty() {
         return Err(Refusal::invalid("a network needs a subnet"));
     }
-    if families.len() != families.iter().collect::<std::collections::BTreeSet<_>>().len() {
+    if families.len() != families.iter().collect::<BTreeSet<_>>().len() {
         return Err(
             Refusal::invalid("a network takes one subnet of each family").fix("create a second network")
         );

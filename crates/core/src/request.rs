@@ -1,13 +1,14 @@
 //! What can be asked of the engine. Every front door's wire format becomes one of these.
 
 use crate::child::Mode;
-use crate::endpoint::{Extras, Names};
+use crate::endpoint::{Clients, Extras, Names, Tunable};
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
 use crate::network::Network;
+use crate::plan::Value;
 use crate::port::PublishSpec;
 use crate::refusal::{Code, Refusal};
-use crate::subnet::Subnet;
+use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -95,6 +96,17 @@ impl Attach {
     }
 }
 
+/// Whom the members of a network do not hear, but for answers and for clients of published ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingress {
+    /// Nobody.
+    Open,
+    /// Those of other networks like it.
+    SameBridge,
+    /// All others like it.
+    Isolated,
+}
+
 /// Change an endpoint that is attached: plugins of a chain come one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amend {
@@ -104,12 +116,34 @@ pub struct Amend {
     pub ifname: IfName,
     /// The published ports from now on; none leaves them.
     pub publish: Option<Vec<PublishSpec>>,
-    /// Keep the endpoint apart from others: from those of its network too, if so said; none leaves that.
-    pub apart: Option<bool>,
-    /// The hardware address of the sandbox's end from now on; none leaves it.
-    pub mac: Option<Mac>,
+    /// Who is kept out from now on; none leaves that.
+    pub ingress: Option<Ingress>,
+    /// The families in which `iptables` drops what the host forwards, unless the endpoint is let through; none leaves
+    /// that.
+    pub open: Option<Vec<Family>>,
+    /// Which clients of published ports are known by the host's address; none leaves that.
+    pub clients: Option<Clients>,
+    /// The settings of the sandbox from now on. Those that were changed and are not among them become again what
+    /// they were; none leaves all.
+    pub tune: Option<Vec<(Tunable, Value)>>,
     /// As in [`Given`].
     pub held: bool,
+}
+
+impl Amend {
+    /// A request that leaves everything as it is.
+    pub fn new(sandbox: SandboxName, ifname: IfName) -> Self {
+        Self {
+            sandbox,
+            ifname,
+            publish: None,
+            ingress: None,
+            open: None,
+            clients: None,
+            tune: None,
+            held: false,
+        }
+    }
 }
 
 /// Detach a sandbox from one network, or from all.

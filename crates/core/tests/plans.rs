@@ -4,11 +4,11 @@
 
 use ipnet::IpNet;
 use qiao_core::child::{Mode, Vlan};
-use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
-use qiao_core::endpoint::{Join, PortVlans, Wire, host_if};
-use qiao_core::network::Inline;
+use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state, restored};
+use qiao_core::endpoint::{Extras, Join, Place, PortVlans, Tunable, Tuned, Way, Wire, host_if};
+use qiao_core::network::{Adopted, Inline};
 use qiao_core::owner::EndpointId;
-use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value, diff};
+use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value, diff};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Publish, PublishSpec};
 use qiao_core::render::{self, Paths};
 use qiao_core::solo::{Lent, Select, Tap};
@@ -347,8 +347,10 @@ fn open_routed_networks() {
     let (subnet, gateway) = ("172.30.0.0/24".parse().unwrap(), "172.30.0.1".parse().unwrap());
     let wire = endpoint.wire.as_mut().unwrap();
     wire.extras.routes = vec![(subnet, Some(gateway)), ("0.0.0.0/0".parse().unwrap(), Some(gateway))];
-    (wire.extras.apart, wire.extras.first_mac) = (true, Some(wire.mac));
-    (wire.mac, wire.extras.mac) = ("02:00:00:00:00:77".parse().unwrap(), "02:00:00:00:00:77".parse().ok());
+    let other = "02:00:00:00:00:77".parse().unwrap();
+    let (before, after) = (Value::Mac(wire.mac), Value::Mac(other));
+    wire.extras.tuned = vec![Tuned { what: Tunable::Mac, before, after }];
+    (wire.mac, wire.extras.apart) = (other, true);
     let about = vec![about_network(&ptp), about_endpoint(&endpoint), "observed:  nothing of ours".into()];
     let to = all(&[host_state(&[&ptp]), attached(&ptp, &endpoint)]);
     let title = "an open routed network, with all that CNI's plugins ask for behind it";
@@ -438,6 +440,85 @@ fn interfaces_by_themselves() {
         case.check();
         case.explain();
     }
+}
+
+/// A container that another program attached to a bridge of its own.
+fn stranger() -> Endpoint {
+    let place = Place {
+        link: vec!["10.9.0.0/24".parse().unwrap(), "fd00:9::/64".parse().unwrap()],
+        bridge: Some("cni0".parse().unwrap()),
+        port: Some("veth1".parse().unwrap()),
+        isolates: true,
+        hairpins: true,
+    };
+    let number =
+        |what, before, after| Tuned { what, before: Value::Number(before), after: Value::Number(after) };
+    let mac = |text: &str| Value::Mac(text.parse().unwrap());
+    let text = |text: &str| Value::Text(text.into());
+    let tuned = vec![
+        Tuned {
+            what: Tunable::Sysctl("net/ipv4/conf/eth0/arp_filter".into()),
+            before: text("0"),
+            after: text("1"),
+        },
+        Tuned { what: Tunable::Mac, before: mac("02:00:00:00:00:01"), after: mac("02:00:00:00:00:77") },
+        number(Tunable::Mtu, 1500, 1400),
+        number(Tunable::Promiscuous, 0, 1),
+    ];
+    let id = RouteId::new("198.51.100.0/24".parse().unwrap(), (Some(100), None));
+    let ways = vec![Way { id, via: Some("10.9.0.1".parse().unwrap()), mtu: 1300, advmss: 0, scope: None }];
+    let addresses: Vec<IpNet> = ["10.9.0.2/24", "fd00:9::2/64"].map(|net| net.parse().unwrap()).into();
+    let extras =
+        Extras { tuned, ways, isolated: true, apart: true, adopted: Some(place), ..Extras::default() };
+    let id = EndpointId {
+        sandbox: "c1".parse().unwrap(),
+        ifname: "eth0".parse().unwrap(),
+        network: "adopted.n1".parse().unwrap(),
+    };
+    let wire = Wire {
+        join: Join::Adopted,
+        host_if: "cni0".parse().unwrap(),
+        mac: "02:00:00:00:00:01".parse().unwrap(),
+        publish: published("8080:80", &addresses),
+        addresses,
+        mtu: 1500,
+        gateways: Vec::new(),
+        guard: false,
+        allow: Vec::new(),
+        extras,
+    };
+    Endpoint { id, netns: None, wire: Some(wire), attached: 0 }
+}
+
+#[test]
+fn what_others_attached() {
+    let eth0 = stranger();
+    let device: IfName = "cni0".parse().unwrap();
+    let network = Network {
+        id: NetworkId::from_bytes([9; 32]),
+        name: "adopted.n1".parse().unwrap(),
+        driver: Driver::Adopted(Adopted { apart: [device.clone()].into() }),
+        labels: Default::default(),
+        created: 0,
+    };
+    let mac = "02:00:00:00:00:02".parse().unwrap();
+    let mut activation = Activation::of_adopted(device.clone(), mac, vec![Family::V4, Family::V6]);
+    activation.open.insert((Family::V4, device));
+    let its = endpoint_state(&network, &activation, &eth0);
+    let net = network_state(&network, &activation);
+    let about = vec![about_endpoint(&eth0)];
+    // Its settings are there already, as they were.
+    let from = all(&[host_state(&[]), restored(&eth0)]);
+    let to = all(&[host_state(&[]), net, its]);
+    let title = "more is asked for what somebody else attached";
+    Case { name: "adopted", title, about: about.clone(), from: from.clone(), to: to.clone() }.check();
+    let case = Case { name: "adopted-detach", title: "it leaves", about, from: to, to: from };
+    case.check();
+    // What takes it back is what leaving does.
+    let all_keys = |plan: &Plan| plan.keys().cloned().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(all_keys(&case.plan()), all_keys(&case.plan().inverse()));
+    let shell = render::shell(&case.plan(), &Paths::new()).join("\n");
+    assert!(shell.contains("ip link set eth0 mtu 1500"), "{shell}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! asked of the engine, and what goes back. `UPDATE_VECTORS=1` writes down anew what is asked.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use qiao_core::endpoint::Tunable;
 use qiao_core::endpoint::{Extras, Join, Netns, Wire};
 use qiao_core::owner::EndpointId;
 use qiao_core::request::Attach;
@@ -65,15 +66,19 @@ fn replayed(vector: &Vector) -> Result<(Value, Value), Failure> {
     match vector.plugin() {
         "bridge" => replayed_bridge(vector, &config, &call),
         "portmap" => {
-            chain::check_portmap(&config)?;
+            chain::clients(&config)?;
             let publish: Vec<String> =
                 chain::port_mappings(&config)?.iter().map(ToString::to_string).collect();
             Ok((json!({"publish": publish}), passed_on()?))
         }
         "firewall" => Ok((json!({"ingress": format!("{:?}", chain::ingress(&config)?)}), passed_on()?)),
         "tuning" => {
-            chain::refuse_attributes(&config)?;
-            let sysctls = chain::sysctls(&config, call.ifname.as_str())?;
+            let wanted = chain::tuning(&config, &call, &|_| Ok(()))?;
+            let sysctl = |(what, value)| match (what, value) {
+                (Tunable::Sysctl(path), qiao_core::Value::Text(text)) => Some((path, Value::from(text))),
+                _ => None,
+            };
+            let sysctls: serde_json::Map<_, _> = wanted.into_iter().filter_map(sysctl).collect();
             Ok((json!({"sysctls": sysctls, "mac": chain::mac(&config, &call.args)?}), passed_on()?))
         }
         // It asks nothing of the engine; what it answers, another one reads and passes on.

@@ -52,7 +52,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// How the host is before we change it, where we have not changed it already.
-    fn saved_for(&mut self, active: &Active, facts: &Facts) -> Result<Saved, EngineError> {
+    pub fn saved_for(&mut self, active: &Active, facts: &Facts) -> Result<Saved, EngineError> {
         let mut saved = self.txn.saved()?;
         let known = saved.map();
         let routes = routed(active);

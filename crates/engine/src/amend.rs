@@ -6,10 +6,10 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::recover::{name, places};
 use crate::session::Session;
-use qiao_core::driver::{Activation, network_state};
-use qiao_core::endpoint::Wire;
+use qiao_core::driver::{Activation, network_state, restored};
+use qiao_core::endpoint::{Join, Tunable};
 use qiao_core::plan::{Key, State, diff};
-use qiao_core::request::Amend;
+use qiao_core::request::{Amend, Ingress};
 use qiao_core::{Code, Driver, Endpoint, Mac, Network, Plan, Publish, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::{Amendment, Journal};
@@ -41,12 +41,23 @@ impl<K: Kernel> Engine<K> {
         let activation = session.txn.active()?.remove(before.endpoint.network());
         let Some((network, activation)) = network.zip(activation) else { return Ok(None) };
         let old = Version { endpoint: before.endpoint.clone(), network };
+        if activation.is_adopted() && !session.lives(&old.endpoint) {
+            session.detach_one(&old.endpoint)?;
+            return Ok(None);
+        }
         let new = session.amended(&old, request)?;
-        let change = session.twice(|session| {
-            let change = session.plan_change(&before, (&old, &new), &activation)?;
-            session.change(&change).map(|()| change)
-        })?;
-        Ok(Some((new.endpoint, change.amendment.plan)))
+        if is_bare(&new.endpoint) {
+            let plan = session.detach_one(&old.endpoint)?;
+            return Ok(Some((new.endpoint, plan)));
+        }
+        session.route_more(&new.network.name, &new.endpoint)?;
+        session.open_more(&old.network, &new.endpoint)?;
+        let activation = session.txn.active()?.remove(&new.network.name).unwrap_or(activation);
+        let plan = session.carry_out_change(&before, (&old, &new), &activation)?;
+        if !without(old.endpoint.publish(), new.endpoint.publish()).is_empty() {
+            session.hand_over_ports(&old.endpoint)?;
+        }
+        Ok(Some((new.endpoint, plan)))
     }
 }
 
@@ -54,29 +65,111 @@ impl<K: Kernel> Session<'_, K> {
     /// What shall be: the last place to refuse.
     fn amended(&mut self, old: &Version, request: &Amend) -> Result<Version, EngineError> {
         let (mut endpoint, mut network) = (old.endpoint.clone(), old.network.clone());
-        if let (Some(from_its_own), Some(wire)) = (request.apart, &mut endpoint.wire) {
-            set_apart(&mut network, wire, from_its_own)?;
+        if let Some(ingress) = request.ingress {
+            self.set_ingress(&mut network, &mut endpoint, ingress)?;
         }
-        if let (Some(mac), Some(wire)) = (request.mac, &mut endpoint.wire) {
-            self.refuse_taken_mac(&old.endpoint, mac)?;
-            set_mac(&network, wire, mac)?;
+        if let (Some(families), Some(wire)) = (&request.open, &mut endpoint.wire) {
+            wire.extras.opened =
+                families.iter().copied().filter(|family| wire.address(*family).is_some()).collect();
         }
-        if let (Some(specs), Some(wire)) = (&request.publish, endpoint.wire.clone()) {
-            let bridge = network.bridge().ok_or_else(|| no_rules(&network))?;
-            let held = request.held.then_some(&request.sandbox);
-            let publish = self.publish((bridge, &wire), specs, held)?;
-            endpoint.wire.iter_mut().for_each(|wire| wire.publish.clone_from(&publish));
+        if let Some(wanted) = &request.tune {
+            let mac = wanted.iter().any(|(what, _)| *what == Tunable::Mac);
+            network.child().filter(|_| mac).map_or(Ok(()), |child| child.mode.check_mac())?;
+            self.tune(&mut endpoint, wanted)?;
+        }
+        if let (Some(clients), Some(wire)) = (request.clients, &mut endpoint.wire) {
+            wire.extras.clients = clients;
+        }
+        let id = endpoint.id.clone();
+        if let (Some(specs), Some(wire)) = (&request.publish, &mut endpoint.wire) {
+            if !has_rules(&network) && !specs.is_empty() {
+                return Err(no_rules(&network).into());
+            }
+            self.publish(network.bridge(), (&id, wire), (specs, request.held))?;
         }
         Ok(Version { endpoint, network })
     }
 
-    fn refuse_taken_mac(&self, endpoint: &Endpoint, mac: Mac) -> Result<(), EngineError> {
+    /// Keeps an endpoint apart: a bridge as a whole, or a port that has no bridge.
+    fn set_ingress(
+        &mut self,
+        network: &mut Network,
+        endpoint: &mut Endpoint,
+        ingress: Ingress,
+    ) -> Result<(), EngineError> {
+        let isolated = ingress == Ingress::Isolated;
+        if let Driver::Adopted(adopted) = &mut network.driver {
+            return self.keep_apart(adopted, endpoint, ingress);
+        }
+        match (&mut network.driver, &mut endpoint.wire) {
+            (Driver::Host | Driver::None, _) => return Err(no_rules(network).into()),
+            _ if ingress == Ingress::Open => {}
+            (Driver::Bridge(bridge), Some(wire)) => {
+                bridge.inline.iter_mut().for_each(|inline| inline.apart = true);
+                wire.extras.isolated |= isolated;
+            }
+            (Driver::Routed(bridge), Some(wire)) => {
+                bridge.inline.iter_mut().for_each(|inline| inline.apart |= !isolated);
+                wire.extras.apart = true;
+            }
+            _ => return Err(no_rules(network).into()),
+        }
+        Ok(())
+    }
+
+    pub fn refuse_taken_mac(&self, endpoint: &Endpoint, mac: Mac) -> Result<(), EngineError> {
         match self.txn.claims().mac_owner(endpoint.network(), mac)? {
             Some(owner) if owner != endpoint.id.key() => {
                 Err(Refusal::conflict(format!("the hardware address `{mac}` is taken by {owner}")).into())
             }
             _ => Ok(()),
         }
+    }
+
+    fn carry_out_change(
+        &mut self,
+        before: &Journal,
+        versions: (&Version, &Version),
+        activation: &Activation,
+    ) -> Result<Plan, EngineError> {
+        let change = self.twice(|session| {
+            let change = session.plan_change(before, versions, activation)?;
+            session.change(&change).map(|()| change)
+        })?;
+        Ok(change.amendment.plan)
+    }
+
+    /// Gives ports that nobody has to another endpoint of a sandbox that waits for them.
+    pub fn hand_over_ports(&mut self, left: &Endpoint) -> Result<(), EngineError> {
+        for heir in self.txn.sandbox(left.sandbox())?.into_iter().filter(|heir| heir.id != left.id) {
+            let mut free = Vec::new();
+            for waiting in heir.wire.iter().flat_map(|wire| &wire.extras.waiting) {
+                let Publish { listen, .. } = waiting;
+                let bindings = self.txn.claims().bindings(listen.protocol, listen.ports)?;
+                if !bindings.iter().any(|binding| binding.listen.conflicts(*listen)) {
+                    free.push(*waiting);
+                }
+            }
+            if !free.is_empty() {
+                self.give_ports(&heir, &free)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn give_ports(&mut self, heir: &Endpoint, ports: &[Publish]) -> Result<(), EngineError> {
+        let network = self.txn.network(heir.network())?;
+        let known = network.zip(self.txn.active()?.remove(heir.network()));
+        let known = known.zip(self.txn.record(heir.sandbox(), heir.id.ifname.as_str())?);
+        let Some(((network, activation), before)) = known else { return Ok(()) };
+        let mut endpoint = heir.clone();
+        if let Some(wire) = &mut endpoint.wire {
+            wire.extras.waiting.retain(|waiting| !ports.contains(waiting));
+            wire.publish.extend(ports);
+        }
+        self.route_more(&network.name, &endpoint)?;
+        let old = Version { endpoint: heir.clone(), network: network.clone() };
+        self.carry_out_change(&before, (&old, &Version { endpoint, network }), &activation).map(drop)
     }
 
     fn plan_change(
@@ -92,8 +185,14 @@ impl<K: Kernel> Session<'_, K> {
         };
         let (had, has) = (state(old), state(new));
         // What stays as it is is not this command's, but for the rules: without them there are no elements.
-        let wanted = has.part(|key, object| had.get(key) != Some(object) || *key == Key::Ruleset);
-        let gone = had.part(|key, _| has.get(key).is_none());
+        let mut wanted = has.part(|key, object| had.get(key) != Some(object) || *key == Key::Ruleset);
+        // What was changed and is to be no more becomes again what it was, as far as it is there.
+        let back = restored(&old.endpoint).part(|key, _| has.get(key).is_none());
+        if !back.is_empty() {
+            let there = self.kernel.observe(&back, &places(&old.endpoint))?;
+            wanted.extend(back.part(|key, _| there.get(key).is_some()));
+        }
+        let gone = had.part(|key, _| has.get(key).is_none() && wanted.get(key).is_none());
         let plan = self.plan_between(&gone, &wanted, &old.endpoint)?;
         let plan = match self.mend_lost_rules(&plan)? {
             true => self.plan_between(&gone, &wanted, &old.endpoint)?,
@@ -179,36 +278,16 @@ fn no_rules(network: &Network) -> Refusal {
     Refusal::new(Code::Unsupported, what).why("its packets do not pass the host's rules")
 }
 
-/// Keeps an endpoint apart: a bridge as a whole, or a port that has no bridge.
-fn set_apart(network: &mut Network, wire: &mut Wire, from_its_own: bool) -> Result<(), Refusal> {
-    match &mut network.driver {
-        Driver::Bridge(bridge) => {
-            bridge.inline.iter_mut().for_each(|inline| inline.apart = true);
-            wire.extras.isolated |= from_its_own;
-        }
-        Driver::Routed(bridge) => {
-            bridge.inline.iter_mut().for_each(|inline| inline.apart |= !from_its_own);
-            wire.extras.apart = true;
-        }
-        _ => return Err(no_rules(network)),
-    }
-    Ok(())
+fn has_rules(network: &Network) -> bool {
+    matches!(network.driver, Driver::Bridge(_) | Driver::Routed(_) | Driver::Adopted(_))
 }
 
-fn set_mac(network: &Network, wire: &mut Wire, mac: Mac) -> Result<(), Refusal> {
-    match &network.driver {
-        Driver::Bridge(_) => wire.extras.mac = Some(mac),
-        Driver::Routed(_) => {
-            wire.extras.first_mac = Some(wire.first_mac());
-            wire.extras.mac = Some(mac);
-        }
-        Driver::Child(child) => child.mode.check_mac()?,
-        Driver::Solo(solo) if solo.is_device() => wire.extras.mac = Some(mac),
-        Driver::Solo(_) => {}
-        Driver::Host | Driver::None => return Err(no_rules(network)),
-    }
-    wire.mac = mac;
-    Ok(())
+/// Whether there is nothing of an adopted endpoint but that it is known.
+fn is_bare(endpoint: &Endpoint) -> bool {
+    let Some(wire) = endpoint.wire.as_ref().filter(|wire| wire.join == Join::Adopted) else { return false };
+    let extras = &wire.extras;
+    let nothing = wire.publish.is_empty() && extras.waiting.is_empty() && extras.tuned.is_empty();
+    nothing && extras.opened.is_empty() && !extras.is_apart()
 }
 
 fn mac(endpoint: &Endpoint) -> Option<Mac> {

@@ -7,7 +7,8 @@ use crate::lease::gateways_of;
 use crate::outcome::Detached;
 use crate::recover::places;
 use crate::session::Session;
-use qiao_core::driver::endpoint_state;
+use qiao_core::driver::{endpoint_state, restored};
+use qiao_core::endpoint::Join;
 use qiao_core::flows::{Flows, flows};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, State, Value, diff, diff_all};
@@ -76,16 +77,22 @@ impl<K: Kernel> Session<'_, K> {
             self.residue(&rest.inverse(), &places(endpoint), (&act, error))
         })?;
         self.release(endpoint)?;
+        let given = self.hand_over_ports(endpoint);
         self.retire(endpoint.network())?;
         let handed = self.hand_over_routes(endpoint); // before it counts: a killed command's successor does it again
         self.txn.changes()?.detached(endpoint)?; // whatever became of that: nothing hinders anybody from leaving
-        handed.map(|()| plan)
+        handed.and(given).map(|()| plan)
     }
 
     /// The flows are those of all the endpoint had, not of what was still there: a killed command may have
     /// taken the objects away and not their connections.
     fn apply_removal(&mut self, endpoint: &Endpoint, plan: &Plan) -> Result<(), EngineError> {
         self.apply(plan, &places(endpoint))?;
+        if endpoint.wire.as_ref().is_some_and(|wire| wire.join == Join::Adopted) {
+            let ports = endpoint.publish().iter().flat_map(|publish| publish.pieces());
+            let had = ports.map(|publish| Flows::Listen(publish.listen)).collect::<BTreeSet<_>>();
+            return Ok(self.kernel.forget(&(&had - &flows(plan)))?); // it may live on
+        }
         let had = endpoint.addresses().iter().map(|net| Flows::Address(net.addr())).collect::<BTreeSet<_>>();
         Ok(self.kernel.forget(&(&had - &flows(plan)))?)
     }
@@ -97,9 +104,17 @@ impl<K: Kernel> Session<'_, K> {
         // The loopback interface stays up: it was the sandbox's before us, and others may use it.
         had.remove(&Key::SandboxLoopback(endpoint.sandbox().clone()));
         let mut observed = self.observe_leaving(&had, &places(endpoint))?;
+        // What another endpoint got from this one, when this began to leave, is that one's.
+        let its = |key: &Key| had.get(key).map(|object| Ownership::Marked(object.owner.clone()));
+        observed.retain(|key, found| {
+            !matches!(found.owner, Ownership::Marked(_)) || its(key).is_none_or(|owner| owner == found.owner)
+        });
         keep_own_routes(&mut observed, endpoint);
         self.find_renamed(endpoint, &had, &mut observed)?;
-        Ok(diff(&observed, &State::default())?)
+        // With an interface of ours go its settings; one that is not gets back those it had.
+        let adopted = endpoint.wire.as_ref().is_some_and(|wire| wire.join == Join::Adopted);
+        let rest = restored(endpoint).part(|key, _| adopted && observed.get(key).is_some());
+        Ok(diff(&observed, &rest)?)
     }
 
     /// The root of a container can give its child of the host's interface another name. Whatever hangs there on
@@ -206,7 +221,7 @@ impl<K: Kernel> Session<'_, K> {
 /// A sandbox has one route to a destination: one that leads through another interface is not this endpoint's.
 fn keep_own_routes(observed: &mut Observed, endpoint: &Endpoint) {
     let others = observed.iter().filter_map(|(key, found)| match &found.value {
-        Value::Route { dev, .. } if *dev != endpoint.id.ifname => Some(key.clone()),
+        Value::Route { dev, .. } | Value::Way { dev, .. } if *dev != endpoint.id.ifname => Some(key.clone()),
         _ => None,
     });
     others.collect::<Vec<_>>().iter().for_each(|key| drop(observed.remove(key)));

@@ -7,7 +7,7 @@ use crate::error::EngineError;
 use crate::lease::is_dhcp;
 use crate::recover::places;
 use crate::session::{Presumed, Session};
-use qiao_core::driver::{Activation, network_state};
+use qiao_core::driver::{Activation, Active, network_state};
 use qiao_core::endpoint::{Extras, Join, Names, Netns, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::State;
@@ -15,7 +15,7 @@ use qiao_core::request::Attach;
 use qiao_core::subnet::Family;
 use qiao_core::{Driver, Endpoint, IfName, Mac, Network, Owner, Refusal};
 use qiao_kernel::{Kernel, Places};
-use qiao_store::Txn;
+use qiao_store::{Saved, Txn};
 use std::net::IpAddr;
 
 /// A draft of an attachment.
@@ -31,8 +31,8 @@ pub(crate) struct Draft {
     pub announced: Option<Mac>,
     /// Whether the network is made for it.
     pub new: bool,
-    activating: Option<Activating>,
-    moved: Vec<IpAddr>,
+    pub activating: Option<Activating>,
+    pub moved: Vec<IpAddr>,
 }
 
 impl Draft {
@@ -104,6 +104,7 @@ impl<K: Kernel> Session<'_, K> {
             Driver::Bridge(_) | Driver::Routed(_) | Driver::Child(_) | Driver::Solo(_) => {
                 self.draft_wired(network, request, (netns, &others))
             }
+            Driver::Adopted(_) => self.draft_adopted(network, request, (netns, &others)),
             Driver::Host | Driver::None => self.draft_plain(network, request, netns),
         }
     }
@@ -227,8 +228,7 @@ impl<K: Kernel> Session<'_, K> {
                 Some(self.activating((&network, netns.as_ref()), &facts)?)
             }
         };
-        let active = activating.as_ref().map_or_else(|| self.txn.active(), |a| Ok(a.active.clone()))?;
-        let saved = activating.as_ref().map_or_else(|| self.txn.saved(), |a| Ok(a.saved.clone()))?;
+        let (active, saved) = self.in_use(activating.as_ref())?;
         let activation = &active[&network.name];
         let ifname = self.ifname(request, netns.as_ref(), others)?;
         let id = EndpointId { sandbox: request.sandbox.clone(), ifname, network: network.name.clone() };
@@ -256,6 +256,14 @@ impl<K: Kernel> Session<'_, K> {
         Ok(Draft { endpoint, network, desired, places, announces, announced, new: false, activating, moved })
     }
 
+    /// The networks in use, and how the host was before them, with one that comes into use.
+    pub fn in_use(&self, activating: Option<&Activating>) -> Result<(Active, Saved), EngineError> {
+        match activating {
+            Some(activating) => Ok((activating.active.clone(), activating.saved.clone())),
+            None => Ok((self.txn.active()?, self.txn.saved()?)),
+        }
+    }
+
     fn wire(
         &mut self,
         (network, activation): (&Network, &Activation),
@@ -280,8 +288,8 @@ impl<K: Kernel> Session<'_, K> {
             allow: request.allow.clone(),
             extras: Extras::default(),
         };
-        let held = request.given.as_ref().is_some_and(|given| given.held).then_some(&request.sandbox);
-        wire.publish = self.publish((bridge, &wire), &request.publish, held)?;
+        let held = request.given.as_ref().is_some_and(|given| given.held);
+        self.publish(Some(bridge), (id, &mut wire), (&request.publish, held))?;
         wire.extras.names = names(network, request)?;
         Ok((wire, None))
     }

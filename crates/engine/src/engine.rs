@@ -57,6 +57,12 @@ impl<K: Kernel> Engine<K> {
         self.begin().map(drop)
     }
 
+    /// The same where a killed command left anything; else nothing is looked at.
+    pub fn settle_begun(&mut self) -> Result<(), EngineError> {
+        let begun = self.store.run().sub("pending")?.map_or(Ok(Vec::new()), |dir| dir.names())?;
+        if begun.is_empty() { Ok(()) } else { self.settle() }
+    }
+
     /// A network by its name, by its id or by the beginning of its id.
     pub fn find_network(&self, name: &str) -> Result<Network, EngineError> {
         let networks = self.networks()?;

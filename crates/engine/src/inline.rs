@@ -60,7 +60,8 @@ impl<K: Kernel> Session<'_, K> {
         activation: &mut Activation,
         (name, active): (&NetworkName, &Active),
     ) -> Result<(), EngineError> {
-        if let Some(other) = active.values().find(|other| other.device == activation.device) {
+        let mut others = active.values().filter(|other| !other.is_adopted());
+        if let Some(other) = others.find(|other| other.device == activation.device) {
             (activation.mac, activation.foreign) = (other.mac, other.foreign);
             activation.mtu = other.mtu;
             return Ok(());
@@ -154,6 +155,9 @@ impl<K: Kernel> Session<'_, K> {
         for (key, value) in wire.extras.all_routes().map(|route| route.object(id)) {
             wanted.insert(key, &qiao_core::Owner::Endpoint(id.clone()), value);
         }
+        for (key, value) in wire.extras.ways.iter().map(|way| way.object(id)) {
+            wanted.insert(key, &qiao_core::Owner::Endpoint(id.clone()), value);
+        }
         if wanted.is_empty() {
             return Ok(());
         }
@@ -162,13 +166,17 @@ impl<K: Kernel> Session<'_, K> {
         let is_free = |net: &IpNet| there.get(&Key::Route(id.sandbox.clone(), *net)).is_none();
         wire.extras.routes.retain(|(net, _)| is_free(net));
         wire.extras.statics.retain(|route| is_free(&route.to));
+        wire.extras.ways.retain(|way| there.get(&way.object(id).0).is_none());
         Ok(())
     }
 
     /// Ends a network of which nobody is a member any more.
     pub fn retire(&mut self, name: &NetworkName) -> Result<(), EngineError> {
         match self.txn.network(name)?.filter(Network::is_inline) {
-            Some(network) if self.txn.is_unused(name)? => self.finish_remove(&network).map(drop),
+            Some(network) if self.txn.is_unused(name)? => {
+                self.seen = State::default(); // what the host needs is less from now on
+                self.finish_remove(&network).map(drop)
+            }
             _ => Ok(()),
         }
     }
@@ -176,7 +184,8 @@ impl<K: Kernel> Session<'_, K> {
     /// What must remain of `had` without a network: the host's, and what others have on its bridge.
     pub fn rest(&self, had: &State, active: &Active, saved: &Saved) -> Result<State, EngineError> {
         let mut rest = host_state(active, saved);
-        for (name, activation) in active.iter().filter(|(_, activation)| activation.shared) {
+        let sharers = active.iter().filter(|(_, activation)| activation.shared || activation.is_adopted());
+        for (name, activation) in sharers {
             if let Some(network) = self.txn.network(name)? {
                 rest.extend(network_state(&network, activation));
             }

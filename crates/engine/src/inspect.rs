@@ -49,10 +49,27 @@ impl<K: Kernel> Engine<K> {
         network: &NetworkName,
         lives: &dyn Fn(&Endpoint) -> bool,
     ) -> Result<Vec<Endpoint>, EngineError> {
-        let mut session = self.begin()?;
+        self.begin()?.detach_all(network, &mut |_, endpoint| lives(endpoint))
+    }
+
+    /// The same for those whose namespace is gone.
+    pub fn collect_gone(&mut self, network: &NetworkName) -> Result<Vec<Endpoint>, EngineError> {
+        self.begin()?.detach_all(network, &mut Session::lives)
+    }
+}
+
+impl<K: Kernel> Session<'_, K> {
+    fn detach_all(
+        &mut self,
+        network: &NetworkName,
+        lives: &mut dyn FnMut(&mut Self, &Endpoint) -> bool,
+    ) -> Result<Vec<Endpoint>, EngineError> {
         let (mut gone, mut failed) = (Vec::new(), None);
-        for endpoint in session.txn.endpoints()?.into_iter().filter(|e| e.network() == network && !lives(e)) {
-            match session.detach_one(&endpoint) {
+        for endpoint in self.txn.endpoints()?.into_iter().filter(|e| e.network() == network) {
+            if lives(self, &endpoint) {
+                continue;
+            }
+            match self.detach_one(&endpoint) {
                 Ok(_) => gone.push(endpoint),
                 Err(error) => failed = failed.or(Some(error)),
             }

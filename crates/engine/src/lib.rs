@@ -7,6 +7,7 @@
 
 mod activate;
 mod address;
+mod adopt;
 mod amend;
 mod attach;
 mod desired;
@@ -30,6 +31,7 @@ mod session;
 mod solo;
 mod stuck;
 mod subnets;
+mod tune;
 
 pub use engine::Engine;
 pub use error::{EngineError, chain};

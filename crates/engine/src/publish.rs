@@ -5,10 +5,11 @@ use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::endpoint::Wire;
 use qiao_core::name::quoted;
+use qiao_core::owner::EndpointId;
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, PublishSpec};
 use qiao_core::settings::LoopbackMethod;
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Code, Protocol, Publish, Refusal, SandboxName};
+use qiao_core::{Bridge, Code, Protocol, Publish, Refusal};
 use qiao_kernel::{InTheWay, Kernel};
 use qiao_store::Binding;
 use std::collections::BTreeMap;
@@ -24,33 +25,28 @@ struct Own<'a> {
     found: &'a [Publish],
     /// What the endpoint publishes already.
     had: &'a [Publish],
-    /// The sandbox whose client holds the ports with sockets of its own.
-    held: Option<&'a SandboxName>,
+    /// The endpoint, where its client holds the ports with sockets of its own.
+    held: Option<&'a EndpointId>,
 }
 
 impl<K: Kernel> Session<'_, K> {
-    /// What is published for the ports asked for. Where a client holds the ports of a sandbox itself, and asks for
-    /// them again with each network, `held` is that sandbox: what another of its endpoints publishes is left out.
+    /// Publishes the ports asked for. Where a client holds the ports of a sandbox itself (`held`), and asks for them
+    /// again with each network, those that another of its endpoints has are waited for.
     pub fn publish(
         &mut self,
-        (bridge, wire): (&Bridge, &Wire),
-        specs: &[PublishSpec],
-        held: Option<&SandboxName>,
-    ) -> Result<Vec<Publish>, EngineError> {
-        if bridge.internal && !specs.is_empty() {
+        bridge: Option<&Bridge>,
+        (id, wire): (&EndpointId, &mut Wire),
+        (specs, held): (&[PublishSpec], bool),
+    ) -> Result<(), EngineError> {
+        if bridge.is_some_and(|bridge| bridge.internal) && !specs.is_empty() {
             return Err(Refusal::invalid(format!("cannot publish {}: the network is internal", specs[0]))
                 .why("nothing outside reaches an internal network")
                 .into());
         }
-        let (mut found, mut present) = (Vec::new(), BTreeMap::new());
+        let (mut found, mut waiting, mut present) = (Vec::new(), Vec::new(), BTreeMap::new());
         for spec in specs {
             spec.check()?;
-            let default = bridge.publish_address.unwrap_or(self.settings.publish_address);
-            let mut ways = ways(spec, default, wire)?;
-            if let Some(why) = self.no_loopback(spec) {
-                only_loopback(spec, &ways, why)?;
-                ways.retain(|(host, _)| !host.ip().is_loopback());
-            }
+            let mut ways = self.ways(bridge, wire, spec)?;
             if spec.host_ip.is_none() && ways.len() > 1 {
                 ways.retain(|(host, _)| {
                     let mut has = || *present.entry(host.ip()).or_insert_with(|| self.has(spec, *host));
@@ -58,11 +54,53 @@ impl<K: Kernel> Session<'_, K> {
                 });
             }
             self.detach_gone_holders(spec, &ways)?;
-            self.leave_out_others(spec, &mut ways, (held, &wire.publish))?;
-            let ports = self.host_ports(spec, &ways, Own { found: &found, had: &wire.publish, held })?;
+            let own = Own { found: &found, had: &wire.publish, held: held.then_some(id) };
+            let others = own.held.map_or(Ok(Ways::new()), |id| self.take_siblings(spec, &mut ways, id))?;
+            waiting
+                .extend(others.iter().filter_map(|(host, ip)| Some(publish(spec, (*host, spec.host?), *ip))));
+            let ports = self.host_ports(spec, &ways, own)?;
             found.extend(ways.iter().map(|(host, ip)| publish(spec, (*host, ports), *ip)));
         }
-        Ok(found)
+        (wire.publish, wire.extras.waiting) = (found, waiting);
+        Ok(())
+    }
+
+    /// Where a port leads, without what nobody could be served at.
+    fn ways(
+        &mut self,
+        bridge: Option<&Bridge>,
+        wire: &Wire,
+        spec: &PublishSpec,
+    ) -> Result<Ways, EngineError> {
+        let own = bridge.and_then(|bridge| bridge.publish_address);
+        let mut ways = ways(spec, own.unwrap_or(self.settings.publish_address), wire)?;
+        if let Some(why) = self.no_loopback(spec) {
+            only_loopback(spec, &ways, why)?;
+            ways.retain(|(host, _)| !host.ip().is_loopback());
+        }
+        Ok(ways)
+    }
+
+    /// Takes out the ways that another endpoint of the same sandbox has: runtimes publish a container's ports on each
+    /// of its networks. They are had again when the other has them no more.
+    fn take_siblings(
+        &mut self,
+        spec: &PublishSpec,
+        ways: &mut Ways,
+        id: &EndpointId,
+    ) -> Result<Ways, EngineError> {
+        let Some(ports) = spec.host.filter(|_| !spec.is_choice()) else { return Ok(Ways::new()) };
+        let mut bindings = self.txn.claims().bindings(spec.protocol, ports)?;
+        let (own, prefix) = (id.key(), format!("{}@", id.sandbox));
+        bindings.retain(|binding| binding.owner.starts_with(&prefix) && binding.owner != own);
+        let listen = |host: HostAddr| Listen { protocol: spec.protocol, host, ports };
+        let has = |host: HostAddr| {
+            let mut others = bindings.iter().map(|binding| binding.listen);
+            others.any(|other| other.conflicts(listen(host)) && covers(other.host, host))
+        };
+        let (others, rest) = ways.iter().partition(|(host, _)| has(*host));
+        *ways = rest;
+        Ok(others)
     }
 
     /// Detaches containers that have ended and hold the ports that are asked for.
@@ -76,28 +114,6 @@ impl<K: Kernel> Session<'_, K> {
                 self.detach_if_gone(&binding.owner)?;
             }
         }
-        Ok(())
-    }
-
-    /// Leaves out where other endpoints of the sandbox publish the same port.
-    fn leave_out_others(
-        &mut self,
-        spec: &PublishSpec,
-        ways: &mut Ways,
-        (held, own): (Option<&SandboxName>, &[Publish]),
-    ) -> Result<(), EngineError> {
-        let (Some(sandbox), Some(ports)) = (held, spec.host) else { return Ok(()) };
-        let others = self.txn.sandbox(sandbox)?;
-        let listens: Vec<Listen> = others
-            .iter()
-            .flat_map(|e| e.publish())
-            .filter(|publish| !own.contains(publish))
-            .map(|publish| publish.listen)
-            .collect();
-        ways.retain(|(host, _)| {
-            let way = Listen { protocol: spec.protocol, host: *host, ports };
-            !listens.iter().any(|listen| listen.conflicts(way) && covers(listen.host, *host))
-        });
         Ok(())
     }
 
@@ -158,9 +174,9 @@ impl<K: Kernel> Session<'_, K> {
         (ways, ports): (&Ways, PortRange),
         own: Own<'_>,
     ) -> Result<Result<(), Refusal>, EngineError> {
+        let listen = |(host, _): &(HostAddr, IpAddr)| Listen { protocol: spec.protocol, host: *host, ports };
         let bindings = self.txn.claims().bindings(spec.protocol, ports)?;
-        let listens = ways.iter().map(|(host, _)| Listen { protocol: spec.protocol, host: *host, ports });
-        Ok(listens.into_iter().try_for_each(|listen| self.check_listen(listen, own, &bindings)))
+        Ok(ways.iter().map(listen).try_for_each(|listen| self.check_listen(listen, own, &bindings)))
     }
 
     fn check_listen(&mut self, listen: Listen, own: Own<'_>, bindings: &[Binding]) -> Result<(), Refusal> {
@@ -196,7 +212,7 @@ impl<K: Kernel> Session<'_, K> {
 impl Own<'_> {
     /// Whether a port that somebody has is the same client's.
     fn is_held_by(&self, owner: &str) -> bool {
-        self.held.is_some_and(|sandbox| owner.split_once('@').is_some_and(|(of, _)| of == sandbox.as_str()))
+        self.held.is_some_and(|id| owner.split_once('@').is_some_and(|(of, _)| of == id.sandbox.as_str()))
     }
 }
 

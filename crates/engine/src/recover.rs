@@ -14,10 +14,12 @@ impl<K: Kernel> Session<'_, K> {
     /// Ends everything that was begun: an attachment is taken back, a detachment finished. What cannot be ended
     /// hinders only requests about the same objects.
     pub fn recover(&mut self) -> Result<(), EngineError> {
-        let begun = self.txn.changes()?.read()?;
+        let mut begun = self.txn.changes()?.read()?;
         if begun.is_empty() {
             return Ok(());
         }
+        // Whoever leaves gives others what they wait for: what was begun of that is ended before it is begun anew.
+        begun.changes.sort_by_key(|change| !matches!(change, Pending::Amend(_)));
         for change in begun.changes {
             if let Err(error) = self.end(&change) {
                 let why = chain(&error);

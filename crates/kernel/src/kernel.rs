@@ -10,7 +10,8 @@ use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Op, Plan, State, Sysctl};
 use qiao_core::port::Listen;
 use qiao_core::solo::Select;
-use qiao_core::{Endpoint, IfName, Mac, SandboxName};
+use qiao_core::subnet::Family;
+use qiao_core::{Endpoint, IfName, Mac, SandboxName, Subnet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use thiserror::Error;
@@ -61,6 +62,27 @@ pub struct HostLink {
     pub filtering: bool,
     /// Its alias.
     pub alias: Option<String>,
+}
+
+/// How an interface in a sandbox is that another program made, and how the host reaches it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Its hardware address.
+    pub mac: Option<Mac>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// The interface of the host that packets to it leave by.
+    pub device: Option<IfName>,
+    /// Whether that is a bridge.
+    pub by_bridge: bool,
+    /// The subnets that are on that link.
+    pub link: Vec<Subnet>,
+    /// The other end of a pair, if it is the port of a bridge.
+    pub port: Option<IfName>,
+    /// Whether that port is kept apart from others like it.
+    pub isolated: bool,
+    /// Whether a frame may have to leave by that port where it came in (`br_netfilter`), and may not yet.
+    pub hairpins: bool,
 }
 
 /// A kernel, or something that behaves like one.
@@ -116,6 +138,17 @@ pub trait Kernel {
     /// Whether the kernel can make links of a kind: `macvlan`, `ipvlan`, `vlan`, `dummy`, `tun`; and `bridge-vlan`,
     /// bridges that tell VLANs apart.
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError>;
+
+    /// An interface in a sandbox that another program made; none where there is none of the name.
+    fn reached(
+        &mut self,
+        netns: &Netns,
+        link: &IfName,
+        addresses: &[IpNet],
+    ) -> Result<Option<Reached>, KernelError>;
+
+    /// The families in which `iptables` drops what the host forwards unless a rule lets it through.
+    fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError>;
 
     /// What is in the way of publishing a port, among the sockets and addresses of the host.
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay>;

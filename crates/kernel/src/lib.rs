@@ -3,6 +3,7 @@
 //! Only this crate may use `unsafe`. No process is started to configure the kernel: rtnetlink, nf_tables and
 //! conntrack are spoken directly.
 
+mod adopt;
 mod announce;
 mod apply;
 mod bpf;
@@ -22,6 +23,7 @@ pub mod netlink;
 pub mod netns;
 mod nft;
 mod observe;
+mod opening;
 mod parent;
 mod reap;
 pub mod rtnl;
@@ -34,7 +36,7 @@ pub mod sysctl;
 pub use error::KernelError;
 pub use facts::Facts;
 pub use heap::Heap;
-pub use kernel::{ApplyError, FREED, HostLink, Kernel, Places, Via};
+pub use kernel::{ApplyError, FREED, HostLink, Kernel, Places, Reached, Via};
 pub use linux::Linux;
 pub use loopback::{PROXY_COMMAND, Way};
 pub use netns::{NetnsHandle, OpenError};

@@ -2,7 +2,7 @@
 
 use crate::error::KernelError;
 use crate::facts::{Facts, facts};
-use crate::kernel::{ApplyError, HostLink, Kernel, Places, Via};
+use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Via};
 use crate::loopback::{self, Loopback, Way};
 use crate::netlink::Socket;
 use crate::netns::{self, NetnsHandle, OpenError};
@@ -11,13 +11,15 @@ use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, ask, ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
-use crate::{announce, apply, conntrack, lend, observe, parent, reap, sysctl};
+use crate::{adopt, announce, apply, conntrack, lend, observe, opening, parent, reap, sysctl};
+use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Plan, State, Sysctl};
 use qiao_core::port::Listen;
 use qiao_core::settings::LoopbackMethod;
 use qiao_core::solo::Select;
+use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, IfName};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -259,6 +261,19 @@ impl Kernel for Linux {
 
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {
         parent::has_kind(&mut self.rtnl, kind)
+    }
+
+    fn reached(
+        &mut self,
+        netns: &Netns,
+        link: &IfName,
+        addresses: &[IpNet],
+    ) -> Result<Option<Reached>, KernelError> {
+        adopt::reached(self, (netns, link), addresses)
+    }
+
+    fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError> {
+        opening::drops(&mut self.nft)
     }
 
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {

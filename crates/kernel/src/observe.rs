@@ -13,7 +13,7 @@ use crate::nft::{self, Damage};
 use crate::rtnl::link::{BRIDGE_GROUPS, Link};
 use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route, vlan};
 use crate::{lend, sysctl};
-use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
+use qiao_core::plan::{Key, Observed, Ownership, State, Switch, Sysctl, Value};
 use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, Owner};
@@ -61,6 +61,7 @@ pub fn observe(linux: &mut Linux, wanted: &State, places: &Places) -> Result<Obs
     host.neighbours(linux, &mut observed)?;
     host.routes(linux, &mut observed)?;
     elements(linux, wanted, &mut observed)?;
+    crate::opening::observe(linux, wanted, &mut observed)?;
     crate::loopback::observe(linux, wanted, &mut observed)?;
     sandbox::observe(linux, wanted, (places, &links), &mut observed)?;
     lend::observe(linux, wanted, places, &mut observed)?;
@@ -117,6 +118,7 @@ fn link_of(key: &Key) -> Option<&IfName> {
         | Key::Veth(name)
         | Key::Vlan(name)
         | Key::Port(name)
+        | Key::Switch(name, _)
         | Key::Fdb(name, _)
         | Key::HostUp(name) => Some(name),
         _ => None,
@@ -173,6 +175,12 @@ impl Host<'_> {
                     hanging(link, "veth", owner),
                     Value::Port { fixed, isolated: port.isolated, hairpin: port.hairpin },
                 ))
+            }
+            // It is another program's port; this setting of it is ours.
+            Key::Switch(name, which) => {
+                let port = self.links.get(name)?.port?;
+                let on = if *which == Switch::Isolated { port.isolated } else { port.hairpin };
+                on.then(|| (Ownership::Marked(owner.clone()), Value::Present))
             }
             Key::Vlan(name) => {
                 let link = self.links.get(name)?;

@@ -4,6 +4,7 @@
 use crate::dir::Dir;
 use crate::error::StoreError;
 use crate::ports::{Holding, Ports};
+use qiao_core::endpoint::{Join, Wire};
 use qiao_core::port::{HostAddr, Listen, PortRange, Protocol, Publish};
 use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, Mac, NetworkName};
@@ -116,14 +117,14 @@ impl Claims<'_> {
     pub fn take_mac(&self, endpoint: &Endpoint) -> Result<bool, StoreError> {
         let Some(wire) = &endpoint.wire else { return Ok(true) };
         let macs = self.ensure("macs", endpoint.network().as_str())?;
-        macs.claim(&wire.mac.to_string(), &endpoint.id.key())
+        macs.claim(&mac_name(endpoint, wire), &endpoint.id.key())
     }
 
     /// Gives back the hardware address of an endpoint.
     pub fn give_mac(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
         let Some(wire) = &endpoint.wire else { return Ok(()) };
         match self.of("macs", endpoint.network().as_str())? {
-            Some(macs) => give(&macs, &wire.mac.to_string(), &endpoint.id.key()),
+            Some(macs) => give(&macs, &mac_name(endpoint, wire), &endpoint.id.key()),
             None => Ok(()),
         }
     }
@@ -226,6 +227,15 @@ impl Leases {
 
     fn claimant(&self, name: &str) -> Result<Option<String>, StoreError> {
         self.0.as_ref().map_or(Ok(None), |dir| dir.claimant(name))
+    }
+}
+
+/// Where the claim of a hardware address is. Those of adopted endpoints are not ours to share out; that an endpoint
+/// has a claim tells that the network has members.
+fn mac_name(endpoint: &Endpoint, wire: &Wire) -> String {
+    match wire.join {
+        Join::Adopted => endpoint.id.key(),
+        _ => wire.mac.to_string(),
     }
 }
 

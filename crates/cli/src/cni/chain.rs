@@ -1,140 +1,191 @@
-//! Plugins behind a main one: each amends the record that the main one left, and passes the result on.
+//! Plugins behind a main one: each amends the record that the main one left, and passes the result on. Where the main
+//! one is not ours there is none: the attachment is adopted, which gives it one.
 
-use super::Done;
 use super::door::{Door, failure};
-use qiao_core::Driver;
-use qiao_core::request::{Amend, Attach};
-use qiao_doors::cni::chain::{self, Ingress};
+use super::{Done, allow};
+use qiao_core::endpoint::{Clients, Tunable};
+use qiao_core::request::{Amend, Attach, Ingress};
+use qiao_core::{Driver, Endpoint, NetworkName, Value};
+use qiao_doors::cni::chain;
 use qiao_doors::cni::{Failure, Verb};
-use qiao_kernel::NetnsHandle;
-use std::collections::BTreeMap;
+use qiao_engine::Engine;
+use qiao_kernel::{Kernel, Linux};
 
 fn amend(door: &Door) -> Amend {
-    let (sandbox, ifname) = (door.call.sandbox.clone(), door.call.ifname.clone());
-    Amend { sandbox, ifname, publish: None, apart: None, mac: None, held: false }
+    let own = Amend::new(door.call.sandbox.clone(), door.call.ifname.clone());
+    // Runtimes hold ports open themselves (Podman), and publish them on each of a container's networks.
+    Amend { held: true, ..own }
 }
 
 /// `portmap`.
 pub fn portmap(door: &mut Door) -> Done {
     match door.call.verb {
         Verb::Add => {
-            chain::check_portmap(&door.config)?;
+            let clients = chain::clients(&door.config)?;
             let answer = door.pass_on()?;
             let publish = chain::port_mappings(&door.config)?;
             if !publish.is_empty() {
-                change(door, &Amend { publish: Some(publish), ..amend(door) })?;
+                change(door, &Amend { publish: Some(publish), clients: Some(clients), ..amend(door) })?;
             }
             Ok(Some(answer))
         }
         Verb::Del => {
-            let mut engine = door.engine()?;
-            if door.endpoint(&engine)?.is_some_and(|endpoint| !endpoint.publish().is_empty()) {
-                let nothing = Amend { publish: Some(Vec::new()), ..amend(door) };
-                engine.amend(&nothing).map_err(failure)?;
-            }
-            Ok(None)
+            let publishes = |endpoint: &Endpoint| {
+                let waits = |wire: &qiao_core::endpoint::Wire| !wire.extras.waiting.is_empty();
+                !endpoint.publish().is_empty() || endpoint.wire.as_ref().is_some_and(waits)
+            };
+            let clients = Some(Clients::default());
+            undo(door, &publishes, &Amend { publish: Some(Vec::new()), clients, ..amend(door) })
         }
+        Verb::Check if chain::port_mappings(&door.config)?.is_empty() => Ok(None),
         Verb::Check => inspect(door),
-        Verb::Status => chain::check_portmap(&door.config).map(|()| None),
-        Verb::Gc | Verb::Version => Ok(None), // what it made goes with the attachment
+        Verb::Status => chain::clients(&door.config).map(|_| None),
+        Verb::Gc => collect(door),
+        Verb::Version => Ok(None),
     }
 }
 
-/// `firewall`. Whatever is open needs nothing; isolation goes with the attachment.
+/// `firewall`. Whatever is open needs nothing; of networks of ours isolation goes with the attachment.
 pub fn firewall(door: &mut Door) -> Done {
     match door.call.verb {
         Verb::Add => {
-            let policy = chain::ingress(&door.config)?;
+            let ingress = chain::ingress(&door.config)?;
             let answer = door.pass_on()?;
-            if policy != Ingress::Open {
-                change(door, &Amend { apart: Some(policy == Ingress::Isolated), ..amend(door) })?;
+            let dropped = Linux::open().and_then(|mut linux| linux.drops_forwarded());
+            let dropped = dropped.map_err(|error| failure(error.into()))?;
+            if ingress != Ingress::Open || !dropped.is_empty() {
+                change(door, &Amend { ingress: Some(ingress), open: Some(dropped), ..amend(door) })?;
             }
             Ok(Some(answer))
         }
+        Verb::Del => {
+            let is_kept = |endpoint: &Endpoint| {
+                let wire = endpoint.wire.as_ref();
+                wire.is_some_and(|wire| wire.extras.is_apart() || !wire.extras.opened.is_empty())
+            };
+            let open = Some(Vec::new());
+            undo(door, &is_kept, &Amend { ingress: Some(Ingress::Open), open, ..amend(door) })
+        }
+        Verb::Check if chain::ingress(&door.config)? == Ingress::Open => Ok(None),
         Verb::Check => inspect(door),
         Verb::Status => chain::ingress(&door.config).map(|_| None),
-        _ => Ok(None),
+        Verb::Gc => collect(door),
+        Verb::Version => Ok(None),
     }
 }
 
-/// `tuning`: settings of the container's network. They go with it.
+/// `tuning`: settings of the container's interface and of its network. What they were before comes back.
 pub fn tuning(door: &mut Door) -> Done {
     match door.call.verb {
         Verb::Add => {
-            chain::refuse_attributes(&door.config)?;
-            let sysctls = chain::sysctls(&door.config, door.call.ifname.as_str())?;
-            let answer = tuned(door)?;
-            set(door, &sysctls)?;
-            Ok(Some(answer))
-        }
-        Verb::Check => {
-            let netns = netns(door)?;
-            for (path, value) in chain::sysctls(&door.config, door.call.ifname.as_str())? {
-                let now = netns.read_sysctl(&path).unwrap_or_default();
-                if now.split_whitespace().ne(value.split_whitespace()) {
-                    return Err(Failure::new(110, format!("{path} is {now}, not {value}")));
-                }
+            let wanted = tunings(door)?;
+            door.pass_on()?;
+            if !wanted.is_empty() {
+                change(door, &Amend { tune: Some(wanted.clone()), ..amend(door) })?;
             }
-            Ok(None)
+            tell(door, &wanted);
+            door.pass_on().map(Some)
         }
-        Verb::Status => chain::refuse_attributes(&door.config).map(|()| None),
-        _ => Ok(None),
+        Verb::Del => {
+            let is_tuned = |endpoint: &Endpoint| {
+                endpoint.wire.as_ref().is_some_and(|wire| !wire.extras.tuned.is_empty())
+            };
+            undo(door, &is_tuned, &Amend { tune: Some(Vec::new()), ..amend(door) })
+        }
+        Verb::Check if tunings(door)?.is_empty() => Ok(None),
+        Verb::Check => inspect(door),
+        Verb::Status => tunings(door).map(|_| None),
+        Verb::Gc => collect(door),
+        Verb::Version => Ok(None),
     }
 }
 
-/// Gives the container's interface the hardware address that is asked for, and says so in the result.
-fn tuned(door: &mut Door) -> Result<serde_json::Value, Failure> {
-    door.pass_on()?;
-    let Some(mac) = chain::mac(&door.config, &door.call.args)? else { return door.pass_on() };
-    change(door, &Amend { mac: Some(mac), ..amend(door) })?;
+/// What is to be changed in the container.
+pub fn tunings(door: &Door) -> Result<Vec<(Tunable, Value)>, Failure> {
+    chain::tuning(&door.config, &door.call, &|name| allow::sysctl(name))
+}
+
+/// Says in the result what was changed of the container's interface.
+fn tell(door: &mut Door, wanted: &[(Tunable, Value)]) {
     let interfaces = door.config.prev.iter_mut().flat_map(|prev| &mut prev.interfaces);
     let ifname = door.call.ifname.as_str();
-    let own = interfaces.filter(|i| i.name == ifname && i.sandbox.is_some());
-    own.for_each(|interface| interface.mac = Some(mac.to_string()));
-    door.pass_on()
-}
-
-/// Sets settings of the container's network.
-pub fn set(door: &Door, sysctls: &BTreeMap<String, String>) -> Result<(), Failure> {
-    if sysctls.is_empty() {
-        return Ok(());
+    for interface in interfaces.filter(|i| i.name == ifname && i.sandbox.is_some()) {
+        for tuned in wanted {
+            match tuned {
+                (Tunable::Mac, Value::Mac(mac)) => interface.mac = Some(mac.to_string()),
+                (Tunable::Mtu, Value::Number(mtu)) => interface.mtu = Some(*mtu),
+                _ => {}
+            }
+        }
     }
-    let netns = netns(door)?;
-    sysctls.iter().try_for_each(|(path, value)| {
-        netns.set_sysctl(path, value).map_err(|error| {
-            Failure::new(105, format!("cannot set {path} to {value} in the container: {error}"))
-        })
-    })
 }
 
 /// What `qiao` asks for at once: all that the plugins of a chain ask for one after the other.
 pub fn whole(door: &Door, request: &mut Attach) -> Result<(), Failure> {
-    chain::check_portmap(&door.config)?;
-    chain::refuse_attributes(&door.config)?;
+    let clients = chain::clients(&door.config)?;
     request.publish = chain::port_mappings(&door.config)?;
     let policy = chain::ingress(&door.config)?;
-    if let (Some(given), true) = (&mut request.given, policy != Ingress::Open) {
+    if let Some(given) = &mut request.given {
+        given.extras.clients = clients;
         given.extras.isolated |= policy == Ingress::Isolated;
-        if let Driver::Bridge(bridge) = &mut given.network.driver {
+        if let (Driver::Bridge(bridge), true) = (&mut given.network.driver, policy != Ingress::Open) {
             bridge.inline.iter_mut().for_each(|inline| inline.apart = true);
         }
     }
     Ok(())
 }
 
-fn netns(door: &Door) -> Result<NetnsHandle, Failure> {
-    let path = door.call.netns.as_deref().unwrap_or_default();
-    NetnsHandle::open(path).map_err(|error| failure(error.into()))
+/// Changes settings of a container that was attached just now, and lets it through where `iptables` would drop what
+/// the host forwards.
+pub fn set(
+    door: &Door,
+    (engine, endpoint): (&mut Engine<Linux>, &mut Endpoint),
+    wanted: Vec<(Tunable, Value)>,
+) -> Result<(), Failure> {
+    let dropped = engine.kernel().drops_forwarded().map_err(|error| failure(error.into()))?;
+    if wanted.is_empty() && dropped.is_empty() {
+        return Ok(());
+    }
+    let wanted = Amend { tune: Some(wanted), open: Some(dropped), ..amend(door) };
+    let amended = engine.amend(&wanted).map_err(failure)?;
+    amended.into_iter().for_each(|(amended, _)| *endpoint = amended);
+    Ok(())
 }
 
-fn change(door: &Door, amend: &Amend) -> Result<(), Failure> {
-    match door.engine()?.amend(amend).map_err(failure)? {
-        Some(_) => Ok(()),
-        None => {
-            Err(Failure::new(103, format!("`{}` has a main plugin that is not qiao's", door.call.sandbox))
-                .because(format!("{} behind plugins of others is not supported", door.plugin)))
-        }
+/// Amends the endpoint. One that is not known is of a main plugin of somebody else's, and is adopted first.
+fn change(door: &Door, wanted: &Amend) -> Result<(), Failure> {
+    let mut engine = door.engine()?;
+    if engine.amend(wanted).map_err(failure)?.is_some() {
+        return Ok(());
     }
+    engine.attach(&chain::adoption(&door.config, &door.call)?).map_err(failure)?;
+    engine.amend(wanted).map(drop).map_err(|error| {
+        // Nothing comes of it: one that nothing is asked for is not adopted any more.
+        let _ = engine.amend(&amend(door));
+        failure(error)
+    })
+}
+
+/// Takes back what a plugin made, if there is any of it.
+fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &Amend) -> Done {
+    let mut engine = door.engine()?;
+    let network = chain::adopted_network(&door.config)?;
+    match door.endpoint(&engine)? {
+        Some(endpoint) if has_some(&endpoint) || *endpoint.network() == network => {
+            engine.amend(nothing).map(|_| None).map_err(failure)
+        }
+        _ => engine.settle_begun().map(|()| None).map_err(failure),
+    }
+}
+
+/// Ends what was adopted and lives no more. What is ours is its main plugin's to collect.
+fn collect(door: &Door) -> Done {
+    let Some(valid) = door.config.valid()? else { return Ok(None) };
+    let network: NetworkName = chain::adopted_network(&door.config)?;
+    let lives = |endpoint: &Endpoint| {
+        valid.iter().any(|(c, i)| c == endpoint.sandbox().as_str() && i == endpoint.id.ifname.as_str())
+    };
+    door.engine()?.collect_network(&network, &lives).map(|_| None).map_err(failure)
 }
 
 fn inspect(door: &Door) -> Done {

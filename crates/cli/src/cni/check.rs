@@ -75,7 +75,7 @@ fn wanted(door: &Door, prev: &Answer, place: usize) -> State {
             let id =
                 EndpointId { sandbox: sandbox.clone(), ifname: ifname.clone(), network: network.clone() };
             let plain = Static { to: route.dst, via: route.gw, attributes: Default::default() };
-            let (key, value) = plain.object(&id);
+            let (key, value) = route.way(route.gw).map_or_else(|| plain.object(&id), |way| way.object(&id));
             put(key, value);
         }
     }

@@ -72,9 +72,14 @@ fn full(set: &[Range]) -> Failure {
 
 /// Gives back what an attachment has. Without a record of ours every lease is looked at.
 pub fn give_back(door: &Door, known: &[IpAddr]) -> Result<(), Failure> {
+    give_back_of(door, door.tenant(), known)
+}
+
+/// The same for another attachment of the network.
+pub fn give_back_of(door: &Door, tenant: (&str, &str), known: &[IpAddr]) -> Result<(), Failure> {
     let dir = ipam::HostLocal::dir(&door.config)?;
     let Some(leases) = HostLocal::lock_known(&dir).map_err(io)? else { return Ok(()) };
-    leases.give_all_back(door.tenant(), known).map_err(io)
+    leases.give_all_back(tenant, known).map_err(io)
 }
 
 /// Whether every address of the result is reserved.

@@ -1,16 +1,20 @@
 //! Main plugins: those that make an interface; among them `qiao`, which does the work of the plugins behind it too.
 
 use super::door::{Door, failure};
-use super::{Done, chain, check, ipam};
+use super::{Done, chain, check, host_local, ipam};
+use qiao_core::endpoint::Tunable;
 use qiao_core::request::Detach;
 use qiao_core::{Endpoint, Mac, Network};
 use qiao_doors::cni::main_plugin::{Made, Settings};
-use qiao_doors::cni::{Answer, Failure, Verb, chain as chains};
+use qiao_doors::cni::{Answer, Failure, Verb};
 use qiao_engine::Engine;
 use qiao_kernel::{Kernel, Linux};
 use qiao_store::Holder;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+/// The codes for an address that is taken, and for none that is left (docs/cni.md).
+const TAKEN: u32 = 106;
+const FULL: u32 = 101;
 
 /// Runs.
 pub fn run(door: &mut Door) -> Done {
@@ -30,13 +34,11 @@ fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
     choose_parent(door, &mut settings, &mut engine)?;
     // The interface is made with its addresses: until then what it will be on leads to the servers.
     door.over = ipam::fixed_mac(door)?.and_then(|mac| settings.over(mac));
-    let mut lease = {
-        let leases =
-            engine.store().claims().leases(&door.config.network()?).map_err(|e| failure(e.into()))?;
-        // An address is given again when its last device is gone.
-        let busy =
-            |ip: IpAddr| matches!(leases.holder(ip), Ok(Some(Holder::Leaving(_) | Holder::Endpoint(_))));
-        ipam::lease(door, &busy)?
+    let mut lease = match lease(door, &engine) {
+        Err(failure) if [TAKEN, FULL].contains(&failure.code) && free_the_dead(door, &mut engine)? => {
+            lease(door, &engine)?
+        }
+        lease => lease?,
     };
     let done = make(door, &settings, (&mut engine, &mut lease));
     if done.is_err() {
@@ -60,6 +62,27 @@ fn choose_parent(door: &Door, settings: &mut Settings, engine: &mut Engine<Linux
     Ok(())
 }
 
+fn lease(door: &Door, engine: &Engine<Linux>) -> Result<ipam::Lease, Failure> {
+    let leases = engine.store().claims().leases(&door.config.network()?).map_err(|e| failure(e.into()))?;
+    // An address is given again when its last device is gone.
+    let busy = |ip: IpAddr| matches!(leases.holder(ip), Ok(Some(Holder::Leaving(_) | Holder::Endpoint(_))));
+    ipam::lease(door, &busy)
+}
+
+/// Gives back the addresses of containers whose namespaces are gone: not every runtime calls DEL for them (Podman does
+/// not). Whether there were any.
+fn free_the_dead(door: &Door, engine: &mut Engine<Linux>) -> Result<bool, Failure> {
+    if ipam::kind(door)?.as_deref() != Some("host-local") {
+        return Ok(false);
+    }
+    let gone = engine.collect_gone(&door.config.network()?).map_err(failure)?;
+    for endpoint in &gone {
+        let known: Vec<IpAddr> = endpoint.addresses().iter().map(|net| net.addr()).collect();
+        host_local::give_back_of(door, (endpoint.sandbox().as_str(), endpoint.id.ifname.as_str()), &known)?;
+    }
+    Ok(!gone.is_empty())
+}
+
 fn make(
     door: &Door,
     settings: &Settings,
@@ -70,13 +93,16 @@ fn make(
     }
     settings.complete(&mut lease.answer)?;
     let mut request = settings.request((&door.config, &door.call), &lease.answer)?;
-    let mut sysctls = BTreeMap::new();
+    let mut tunings = None;
     if door.plugin == "qiao" {
         chain::whole(door, &mut request)?;
-        sysctls = chains::sysctls(&door.config, door.call.ifname.as_str())?;
+        let mut wanted = chain::tunings(door)?;
+        wanted.retain(|(what, _)| *what != Tunable::Mac || request.wish.mac.is_none());
+        tunings = Some(wanted);
     }
-    let made = engine.attach(&request).map_err(failure)?;
-    if let Err(failure) = chain::set(door, &sysctls) {
+    let mut made = engine.attach(&request).map_err(failure)?;
+    let tuned = tunings.map(|wanted| chain::set(door, (engine, &mut made.endpoint), wanted));
+    if let Some(Err(failure)) = tuned {
         let _ = engine.detach(&leaving(door)?);
         return Err(failure);
     }

@@ -1,6 +1,7 @@
 //! CNI plugins: this program under a plugin's name. One process, one transaction of each kind, no other program
 //! but foreign delegates.
 
+mod allow;
 mod chain;
 mod check;
 mod delegate;

@@ -65,14 +65,8 @@ fn publish_again(engine: &mut Engine<Linux>, context: Context<'_>) -> Result<(),
             continue;
         };
         let publish = setting::publish(context, (bridge.internal, endpoint.addresses()))?;
-        let amend = Amend {
-            sandbox: sandbox.clone(),
-            ifname: endpoint.id.ifname.clone(),
-            publish: Some(publish),
-            apart: None,
-            mac: None,
-            held: true,
-        };
+        let own = Amend::new(sandbox.clone(), endpoint.id.ifname.clone());
+        let amend = Amend { publish: Some(publish), held: true, ..own };
         engine.amend(&amend).map_err(failure)?;
     }
     Ok(())

@@ -153,9 +153,6 @@ pub fn endpoint(bridge: &Bridge, activation: &Activation, (endpoint, wire): (&En
     let local = wire.address(Family::V6).map(|_| link_local(wire.mac));
     sandbox_side((endpoint, wire), local).into_iter().for_each(&mut put);
     routes(endpoint, wire).into_iter().for_each(&mut put);
-    if let Some(mac) = wire.extras.mac {
-        put((Key::SandboxMac(endpoint.sandbox().clone(), endpoint.id.ifname.clone()), Value::Mac(mac)));
-    }
     put((Key::HostUp(wire.host_if.clone()), Value::Present));
     published(&wire.publish).into_iter().for_each(&mut put);
     state

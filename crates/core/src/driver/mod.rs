@@ -1,11 +1,14 @@
 //! What must exist for a network and for an endpoint: one function a kind, each pure.
 
+mod adopted;
 mod bridge;
 mod child;
+mod extras;
 mod host;
 mod routed;
 mod solo;
 
+pub use extras::restored;
 pub use host::{HostNeeds, host};
 
 use crate::child::{Child, Vlan};
@@ -16,7 +19,7 @@ use crate::network::{Bridge, Driver, Network, Pool};
 use crate::owner::Owner;
 use crate::plan::{Key, State, Value};
 use crate::subnet::Family;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What only the running host knows about a network that is in use, and what must be looked at before every
 /// change.
@@ -46,6 +49,9 @@ pub struct Activation {
     /// It was in the gateways' VLAN before us, and stays in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_vlan: bool,
+    /// The bridges whose packets `iptables` would drop, by family.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub open: BTreeSet<(Family, IfName)>,
 }
 
 /// The interface of the host that others are children of.
@@ -80,6 +86,7 @@ impl Activation {
             shared: bridge.inline.is_some(),
             foreign: false,
             in_vlan: false,
+            open: BTreeSet::new(),
         }
     }
 
@@ -96,6 +103,7 @@ impl Activation {
             shared: false,
             foreign: false,
             in_vlan: false,
+            open: BTreeSet::new(),
         }
     }
 
@@ -111,7 +119,31 @@ impl Activation {
             shared: false,
             foreign: false,
             in_vlan: false,
+            open: BTreeSet::new(),
         }
+    }
+
+    /// How a network of adopted endpoints comes into use. Nothing of it is ours but rules; `device` is the interface
+    /// by which the host reaches the first of them.
+    pub fn of_adopted(device: IfName, mac: Mac, routes: Vec<Family>) -> Self {
+        let open = BTreeSet::new();
+        Self {
+            device,
+            mac,
+            mtu: 0,
+            hairpin: false,
+            routes,
+            parent: None,
+            shared: false,
+            foreign: true,
+            in_vlan: false,
+            open,
+        }
+    }
+
+    /// Whether the network's endpoints are adopted.
+    pub fn is_adopted(&self) -> bool {
+        self.foreign && !self.shared
     }
 
     /// The interface of the host without which nothing of the network can be, if there is one: it is never ours.
@@ -127,8 +159,8 @@ impl Activation {
 
     /// Whose the network's objects are: its own, or those of all that share its bridge.
     pub fn owner(&self, network: &NetworkName) -> Owner {
-        let shared = NetworkName::new(&format!("on.{}", self.device)).ok().filter(|_| self.shared);
-        Owner::Network(shared.unwrap_or_else(|| network.clone()))
+        let shared = Some(sharers(&self.device)).filter(|_| self.shared);
+        shared.unwrap_or_else(|| Owner::Network(network.clone()))
     }
 
     /// What must exist of the network for anything of it to work: little enough to look at every time.
@@ -143,6 +175,9 @@ impl Activation {
             }
             return state;
         }
+        for (family, device) in &self.open {
+            state.insert(Key::Open(*family, device.clone()), &sharers(device), Value::Present);
+        }
         if self.foreign {
             return state;
         }
@@ -156,25 +191,36 @@ impl Activation {
     }
 }
 
+/// All the networks that share a bridge.
+fn sharers(device: &IfName) -> Owner {
+    let name = NetworkName::new(&format!("on.{device}"));
+    Owner::Network(name.expect("an interface name is the end of a network name"))
+}
+
 /// What must exist for a network that is in use.
 pub fn network_state(network: &Network, activation: &Activation) -> State {
     match &network.driver {
         Driver::Bridge(bridge) => bridge::network(network, bridge, activation),
         Driver::Routed(bridge) => routed::network(network, bridge, activation),
         Driver::Child(_) | Driver::Solo(_) => activation.essence(&network.name),
+        Driver::Adopted(adopted) => adopted::network(adopted, activation.essence(&network.name)),
         Driver::Host | Driver::None => State::default(),
     }
 }
 
 /// What must exist for an endpoint.
 pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &Endpoint) -> State {
-    match (&network.driver, &endpoint.wire) {
-        (Driver::Bridge(bridge), Some(wire)) => bridge::endpoint(bridge, activation, (endpoint, wire)),
-        (Driver::Routed(bridge), Some(wire)) => routed::endpoint(bridge, (endpoint, wire)),
-        (Driver::Child(child), Some(wire)) => child::endpoint(child, activation, (endpoint, wire)),
-        (Driver::Solo(solo), Some(wire)) => solo::endpoint(solo, (endpoint, wire)),
-        _ => plain_state(network, endpoint),
-    }
+    let Some(wire) = &endpoint.wire else { return plain_state(network, endpoint) };
+    let mut state = match &network.driver {
+        Driver::Bridge(bridge) => bridge::endpoint(bridge, activation, (endpoint, wire)),
+        Driver::Routed(bridge) => routed::endpoint(bridge, (endpoint, wire)),
+        Driver::Child(child) => child::endpoint(child, activation, (endpoint, wire)),
+        Driver::Solo(solo) => solo::endpoint(solo, (endpoint, wire)),
+        Driver::Adopted(_) => adopted::endpoint(endpoint, wire),
+        Driver::Host | Driver::None => plain_state(network, endpoint),
+    };
+    state.extend(extras::state(endpoint, wire));
+    state
 }
 
 /// What must exist for an endpoint of a network that is never in use: a loopback interface that is up, unless

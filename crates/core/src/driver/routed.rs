@@ -63,9 +63,8 @@ pub fn endpoint(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> State 
     host_side((endpoint, wire)).into_iter().for_each(&mut put);
     sandbox_side((endpoint, wire), None).into_iter().for_each(&mut put);
     ways(bridge, (endpoint, wire)).into_iter().for_each(&mut put);
-    if let Some(mac) = wire.extras.mac {
-        put((Key::SandboxMac(endpoint.sandbox().clone(), endpoint.id.ifname.clone()), Value::Mac(mac)));
-    }
+    let open = |family: &Family| (Key::Open(*family, wire.host_if.clone()), Value::Present);
+    wire.extras.opened.iter().map(open).for_each(&mut put);
     put((Key::HostUp(wire.host_if.clone()), Value::Present));
     host_routes(bridge, wire).into_iter().for_each(&mut put);
     published(&wire.publish).into_iter().for_each(&mut put);

@@ -2,6 +2,7 @@
 //! deletes from the bottom.
 
 use super::Value;
+use crate::endpoint::Tunable;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::Owner;
@@ -50,6 +51,8 @@ pub enum Key {
     Port(IfName),
     /// The VLANs of a port, on a bridge that tells them apart.
     PortVlans(IfName),
+    /// A setting of a bridge port that another program made, switched on.
+    Switch(IfName, Switch),
     /// The forwarding entry of a port's hardware address.
     Fdb(IfName, Mac),
     /// The host's neighbour entry for a container, on its bridge or on its port.
@@ -58,8 +61,12 @@ pub enum Key {
     SandboxLoopback(SandboxName),
     /// A sandbox's interface heeds no router advertisements.
     NoAdvertisements(SandboxName, IfName),
+    /// A setting of a sandbox's network namespace, by its path below `/proc/sys`.
+    SandboxSysctl(SandboxName, String),
     /// The hardware address of a sandbox's interface, where it is not the one it was made with.
     SandboxMac(SandboxName, IfName),
+    /// Another setting of a sandbox's interface.
+    Tuned(SandboxName, IfName, Tunable),
     /// An address of a sandbox's interface.
     SandboxAddress(SandboxName, IfName, IpNet),
     /// A sandbox's interface that is up.
@@ -68,14 +75,61 @@ pub enum Key {
     SandboxNeighbour(SandboxName, IfName, IpAddr),
     /// A route of a sandbox, by its destination.
     Route(SandboxName, IpNet),
+    /// A route of a sandbox that is told by more than its destination.
+    Way(SandboxName, RouteId),
     /// A host end that is up: the last thing before packets pass.
     HostUp(IfName),
     /// A route of the host to a container, by its destination.
     HostRoute(IpNet),
+    /// An interface whose packets pass `iptables`' chain FORWARD, where that drops what nobody lets through.
+    Open(Family, IfName),
     /// A published port.
     Publish(Listen),
     /// A published port for clients of 127.0.0.1 or ::1 on the host.
     Loopback(Listen),
+}
+
+/// Which route: the kernel has one for each destination, table and priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RouteId {
+    /// The destination.
+    pub net: IpNet,
+    /// The table.
+    pub table: u32,
+    /// The priority: of several the lowest counts. IPv6 has no 0, it means 1024 there (`IP6_RT_PRIO_USER`).
+    pub priority: u32,
+}
+
+impl RouteId {
+    /// The main table (`RT_TABLE_MAIN`).
+    pub const MAIN: u32 = 254;
+
+    /// The route to a destination; without a table it is in the main one.
+    pub fn new(net: IpNet, (table, priority): (Option<u32>, Option<u32>)) -> Self {
+        let default = if net.addr().is_ipv4() { 0 } else { 1024 };
+        let priority = priority.filter(|priority| *priority != 0).unwrap_or(default);
+        Self { net, table: table.filter(|table| *table != 0).unwrap_or(Self::MAIN), priority }
+    }
+}
+
+/// A setting of a bridge port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Switch {
+    /// Frames do not pass to other isolated ports.
+    Isolated,
+    /// Frames may go out where they came in.
+    Hairpin,
+}
+
+impl Switch {
+    /// As `ip link set … type bridge_slave` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Switch::Isolated => "isolated",
+            Switch::Hairpin => "hairpin",
+        }
+    }
 }
 
 /// A setting of the host's network namespace.
@@ -157,6 +211,10 @@ pub enum Member {
     FriendSubnet(Subnet),
     /// A bridge that is kept apart from others like it, and from nobody else.
     Apart(IfName),
+    /// An address whose published ports know clients from a subnet by the host's address.
+    Near(IpAddr, Subnet),
+    /// An address whose published ports know every client by its own address.
+    Plain(IpAddr),
     /// A family that the host forwards only because we switched forwarding on: other traffic stays out.
     NoTransit(Family),
 }
@@ -244,7 +302,7 @@ impl Key {
     /// Whether it is of the host as a whole, and no interface is needed for it: a setting, the rule set, and what
     /// is in it.
     pub fn is_firewall(&self) -> bool {
-        matches!(self, Key::Sysctl(_) | Key::Ruleset) || self.set().is_some()
+        matches!(self, Key::Sysctl(_) | Key::Ruleset | Key::Open(..)) || self.set().is_some()
     }
 
     /// The link of the host that an object hangs on: it goes when the link goes.
@@ -258,6 +316,7 @@ impl Key {
                 | Key::VlanAddress(link, _)
                 | Key::Port(link)
                 | Key::PortVlans(link)
+                | Key::Switch(link, _)
                 | Key::Fdb(link, _)
                 | Key::Neighbour(link, _)
                 | Key::HostUp(link),
@@ -272,7 +331,9 @@ impl Key {
     pub fn sandbox(&self) -> Option<&SandboxName> {
         match self {
             Key::SandboxLoopback(s)
+            | Key::SandboxSysctl(s, _)
             | Key::SandboxMac(s, _)
+            | Key::Tuned(s, ..)
             | Key::SandboxAddress(s, ..)
             | Key::SandboxUp(s, _)
             | Key::SandboxNeighbour(s, ..)
@@ -280,6 +341,7 @@ impl Key {
             | Key::Lone(s, _)
             | Key::Lent(s, _)
             | Key::NoAdvertisements(s, _)
+            | Key::Way(s, _)
             | Key::Route(s, _) => Some(s),
             _ => None,
         }
@@ -305,6 +367,8 @@ fn member_set(member: &Member) -> &'static str {
         Member::Closed(_) => "closed",
         Member::Friend(_) => "friends",
         Member::Apart(_) => "apart",
+        Member::Near(ip, _) => by_family(Family::of(*ip), "near4", "near6"),
+        Member::Plain(ip) => by_family(Family::of(*ip), "plain4", "plain6"),
         Member::NoTransit(_) => "no_transit",
         Member::Subnet(net) => by_family(net.family(), "subnets4", "subnets6"),
         Member::Own(net, _) => by_family(net.family(), "own4", "own6"),

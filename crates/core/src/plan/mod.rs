@@ -14,6 +14,6 @@ mod op;
 mod state;
 
 pub use diff::{diff, diff_all};
-pub use key::{Guard, Key, Member, Set, Sysctl, Table};
+pub use key::{Guard, Key, Member, RouteId, Set, Switch, Sysctl, Table};
 pub use op::{Op, Plan};
 pub use state::{Found, Object, Observed, Ownership, State, Value};

@@ -19,8 +19,10 @@ use std::net::IpAddr;
 pub enum Value {
     /// It is there, and there is no more to say.
     Present,
-    /// A number: of a sysctl.
+    /// A number: of a sysctl, or of an interface's setting.
     Number(u32),
+    /// A text: of a sandbox's sysctl.
+    Text(String),
     /// The rule set, by its digest (see [`crate::render::ruleset`]).
     Ruleset(u32),
     /// A bridge.
@@ -128,6 +130,19 @@ pub enum Value {
         /// What it has besides.
         #[serde(default, skip_serializing_if = "Attributes::is_none")]
         attributes: Attributes,
+    },
+    /// A route with more than where it leads.
+    Way {
+        /// The interface.
+        dev: IfName,
+        /// The gateway; none where the destination is on the link.
+        via: Option<IpAddr>,
+        /// The MTU in bytes; 0 for that of the interface.
+        mtu: u32,
+        /// The maximum segment size that TCP advertises, in bytes (RFC 9293 section 3.7.1); 0 for what the MTU makes it.
+        advmss: u32,
+        /// How far away the destination is (`enum rt_scope_t`, linux/rtnetlink.h); of IPv6 always 0.
+        scope: u8,
     },
     /// Where a published port goes.
     Backend(Backend),

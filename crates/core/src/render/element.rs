@@ -29,6 +29,8 @@ fn member_element(member: &Member) -> String {
         Member::Own(net, link) => format!("{net} . \"{link}\""),
         Member::Home(ip, link) => format!("{ip} . \"{link}\""),
         Member::Peers(from, to) => format!("{from} . {to}"),
+        Member::Near(ip, net) => format!("{ip} . {net}"),
+        Member::Plain(ip) => ip.to_string(),
         Member::Gateway(net, _) | Member::Outbound(net, _) => net.to_string(),
         Member::Subnet(net) | Member::Hidden(net) | Member::Masquerade(net) | Member::FriendSubnet(net) => {
             net.to_string()

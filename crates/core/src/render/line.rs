@@ -1,10 +1,11 @@
 //! One line an operation: the form of `--dry-run`, of the log, and of the golden plans.
 
-use crate::endpoint::PortVlans;
+use crate::endpoint::{PortVlans, Tunable};
 use crate::name::IfName;
-use crate::plan::{Guard, Key, Member, Op, Plan, Value};
+use crate::plan::{Guard, Key, Member, Op, Plan, RouteId, Value};
 use crate::route::Kind;
 use crate::solo::Tap;
+use crate::subnet::Family;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -51,6 +52,7 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::Guard(guard) => ("guard", guard_words(guard)),
         Key::Veth(host_if) => ("veth", host_if.to_string()),
         Key::Port(host_if) => ("port", host_if.to_string()),
+        Key::Switch(port, which) => ("port", format!("{} of {port}", which.as_str())),
         Key::Fdb(host_if, mac) => ("fdb", format!("{mac} at {host_if}")),
         Key::Neighbour(device, ip) => ("neighbour", format!("{ip} on {device}")),
         Key::Vlan(link) => ("vlan", link.to_string()),
@@ -60,16 +62,52 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::NoAdvertisements(sandbox, link) => ("sysctl", format!("accept_ra of {}", inside(sandbox, link))),
         Key::SandboxLoopback(sandbox) => ("up", format!("lo in {sandbox}")),
         Key::SandboxAddress(sandbox, link, net) => ("address", format!("{net} on {}", inside(sandbox, link))),
+        Key::SandboxSysctl(sandbox, path) => ("sysctl", format!("{} in {sandbox}", dotted(path))),
         Key::SandboxMac(sandbox, link) => ("mac", inside(sandbox, link)),
+        Key::Tuned(sandbox, link, what) => (tunable(what), inside(sandbox, link)),
         Key::SandboxUp(sandbox, link) => ("up", inside(sandbox, link)),
         Key::SandboxNeighbour(sandbox, link, ip) => {
             ("neighbour", format!("{ip} on {}", inside(sandbox, link)))
         }
         Key::HostRoute(net) => ("route", net.to_string()),
+        Key::Way(sandbox, RouteId { net, table, priority }) => {
+            ("way", format!("{net} table {table} metric {priority} in {sandbox}"))
+        }
         Key::Route(sandbox, net) => ("route", format!("{net} in {sandbox}")),
+        Key::Open(family, device) => ("open", format!("{device} in FORWARD of {}", iptables(*family))),
         Key::Publish(listen) => ("publish", listen.to_string()),
         Key::Loopback(listen) => ("loopback", listen.to_string()),
     }
+}
+
+/// The command whose rules are those of a family.
+pub(super) fn iptables(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
+    }
+}
+
+/// The word for a setting of an interface: `ip link set` has the same.
+pub(super) fn tunable(what: &Tunable) -> &'static str {
+    match what {
+        Tunable::Mac => "address",
+        Tunable::Mtu => "mtu",
+        Tunable::QueueLength => "txqueuelen",
+        Tunable::Promiscuous => "promisc",
+        Tunable::AllMulticast => "allmulti",
+        Tunable::Sysctl(_) => "sysctl",
+    }
+}
+
+/// The path of a setting as sysctl(8) writes it.
+pub(super) fn dotted(path: &str) -> String {
+    let swap = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    path.chars().map(swap).collect()
 }
 
 fn inside(sandbox: &crate::name::SandboxName, link: &IfName) -> String {
@@ -94,6 +132,8 @@ fn member_words(member: &Member) -> String {
         Member::Friend(device) => format!("{device} reaches other friends"),
         Member::Apart(device) => format!("{device} is kept apart from others like it"),
         Member::FriendSubnet(net) => format!("{net} is reached by friends"),
+        Member::Near(ip, net) => format!("{net} is the host to {ip}"),
+        Member::Plain(ip) => format!("nobody is the host to {ip}"),
         Member::NoTransit(family) => format!("no transit of {family:?} traffic"),
     }
 }
@@ -112,6 +152,7 @@ fn value(value: &Value) -> String {
     match value {
         Value::Present => String::new(),
         Value::Number(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
         Value::Ruleset(digest) => format!("{digest:08x}"),
         Value::Bridge { mac, mtu } => format!("{mac} mtu {mtu}"),
         Value::Veth { sandbox, peer, mac, mtu, bridge } => {
@@ -145,6 +186,7 @@ fn value(value: &Value) -> String {
         }
         Value::Mac(mac) => format!("is at {mac}"),
         Value::Route { .. } => hop(value),
+        Value::Way { .. } => way(value),
         Value::Backend(backend) => format!("to {backend}"),
     }
 }
@@ -178,6 +220,15 @@ pub(super) fn hop(value: &Value) -> String {
         Kind::Unicast => format!("{via}dev {dev}{onlink}{src}{metric}"),
         kind => format!("{}{metric}", kind.as_str()),
     }
+}
+
+/// The same of a route with more.
+pub(super) fn way(value: &Value) -> String {
+    let Value::Way { dev, via, mtu, advmss, scope } = value else { return String::new() };
+    let via = via.map(|via| format!("via {via} ")).unwrap_or_default();
+    let with = |word, number: u32| if number == 0 { String::new() } else { format!(" {word} {number}") };
+    let (scope, mtu, advmss) = (with("scope", (*scope).into()), with("mtu", *mtu), with("advmss", *advmss));
+    format!("{via}dev {dev}{scope}{mtu}{advmss}")
 }
 
 fn on_off(on: bool) -> &'static str {

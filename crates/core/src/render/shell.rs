@@ -1,12 +1,13 @@
 //! Plans as the `ip`, `nft`, `bridge` and `sysctl` commands that do the same.
 
 use super::element::element;
-use crate::endpoint::PortVlans;
+use crate::endpoint::{PortVlans, Tunable};
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::Owner;
-use crate::plan::{Key, Object, Op, Plan, Value};
+use crate::plan::{Key, Object, Op, Plan, RouteId, Switch, Value};
 use crate::solo::Lent;
+use crate::subnet::Family;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -90,12 +91,19 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::Port(host_if), Value::PointToPoint { .. }) => {
             vec![format!("ip link set {host_if} arp off nomaster")]
         }
+        (Key::Switch(port, which), _) => vec![switch(port, *which, "on")],
+        (Key::SandboxSysctl(_, path), Value::Text(text)) => {
+            vec![format!("sysctl -w '{}={text}'", super::line::dotted(path))]
+        }
         (Key::SandboxMac(_, link), Value::Mac(mac)) => vec![format!("ip link set {link} address {mac}")],
+        (Key::Tuned(_, link, what), Value::Number(number)) => vec![tuned(link, what, *number)],
         (Key::Fdb(host_if, mac), _) => vec![format!("bridge fdb add {mac} dev {host_if} master static")],
         (Key::Neighbour(device, ip) | Key::SandboxNeighbour(_, device, ip), Value::Mac(mac)) => {
             vec![neighbour(device, *ip, *mac)]
         }
         (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("add", *net, value)],
+        (Key::Way(_, id), value) => vec![way("add", *id, value)],
+        (Key::Open(family, device), _) => open("-A", *family, device),
         (Key::Loopback(listen), Value::Backend(backend)) => {
             vec![format!("# clients of the loopback address: {listen} to {backend}")]
         }
@@ -124,6 +132,7 @@ fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> 
             vec![format!("ip link set {device} address {mac} mtu {mtu}")]
         }
         (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("replace", *net, value)],
+        (Key::Way(_, id), value) => vec![way("replace", *id, value)],
         _ if key.set().is_some() => {
             [element_command("delete", key, from), element_command("add", key, to)].concat()
         }
@@ -154,7 +163,9 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link) => {
             vec![format!("ip link set {link} down")]
         }
-        Key::SandboxMac(..) => Vec::new(),
+        Key::Switch(port, which) => vec![switch(port, *which, "off")],
+        Key::Open(family, device) => open("-D", *family, device),
+        Key::SandboxMac(..) | Key::Tuned(..) | Key::SandboxSysctl(..) => Vec::new(),
         Key::SandboxLoopback(_) => vec!["ip link set lo down".into()],
         Key::Port(_) => Vec::new(),
         Key::Fdb(host_if, mac) => vec![format!("bridge fdb del {mac} dev {host_if} master")],
@@ -165,6 +176,9 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         ],
         Key::SandboxNeighbour(_, device, ip) => vec![format!("ip neigh del {ip} dev {device}")],
         Key::Route(_, net) => vec![format!("ip route del {}", destination(*net))],
+        Key::Way(_, RouteId { net, table, priority }) => {
+            vec![format!("ip route del {} table {table} metric {priority}", destination(*net))]
+        }
         Key::HostRoute(net) => vec![format!("ip route del {} proto 113", destination(*net))],
         Key::Loopback(listen) => vec![format!("# no more clients of the loopback address: {listen}")],
         Key::Member(_) | Key::Guard(_) | Key::Publish(_) => element_command("delete", key, object),
@@ -201,6 +215,11 @@ fn veth(host_if: &IfName, object: &Object, paths: &Paths) -> Vec<String> {
 
 fn route(verb: &str, net: IpNet, value: &Value) -> String {
     format!("ip route {verb} {} {} proto 113", destination(net), super::line::hop(value))
+}
+
+fn way(verb: &str, RouteId { net, table, priority }: RouteId, value: &Value) -> String {
+    let hop = super::line::way(value);
+    format!("ip route {verb} {} {hop} table {table} metric {priority} proto 113", destination(net))
 }
 
 fn has_peer(value: &Value, name: &IfName) -> bool {
@@ -279,6 +298,29 @@ fn port_vlans(port: &IfName, vlans: &PortVlans) -> Vec<String> {
         commands.push(format!("bridge vlan del vid 1 dev {port}"));
     }
     commands
+}
+
+/// The chain is made with its first rule, and goes with its last.
+fn open(verb: &str, family: Family, device: &IfName) -> Vec<String> {
+    let command = super::line::iptables(family);
+    let states = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT";
+    [format!("-o {device} {states}"), format!("-i {device}")]
+        .map(|what| format!("{command} {verb} QIAO-FORWARD {what} -j ACCEPT"))
+        .into()
+}
+
+fn switch(port: &IfName, which: Switch, how: &str) -> String {
+    format!("ip link set {port} type bridge_slave {} {how}", which.as_str())
+}
+
+fn tuned(link: &IfName, what: &Tunable, number: u32) -> String {
+    let word = super::line::tunable(what);
+    let value = match (what, number) {
+        (Tunable::Promiscuous | Tunable::AllMulticast, 0) => "off".into(),
+        (Tunable::Promiscuous | Tunable::AllMulticast, _) => "on".into(),
+        (_, number) => number.to_string(),
+    };
+    format!("ip link set {link} {word} {value}")
 }
 
 fn neighbour(device: &IfName, ip: IpAddr, mac: Mac) -> String {

@@ -135,13 +135,20 @@ fn step_of(key: &Key) -> usize {
         Key::BridgeAddress(..) => 2,
         Key::BridgeUp(_) | Key::BridgeVlan(..) | Key::VlanAddress(..) => 3,
         Key::Veth(_) | Key::Child(..) | Key::Lone(..) | Key::Lent(..) => 4,
-        Key::Guard(_) | Key::Port(_) | Key::PortVlans(_) | Key::Fdb(..) | Key::Neighbour(..) => 5,
+        Key::Guard(_)
+        | Key::Port(_)
+        | Key::PortVlans(_)
+        | Key::Switch(..)
+        | Key::Fdb(..)
+        | Key::Neighbour(..) => 5,
         Key::NoAdvertisements(..)
+        | Key::SandboxSysctl(..)
         | Key::SandboxMac(..)
+        | Key::Tuned(..)
         | Key::SandboxLoopback(_)
         | Key::SandboxAddress(..)
         | Key::SandboxUp(..) => 7,
-        Key::Route(..) | Key::SandboxNeighbour(..) => 8,
-        Key::HostUp(_) | Key::HostRoute(_) | Key::Publish(_) | Key::Loopback(_) => 9,
+        Key::Route(..) | Key::Way(..) | Key::SandboxNeighbour(..) => 8,
+        Key::HostUp(_) | Key::HostRoute(_) | Key::Open(..) | Key::Publish(_) | Key::Loopback(_) => 9,
     }
 }

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use qiao_core::child::{Mode, Vlan};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
-use qiao_core::endpoint::{Extras, Join, PortVlans, Wire, host_if};
+use qiao_core::endpoint::{Clients, Extras, Join, PortVlans, Tunable, Tuned, Way, Wire, host_if};
 use qiao_core::network::Inline;
 use qiao_core::owner::EndpointId;
-use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
+use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Protocol, Publish};
 use qiao_core::solo::{Lent, Select, Solo, Tap};
 use qiao_core::subnet::Family;
@@ -148,17 +148,39 @@ fn publish(addresses: Vec<IpNet>) -> impl Strategy<Value = Publish> {
     )
 }
 
+/// What an endpoint may have besides.
+fn extras() -> impl Strategy<Value = Extras> {
+    let clients = select(vec![Clients::Members, Clients::All, Clients::None]);
+    let tuned = prop_oneof![
+        Just((Tunable::Mtu, Value::Number(1400))),
+        Just((Tunable::Promiscuous, Value::Number(1))),
+        Just((Tunable::Sysctl("net/ipv4/ip_forward".into()), Value::Text("1".into()))),
+    ];
+    let tuned = tuned.prop_map(|(what, after)| Tuned { what, before: Value::Number(0), after });
+    let way = (0u32..3, 0u32..3, 0u32..2).prop_map(|(table, priority, mtu)| {
+        let net = "198.51.100.0/24".parse().unwrap();
+        let id = RouteId::new(net, (Some(table), Some(priority)));
+        Way { id, via: None, mtu: mtu * 1300, advmss: 0, scope: None }
+    });
+    (clients, vec(tuned, 0..2), vec(way, 0..2)).prop_map(|(clients, tuned, ways)| Extras {
+        clients,
+        tuned,
+        ways,
+        ..Extras::default()
+    })
+}
+
 /// An endpoint of a network.
 fn endpoint(network: Network, sandbox: usize) -> impl Strategy<Value = Endpoint> {
     let pools = network.pools().to_vec();
-    (any::<u16>(), any::<bool>()).prop_flat_map(move |(host, guard)| {
+    (any::<u16>(), any::<bool>(), extras()).prop_flat_map(move |(host, guard, extras)| {
         let address = |pool| network.endpoint_net(pool, address(pool, host).addr());
         let mut addresses: Vec<IpNet> = pools.iter().map(address).collect();
         if addresses.is_empty() {
             addresses.push(format!("10.250.{}.{}/24", sandbox, host % 200).parse().unwrap());
         }
         let is_device = matches!(&network.driver, Driver::Solo(solo) if solo.is_device());
-        let (network, pools) = (network.clone(), pools.clone());
+        let (network, pools, extras) = (network.clone(), pools.clone(), extras);
         vec(publish(addresses.clone()), 0..3).prop_map(move |publish| {
             let sandbox = SANDBOXES[sandbox].parse().unwrap();
             let ifname =
@@ -173,7 +195,7 @@ fn endpoint(network: Network, sandbox: usize) -> impl Strategy<Value = Endpoint>
                 publish,
                 guard,
                 allow: Vec::new(),
-                extras: Extras { lent: is_device.then(lent), vlans: vlans(&network), ..Extras::default() },
+                extras: Extras { lent: is_device.then(lent), vlans: vlans(&network), ..extras.clone() },
             };
             let id = EndpointId { sandbox, ifname, network: network.name.clone() };
             Endpoint { id, netns: None, wire: Some(wire), attached: 7 }
@@ -314,6 +336,8 @@ fn changed(value: &Value) -> Value {
         }
         Value::Veth { sandbox, peer, mac, mtu, .. } => Value::Veth { sandbox, peer, mac, mtu, bridge: None },
         Value::Mac(mac) => Value::Mac(mac.host_end()),
+        Value::Text(text) => Value::Text(text + "1"),
+        Value::Way { dev, via, mtu, advmss, scope } => Value::Way { dev, via, mtu: mtu + 1, advmss, scope },
         Value::Backend(backend) => Value::Backend(Backend { port: backend.port ^ 1 | 2, ..backend }),
         other => other,
     }

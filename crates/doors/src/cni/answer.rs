@@ -4,6 +4,8 @@ use super::doc::{Doc, wrong};
 use super::failure::Failure;
 use super::version::Version;
 use ipnet::IpNet;
+use qiao_core::endpoint::Way;
+use qiao_core::plan::RouteId;
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 
@@ -176,6 +178,22 @@ impl Address {
 }
 
 impl Route {
+    /// What it has besides a destination and a gateway; none where there is nothing. `via` is the gateway, once it is
+    /// known.
+    pub fn way(&self, via: Option<IpAddr>) -> Option<Way> {
+        let doc = Doc(&self.rest);
+        let number = |key: &str| doc.number(key, u32::MAX.into()).ok().flatten().map(|number| number as u32);
+        let (table, priority) = (number("table"), number("priority"));
+        let (mtu, advmss) = (number("mtu").unwrap_or(0), number("advmss").unwrap_or(0));
+        let scope = number("scope").and_then(|scope| u8::try_from(scope).ok());
+        if (mtu, advmss, scope) == (0, 0, None) && table.is_none() && priority.unwrap_or(0) == 0 {
+            return None;
+        }
+        const LINK: u8 = 253;
+        let via = via.filter(|_| scope != Some(LINK));
+        Some(Way { id: RouteId::new(self.dst, (table, priority)), via, mtu, advmss, scope })
+    }
+
     fn to_json(&self) -> Value {
         let mut object = self.rest.clone();
         object.insert("dst".into(), self.dst.to_string().into());

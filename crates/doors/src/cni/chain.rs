@@ -1,11 +1,15 @@
 //! Plugins that come behind a main one: `portmap`, `firewall`, `tuning`.
 
-use super::call::Args;
+use super::call::{Args, Call};
 use super::config::Config;
 use super::doc::Doc;
 use super::failure::Failure;
+use qiao_core::endpoint::{Clients, Tunable};
+use qiao_core::network::{Adopted, MTU_MAX};
+use qiao_core::owner::fnv;
 use qiao_core::port::{PortRange, PublishSpec};
-use qiao_core::{Mac, Protocol};
+use qiao_core::request::{Attach, Given, Ingress};
+use qiao_core::{Driver, Mac, Network, NetworkId, NetworkName, Protocol, Value};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -38,42 +42,47 @@ fn mapping(doc: Doc<'_>) -> Result<Option<PublishSpec>, Failure> {
     Ok(Some(PublishSpec { host_ip, host: Some(one(host)?), container: one(container)?, protocol }))
 }
 
-/// Refuses settings of `portmap` that ask for something else than what is always done.
-pub fn check_portmap(config: &Config) -> Result<(), Failure> {
+/// Which clients of published ports are known by the host's address, by `portmap`. Refused is what asks for
+/// something that rules which are the same for all cannot do.
+pub fn clients(config: &Config) -> Result<Clients, Failure> {
     let doc = config.doc();
     match doc.text("backend")? {
         None | Some("iptables" | "nftables") => {}
         Some(other) => return Err(Failure::config(format!("`backend`: {other} is not known"))),
     }
-    if doc.switch("snat")? == Some(false) {
-        return Err(Failure::unsupported("snat", false));
-    }
-    doc.is_on("masqAll")?;
     for key in ["conditionsV4", "conditionsV6"] {
-        if !doc.list(key)?.is_empty() {
-            return Err(Failure::unsupported(key, "a condition in iptables' words"));
+        if let Some(word) = doc.texts(key)?.first() {
+            return Err(Failure::unsupported(key, word).because(
+                "published ports are elements of maps that all share: there is no rule to put a condition in; \
+                 `hostIP` of a port mapping limits it to one address of the host",
+            ));
         }
     }
-    Ok(())
-}
-
-/// Whom members of a network do not reach, by `firewall`: nobody, those of other networks, or all others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ingress {
-    /// `open`
-    Open,
-    /// `same-bridge`
-    SameBridge,
-    /// `isolated`
-    Isolated,
+    // We mark nothing: what these say is how the reference finds again what it has to translate.
+    if doc.number("markMasqBit", 31)?.is_some() && doc.text("externalSetMarkChain")?.is_some() {
+        return Err(Failure::config("`markMasqBit` and `externalSetMarkChain` exclude one another"));
+    }
+    match (doc.switch("snat")?.unwrap_or(true), doc.is_on("masqAll")?) {
+        (false, _) => Ok(Clients::None),
+        (true, true) => Ok(Clients::All),
+        (true, false) => Ok(Clients::Members),
+    }
 }
 
 /// The policy of `firewall`.
 pub fn ingress(config: &Config) -> Result<Ingress, Failure> {
     let doc = config.doc();
     match doc.text("backend")? {
-        None | Some("iptables" | "firewalld" | "nftables") => {}
+        None | Some("iptables" | "nftables") => {}
+        Some("firewalld") => {
+            return Err(Failure::unsupported("backend", "firewalld").because(
+                "zones are set over D-Bus; `firewall-cmd --zone=trusted --add-source=SUBNET` does it once for all",
+            ));
+        }
         Some(other) => return Err(Failure::config(format!("`backend`: {other} is not known"))),
+    }
+    for key in ["iptablesAdminChainName", "firewalldZone"] {
+        doc.text(key)?;
     }
     match doc.text("ingressPolicy")? {
         None | Some("open") => Ok(Ingress::Open),
@@ -84,21 +93,49 @@ pub fn ingress(config: &Config) -> Result<Ingress, Failure> {
     }
 }
 
-/// What `tuning` sets in the container: settings below `/proc/sys` by their dotted names.
-pub fn sysctls(config: &Config, ifname: &str) -> Result<BTreeMap<String, String>, Failure> {
-    let mut found = BTreeMap::new();
-    for doc in [config.doc().object("sysctl")?, config.user()?.object("sysctl")?].into_iter().flatten() {
-        for (key, value) in doc.0 {
-            let key = key.replace("IFNAME", ifname);
-            let value = match value {
-                serde_json::Value::String(text) => text.clone(),
-                serde_json::Value::Number(number) => number.to_string(),
-                other => return Err(Failure::config(format!("`sysctl`: {key} cannot be {other}"))),
-            };
-            found.insert(setting(&key)?, value);
+/// What `tuning` changes in the container. `allowed` says whether a sysctl may be set, by its name as it is written.
+pub fn tuning(
+    config: &Config,
+    call: &Call,
+    allowed: &dyn Fn(&str) -> Result<(), Failure>,
+) -> Result<Vec<(Tunable, Value)>, Failure> {
+    let mut wanted = BTreeMap::new();
+    for doc in [config.doc(), config.user()?] {
+        for (key, value) in doc.object("sysctl")?.iter().flat_map(|sysctls| sysctls.0) {
+            allowed(key)?;
+            let name = key.replace("IFNAME", call.ifname.as_str());
+            wanted.insert(Tunable::Sysctl(setting(&name)?), Value::Text(sysctl_value(&name, value)?));
         }
+        attributes(doc, &mut wanted)?;
     }
-    Ok(found)
+    if let Some(mac) = mac(config, &call.args)? {
+        wanted.insert(Tunable::Mac, Value::Mac(mac));
+    }
+    config.doc().text("dataDir")?; // what was before is in our own record
+    Ok(wanted.into_iter().collect())
+}
+
+/// What has words has one space between them, as it is read back.
+fn sysctl_value(name: &str, value: &serde_json::Value) -> Result<String, Failure> {
+    let text = match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Number(number) => number.to_string(),
+        other => return Err(Failure::config(format!("`sysctl`: {name} cannot be {other}"))),
+    };
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// The interface's own settings. An MTU of 0 and a switch that is off leave them as they are, as the reference does.
+fn attributes(doc: Doc<'_>, wanted: &mut BTreeMap<Tunable, Value>) -> Result<(), Failure> {
+    let number = |key: &str, most: u64| Ok::<_, Failure>(doc.number(key, most)?.map(|number| number as u32));
+    let mtu = number("mtu", u64::from(MTU_MAX))?.filter(|mtu| *mtu != 0);
+    wanted.extend(mtu.map(|mtu| (Tunable::Mtu, Value::Number(mtu))));
+    let queue = number("txQLen", u64::from(u32::MAX))?;
+    wanted.extend(queue.map(|queue| (Tunable::QueueLength, Value::Number(queue))));
+    for (key, what) in [("promisc", Tunable::Promiscuous), ("allmulti", Tunable::AllMulticast)] {
+        wanted.extend(doc.is_on(key)?.then_some((what, Value::Number(1))));
+    }
+    Ok(())
 }
 
 /// The path of a setting below `/proc/sys`: of the network, and nothing that leads elsewhere. Both notations of
@@ -119,26 +156,40 @@ fn setting(key: &str) -> Result<String, Failure> {
     }
 }
 
-/// Refuses what `tuning` does not do yet: the interface's own attributes.
-pub fn refuse_attributes(config: &Config) -> Result<(), Failure> {
-    let doc = config.doc();
-    for key in ["mtu", "txQLen"] {
-        if let Some(value) = doc.get(key).filter(|value| **value != 0 && **value != "") {
-            return Err(Failure::unsupported(key, value));
-        }
-    }
-    for key in ["promisc", "allmulti"] {
-        if doc.is_on(key)? {
-            return Err(Failure::unsupported(key, true));
-        }
-    }
-    Ok(())
-}
-
 /// The hardware address that `tuning` gives: the runtime's, the user's, that of `CNI_ARGS`, the configuration's.
 pub fn mac(config: &Config, args: &Args) -> Result<Option<Mac>, Failure> {
     match super::bridge::mac(config, args)? {
         Some(mac) => Ok(Some(mac)),
         None => config.doc().parsed("mac", "a hardware address"),
     }
+}
+
+/// The name that the network of a configuration has where its main plugin is not ours.
+pub fn adopted_network(config: &Config) -> Result<NetworkName, Failure> {
+    let long = |_| Failure::config(format!("the network name `{}` is too long", config.name));
+    NetworkName::new(&format!("adopted.{}", config.name)).map_err(long)
+}
+
+/// What makes an attachment of somebody else's known to the engine: the addresses that `prevResult` has for the
+/// container's interface, or for none in particular.
+pub fn adoption(config: &Config, call: &Call) -> Result<Attach, Failure> {
+    let name = adopted_network(config)?;
+    let prev = config.prev.iter();
+    let is_its = |place: Option<usize>, interfaces: &[super::Interface]| {
+        let interface = place.and_then(|place| interfaces.get(place));
+        interface
+            .is_none_or(|interface| interface.name == call.ifname.as_str() && interface.sandbox.is_some())
+    };
+    let ips = prev.flat_map(|prev| prev.ips.iter().filter(|ip| is_its(ip.interface, &prev.interfaces)));
+    let id = NetworkId::from_bytes(std::array::from_fn(|i| fnv(name.as_str(), i as u64) as u8));
+    let driver = Driver::Adopted(Adopted::default());
+    let network = Network { id, name: name.clone(), driver, labels: Default::default(), created: 0 };
+    let given = Given::new(network, ips.map(|ip| ip.net).collect(), Default::default());
+    Ok(Attach {
+        netns: call.netns.clone(),
+        network: Some(name),
+        ifname: Some(call.ifname.clone()),
+        given: Some(Box::new(given)),
+        ..Attach::new(call.sandbox.clone())
+    })
 }

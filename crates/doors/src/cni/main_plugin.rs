@@ -7,7 +7,7 @@ use super::config::Config;
 use super::failure::Failure;
 use super::{bridge, child, ptp, solo};
 use ipnet::IpNet;
-use qiao_core::endpoint::{Extras, Wire};
+use qiao_core::endpoint::{Extras, Way, Wire};
 use qiao_core::mac::Mac;
 use qiao_core::network::{Driver, Network};
 use qiao_core::owner::fnv;
@@ -78,7 +78,8 @@ impl Settings {
     pub fn request(&self, (config, call): (&Config, &Call), ipam: &Answer) -> Result<Attach, Failure> {
         let network = self.network(config, ipam)?;
         let addresses: Vec<IpNet> = ipam.ips.iter().map(|ip| self.own_net(ip.net)).collect();
-        let mut extras = Extras { routes: routes(ipam), ..Extras::default() };
+        let (routes, ways) = routes(ipam);
+        let mut extras = Extras { routes, ways, ..Extras::default() };
         let mac = match self {
             Settings::Bridge(settings) => settings.wish(&mut extras, addresses.is_empty()),
             Settings::Ptp(_) => ptp::wish(&mut extras, &network),
@@ -164,8 +165,10 @@ fn network(config: &Config, driver: Driver) -> Result<Network, Failure> {
 }
 
 /// The routes that the address management says. One without a gateway goes to that of the family's first address.
-fn routes(ipam: &Answer) -> Vec<(IpNet, Option<IpAddr>)> {
-    ipam.routes.iter().map(|route| (route.dst, gateway_of(route, ipam))).collect()
+fn routes(ipam: &Answer) -> (Vec<(IpNet, Option<IpAddr>)>, Vec<Way>) {
+    let (plain, more): (Vec<_>, Vec<_>) = ipam.routes.iter().partition(|route| route.way(None).is_none());
+    let ways = more.into_iter().filter_map(|route| route.way(gateway_of(route, ipam))).collect();
+    (plain.into_iter().map(|route| (route.dst, gateway_of(route, ipam))).collect(), ways)
 }
 
 fn gateway_of(route: &Route, ipam: &Answer) -> Option<IpAddr> {

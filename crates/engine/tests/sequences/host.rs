@@ -2,7 +2,7 @@
 
 use qiao_core::child::{Child, Mode};
 use qiao_core::dhcp::{Ask, Keeper, Leased, Tenant, Terms, Trouble};
-use qiao_core::endpoint::{Extras, PortVlans};
+use qiao_core::endpoint::{Extras, Join, PortVlans, Wire};
 use qiao_core::network::Inline;
 use qiao_core::plan::{Found, Key, Ownership};
 use qiao_core::request::{Attach, CreateNetwork, Detach, Given, Kind};
@@ -93,12 +93,25 @@ impl Host {
                 assert!(!lost, "{when}: {key:?} of {id} is left");
             }
         }
-        for endpoint in endpoints.iter().filter(|endpoint| endpoint.wire.is_some()) {
+        let ours = |wire: &Wire| wire.join != Join::Adopted;
+        for endpoint in endpoints.iter().filter(|endpoint| endpoint.wire.as_ref().is_some_and(ours)) {
             let out = Key::Route(endpoint.sandbox().clone(), "0.0.0.0/0".parse().unwrap());
             assert!(kernel.contains_key(&out), "{when}: {} has no way out", endpoint.sandbox());
         }
         let notes = engine.store().take_notes();
         assert!(notes.is_empty(), "{when}: {notes:?}");
+    }
+
+    /// Somebody else attaches all sandboxes, as `net1` and `net2`.
+    pub fn add_strangers(&self) {
+        let mut world = self.kernel.world();
+        let links = world.namespaces.values_mut().map(|namespace| &mut namespace.links);
+        links.for_each(|links| links.extend(["net1".to_owned(), "net2".to_owned()]));
+    }
+
+    /// Adopts what somebody else attached.
+    pub fn adopt(&self, sandbox: &str) {
+        self.engine().attach(&adoption(sandbox)).unwrap();
     }
 
     pub fn attach(&self, sandbox: &str, network: &str) {
@@ -281,6 +294,28 @@ pub fn attach(sandbox: &str, network: &str) -> Attach {
     request.netns = Some(netns(sandbox));
     request.network = Some(network.parse().unwrap());
     request
+}
+
+/// What makes an interface of somebody else's known.
+pub fn adoption(sandbox: &str) -> Attach {
+    adoption_of(sandbox, "net1")
+}
+
+pub fn adoption_of(sandbox: &str, ifname: &str) -> Attach {
+    let name: NetworkName = format!("adopted.{}", ifname.replace("net", "n")).parse().unwrap();
+    let network = Network {
+        id: NetworkId::from_bytes([9; 32]),
+        name,
+        driver: Driver::Adopted(Default::default()),
+        labels: Default::default(),
+        created: 0,
+    };
+    let (host, net) = (sandbox.as_bytes()[1], ifname.as_bytes()[3] - b'0');
+    let addresses = [format!("10.9.{net}.{host}/24"), format!("fd00:{net}::{host}/64")];
+    let addresses = addresses.map(|net| net.parse().unwrap());
+    let given = Given { held: true, ..Given::new(network, addresses.into(), Default::default()) };
+    let ifname = Some(ifname.parse().unwrap());
+    Attach { network: None, ifname, given: Some(Box::new(given)), ..attach(sandbox, "unused") }
 }
 
 /// The same with published ports of every kind.

@@ -1,14 +1,17 @@
 //! What is tried at every point: an act, how the host is before it, and what undoes it.
 
 use crate::host::{
-    Host, Snapshot, attach, attach_publishing, child, create, detach, device, given, netns, on, ptp, tagged,
+    Host, Snapshot, adoption, adoption_of, attach, attach_publishing, child, create, detach, device, given,
+    netns, on, ptp, tagged,
 };
 use qiao_core::Driver;
 use qiao_core::child::Mode;
-use qiao_core::plan::Key;
+use qiao_core::endpoint::{Clients, Tunable};
+use qiao_core::plan::{Key, Value};
 use qiao_core::port::PublishSpec;
-use qiao_core::request::Amend;
+use qiao_core::request::{Amend, Ingress};
 use qiao_core::solo::{Solo, Tap};
+use qiao_core::subnet::Family;
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 
@@ -24,7 +27,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 17] = [
+pub const BACK: [Scenario; 20] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -107,11 +110,8 @@ pub const BACK: [Scenario; 17] = [
     Scenario {
         name: "another hardware address of a child",
         setup: |host| drop(host.engine().attach(&given("c1", on("uplink", (macvlan(), false)))).unwrap()),
-        act: |engine| engine.amend(&Amend { mac: "02:00:00:00:00:78".parse().ok(), ..amend() }).map(drop),
-        then: |host| {
-            let first = qiao_core::Mac::derived(first_number(), "10.9.0.11".parse().unwrap());
-            host.engine().amend(&Amend { mac: Some(first), ..amend() }).unwrap();
-        },
+        act: |engine| engine.amend(&Amend { publish: None, ..other_mac_and_ports() }).map(drop),
+        then: |host| drop(host.engine().amend(&Amend { tune: Some(Vec::new()), ..amend() }).unwrap()),
     },
     Scenario {
         name: "attachment with a lease",
@@ -140,6 +140,35 @@ pub const BACK: [Scenario; 17] = [
         },
     },
     Scenario {
+        name: "adoption",
+        setup: Host::add_strangers,
+        act: |engine| engine.attach(&adoption("c1")).map(drop),
+        then: |host| drop(host.engine().amend(&stranger()).unwrap()),
+    },
+    Scenario {
+        name: "everything of what is adopted",
+        setup: |host| {
+            host.add_strangers();
+            host.adopt("c0");
+            host.engine().amend(&Amend { sandbox: "c0".parse().unwrap(), ..everything("8090:80") }).unwrap();
+            host.adopt("c1");
+            host.engine().amend(&little()).unwrap();
+        },
+        act: |engine| engine.amend(&everything("8080:80")).map(drop),
+        then: |host| drop(host.engine().amend(&little()).unwrap()),
+    },
+    Scenario {
+        name: "settings of what is attached",
+        setup: |host| {
+            blue_with_c0(host);
+            host.attach("c1", "blue");
+        },
+        act: |engine| engine.amend(&Amend { tune: Some(settings()), ..amend() }).map(drop),
+        then: |host| {
+            host.engine().amend(&Amend { tune: Some(Vec::new()), ..amend() }).unwrap();
+        },
+    },
+    Scenario {
         name: "attachment to nothing",
         setup: |_| {},
         act: |engine| engine.attach(&attach("c1", "none")).map(drop),
@@ -154,7 +183,7 @@ pub const BACK: [Scenario; 17] = [
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 18] = [
+pub const FORWARD: [Scenario; 21] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -163,6 +192,46 @@ pub const FORWARD: [Scenario; 18] = [
         },
         act: |engine| engine.detach(&detach("c1", None)).map(drop),
         then: |host| host.detach("c1", None),
+    },
+    // That the network needs it is noted first: it stays noted, and is looked after, whatever becomes of the act.
+    Scenario {
+        name: "letting through what is adopted",
+        setup: |host| {
+            host.add_strangers();
+            host.kernel.world().drops = [Family::V4, Family::V6].into();
+            host.adopt("c1");
+            host.engine().amend(&little()).unwrap();
+        },
+        act: |engine| engine.amend(&let_through()).map(drop),
+        then: |host| drop(host.engine().amend(&let_through()).unwrap()),
+    },
+    Scenario {
+        name: "detachment of what is adopted",
+        setup: |host| {
+            host.add_strangers();
+            host.adopt("c1");
+            host.engine().amend(&everything("8080:80")).unwrap();
+        },
+        act: |engine| engine.detach(&detach("c1", Some("adopted.n1"))).map(drop),
+        then: |host| host.detach("c1", Some("adopted.n1")),
+    },
+    Scenario {
+        name: "ports that go to another network of the container",
+        setup: |host| {
+            host.add_strangers();
+            for name in ["net1", "net2"] {
+                host.engine().attach(&adoption_of("c1", name)).unwrap();
+                let publish = Some(vec!["8080:80".parse().unwrap()]);
+                host.engine().amend(&Amend { publish, held: true, ..stranger_at(name) }).unwrap();
+            }
+        },
+        act: |engine| {
+            engine.amend(&Amend { publish: Some(Vec::new()), ..stranger_at("net1") }).map(drop)?;
+            let left = engine.store().endpoint(&"c1".parse().unwrap(), "net2").unwrap().unwrap();
+            assert_eq!(left.publish().len(), 2, "both families: {left:?}");
+            Ok(())
+        },
+        then: |host| drop(host.engine().amend(&stranger_at("net1")).unwrap()),
     },
     Scenario {
         name: "another hardware address and other ports",
@@ -215,7 +284,8 @@ pub const FORWARD: [Scenario; 18] = [
         setup: |host| {
             blue_with_c0(host);
             host.engine().attach(&given("c1", ptp())).unwrap();
-            let other = Amend { publish: ports(), apart: Some(false), ..other_mac_and_ports() };
+            let other =
+                Amend { publish: ports(), ingress: Some(Ingress::SameBridge), ..other_mac_and_ports() };
             host.engine().amend(&other).unwrap();
         },
         act: |engine| engine.detach(&detach("c1", None)).map(drop),
@@ -329,8 +399,49 @@ pub const FORWARD: [Scenario; 18] = [
 ];
 
 fn amend() -> Amend {
-    let (sandbox, ifname) = ("c1".parse().unwrap(), "eth0".parse().unwrap());
-    Amend { sandbox, ifname, publish: None, apart: None, mac: None, held: false }
+    Amend::new("c1".parse().unwrap(), "eth0".parse().unwrap())
+}
+
+/// What a plugin behind a main one of somebody else's asks for.
+fn stranger() -> Amend {
+    stranger_at("net1")
+}
+
+fn stranger_at(ifname: &str) -> Amend {
+    Amend::new("c1".parse().unwrap(), ifname.parse().unwrap())
+}
+
+fn little() -> Amend {
+    Amend {
+        publish: Some(vec!["9000:90".parse().unwrap()]),
+        clients: Some(Clients::Members),
+        ingress: Some(Ingress::Open),
+        tune: Some(Vec::new()),
+        ..stranger()
+    }
+}
+
+fn let_through() -> Amend {
+    Amend { open: Some(vec![Family::V4, Family::V6]), ..stranger() }
+}
+
+fn everything(port: &str) -> Amend {
+    Amend {
+        publish: Some(vec![port.parse().unwrap(), format!("{port}/udp").parse().unwrap()]),
+        clients: Some(Clients::All),
+        ingress: Some(Ingress::Isolated),
+        tune: Some(settings()),
+        ..stranger()
+    }
+}
+
+fn settings() -> Vec<(Tunable, Value)> {
+    vec![
+        (Tunable::Sysctl("net/ipv4/ip_forward".into()), Value::Text("1".into())),
+        (Tunable::Mac, Value::Mac("02:00:00:00:00:77".parse().unwrap())),
+        (Tunable::Mtu, Value::Number(1400)),
+        (Tunable::Promiscuous, Value::Number(1)),
+    ]
 }
 
 fn ports() -> Option<Vec<PublishSpec>> {
@@ -338,7 +449,8 @@ fn ports() -> Option<Vec<PublishSpec>> {
 }
 
 fn other_mac_and_ports() -> Amend {
-    Amend { publish: ports(), mac: Some("02:00:00:00:00:77".parse().unwrap()), ..amend() }
+    let mac = Value::Mac("02:00:00:00:00:77".parse().unwrap());
+    Amend { publish: ports(), tune: Some(vec![(Tunable::Mac, mac)]), ..amend() }
 }
 
 /// A repair that leaves anything has failed.
@@ -350,12 +462,6 @@ fn repairs(engine: &mut Engine<Fake>) -> Result<(), EngineError> {
 
 fn macvlan() -> Mode {
     Mode::macvlan("bridge").unwrap()
-}
-
-/// The number of the network that [`given`] gives.
-fn first_number() -> u16 {
-    let given = given("c1", on("uplink", (macvlan(), false))).given.unwrap();
-    given.network.mac_number()
 }
 
 /// The host has a device that can be lent.

@@ -205,6 +205,10 @@ impl<'a> Batch<'a> {
                 self.push(op, [link::port(name, *fixed, (*isolated, *hairpin))]);
                 return Ok(Ok(()));
             }
+            (Key::Switch(name, which), _) => {
+                self.push(op, [link::switch(name, (*which, true))]);
+                return Ok(Ok(()));
+            }
             (Key::Vlan(name), Value::Vlan { up, .. }) => {
                 self.push(op, [link::up(name, *up)]);
                 return Ok(Ok(()));
@@ -271,6 +275,10 @@ impl<'a> Batch<'a> {
             }
             Key::VlanFiltering(name) => {
                 self.push(op, [vlan::filtering(name, false)]);
+                return Ok(Ok(()));
+            }
+            Key::Switch(name, which) => {
+                self.push(op, [link::switch(name, (*which, false))]);
                 return Ok(Ok(()));
             }
             Key::Port(_) | Key::PortVlans(_) => return Ok(Ok(())),

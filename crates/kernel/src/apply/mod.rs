@@ -10,7 +10,7 @@ pub(crate) mod skip;
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::linux::Linux;
-use crate::sysctl;
+use crate::{opening, sysctl};
 use qiao_core::SandboxName;
 use qiao_core::plan::{Key, Op, Plan, Value};
 
@@ -22,6 +22,7 @@ pub(crate) enum Part {
     Host,
     Sandbox(SandboxName),
     Loopback,
+    Opening,
 }
 
 pub(crate) fn part(op: &Op) -> Part {
@@ -30,6 +31,7 @@ pub(crate) fn part(op: &Op) -> Part {
         Key::Sysctl(_) => Part::Sysctl,
         Key::Ruleset => Part::Nft,
         Key::Loopback(_) => Part::Loopback,
+        Key::Open(..) => Part::Opening,
         Key::Child(..) if is_made_outside(op) => Part::Host,
         Key::Lent(..) => Part::Host, // it is wherever it is
         _ if key.set().is_some() => Part::Nft,
@@ -62,6 +64,9 @@ pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), Appl
             Part::Host => host::apply(linux, group, places)?,
             Part::Sandbox(name) => sandbox::apply(linux, group, (&name, places))?,
             Part::Loopback => crate::loopback::apply(linux, group)?,
+            Part::Opening => {
+                group.iter().try_for_each(|op| opening::apply(linux, op).map_err(|e| failed(op, e)))?
+            }
         }
     }
     crate::loopback::settle(linux);

@@ -6,7 +6,7 @@ use crate::kernel::{ApplyError, Places};
 use crate::linux::{Linux, Sandbox};
 use crate::reap;
 use crate::rtnl::child::NewChild;
-use crate::rtnl::route::Hop;
+use crate::rtnl::route::{Hop, More};
 use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route};
 use crate::sys::tun;
 use crate::sysctl::{self, has_ipv6};
@@ -100,9 +100,18 @@ fn directly(op: &Op, sandbox: &mut Sandbox) -> Result<bool, KernelError> {
             Err(error) if !error.is_absent() => return Err(error),
             _ => {}
         },
+        Op::Add { key: Key::SandboxSysctl(_, path), object } => write(sandbox, path, &object.value)?,
+        Op::Set { key: Key::SandboxSysctl(_, path), to, .. } => write(sandbox, path, to)?,
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+fn write(sandbox: &Sandbox, path: &str, value: &Value) -> Result<(), KernelError> {
+    match value {
+        Value::Text(text) => sandbox.handle.set_sysctl(path, text),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a child of another interface of the sandbox. What comes behind it may need its name.
@@ -203,6 +212,7 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             let quiet = has_ipv6().then(|| link::no_automatic_addresses(link));
             quiet.into_iter().chain([link::up(link, true)]).collect()
         }
+        (Key::Tuned(_, link, what), Some(Value::Number(number))) => vec![link::tune(link, what, number)],
         (Key::SandboxUp(_, link), None) => vec![link::up(link, false)],
         (Key::SandboxAddress(_, link, net), Some(_)) => vec![address::add(index(link)?, *net)],
         (Key::SandboxAddress(_, link, net), None) => vec![address::delete(index(link)?, *net)],
@@ -218,6 +228,11 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             vec![route::set(*net, Hop { index: index(&dev)?, via, onlink, src, attributes }, mode)]
         }
         (Key::Route(_, net), None) => vec![route::delete(*net, attributes_of(op))],
+        (Key::Way(_, id), Some(Value::Way { dev, via, mtu, advmss, scope })) => {
+            let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
+            vec![route::set_way(*id, (index(&dev)?, via), (More { mtu, advmss, scope }, mode))]
+        }
+        (Key::Way(_, id), None) => vec![route::delete_way(*id)],
         _ => Vec::new(),
     })
 }

@@ -61,6 +61,8 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
             Key::SandboxUp(sandbox, link)
             | Key::SandboxAddress(sandbox, link, _)
             | Key::SandboxNeighbour(sandbox, link, _)
+            | Key::SandboxMac(sandbox, link)
+            | Key::Tuned(sandbox, link, _)
             | Key::NoAdvertisements(sandbox, link),
             _,
         ) => deleted.ends.contains(&(sandbox, link)),
@@ -68,6 +70,7 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
         (Key::Route(sandbox, _), Value::Route { dev, attributes, .. }) => {
             attributes.kind == Kind::Unicast && deleted.ends.contains(&(sandbox, dev))
         }
+        (Key::Way(sandbox, _), Value::Way { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),
         _ => deleted.ruleset && key.set().is_some(),
     }
 }

@@ -30,6 +30,7 @@ impl World {
             | Key::VlanAddress(..)
             | Key::SandboxAddress(..)
             | Key::Route(..)
+            | Key::Way(..)
             | Key::HostRoute(_)
                 if self.objects.contains_key(key) =>
             {
@@ -103,6 +104,8 @@ impl World {
                 Key::SandboxAddress(sandbox, link, _)
                 | Key::SandboxUp(sandbox, link)
                 | Key::SandboxNeighbour(sandbox, link, _)
+                | Key::SandboxMac(sandbox, link)
+                | Key::Tuned(sandbox, link, _)
                 | Key::NoAdvertisements(sandbox, link),
                 _,
             ) => {
@@ -111,6 +114,10 @@ impl World {
             (Key::Route(sandbox, _), Value::Route { dev, via, onlink, .. }) => {
                 self.needs_end(sandbox, dev, places)?;
                 self.needs_way((sandbox, dev), via.filter(|_| !onlink))?;
+            }
+            (Key::Way(sandbox, _), Value::Way { dev, via, .. }) => {
+                self.needs_end(sandbox, dev, places)?;
+                self.needs_way((sandbox, dev), *via)?;
             }
             _ if key.set().is_some() => self.needs(&Key::Ruleset)?,
             _ => {}
@@ -125,9 +132,9 @@ impl World {
     }
 
     fn needs_end(&mut self, sandbox: &SandboxName, link: &IfName, places: &Places) -> Result<(), Errno> {
-        self.home(sandbox, places).ok_or(libc::ENOENT)?;
+        let netns = self.home(sandbox, places).ok_or(libc::ENOENT)?;
         let found = self.insides().any(|end| end == (sandbox, link));
-        if found { Ok(()) } else { Err(libc::ENODEV) }
+        if found || self.links_in(&netns).contains(link.as_str()) { Ok(()) } else { Err(libc::ENODEV) }
     }
 
     /// A gateway must be on the link, and the link up.

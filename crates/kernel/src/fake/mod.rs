@@ -12,15 +12,18 @@ pub use world::{Namespace, World};
 use crate::apply::{Part, failed, part, skip};
 use crate::error::KernelError;
 use crate::facts::Facts;
-use crate::kernel::{ApplyError, HostLink, Kernel, Places, Via};
+use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Via};
+
 use crate::netns::OpenError;
 use crate::sockets::InTheWay;
 use fault::Act;
+use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Key, Observed, Op, Plan, State, Sysctl, Value};
 use qiao_core::port::Listen;
 use qiao_core::solo::Select;
+use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, IfName};
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeSet;
@@ -225,6 +228,21 @@ impl Kernel for Fake {
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {
         self.point()?;
         Ok(!self.world().lacks.contains(kind))
+    }
+
+    fn reached(
+        &mut self,
+        netns: &Netns,
+        link: &IfName,
+        addresses: &[IpNet],
+    ) -> Result<Option<Reached>, KernelError> {
+        self.point()?;
+        Ok(self.world().reached(netns, link, addresses))
+    }
+
+    fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError> {
+        self.point()?;
+        Ok(self.world().drops.iter().copied().collect())
     }
 
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {

@@ -38,7 +38,9 @@ impl World {
             let foreign = || Found { owner: Ownership::Foreign, value: object.value.clone() };
             return self.has_link(name).then(foreign);
         }
-        let found = self.objects.get(key)?;
+        let Some(found) = self.objects.get(key) else {
+            return self.unchanged(key).map(|value| Found { owner: marked(), value });
+        };
         if key.hangs_on(&found.value).is_some_and(|name| self.has_strayed(name, wanted, places)) {
             return None;
         }
@@ -51,6 +53,7 @@ impl World {
             _ if found.owner == Ownership::Foreign => Ownership::Foreign,
             Key::Bridge(_) | Key::Veth(_) | Key::Vlan(_) => found.owner.clone(),
             _ if link_of(key).is_some_and(|link| self.is_foreign(link)) => Ownership::Foreign,
+            Key::Loopback(_) | Key::Open(..) => found.owner.clone(),
             _ if key.set().is_some() => found.owner.clone(),
             _ => marked(),
         };
@@ -115,7 +118,8 @@ impl World {
                     | Key::Ruleset,
                     value,
                 ) => (found.owner.clone(), value.clone()),
-                (Key::Loopback(_), value) | (Key::Lent(..), value @ Value::Lent { astray: true, .. }) => {
+                (Key::Loopback(_) | Key::Open(..), value)
+                | (Key::Lent(..), value @ Value::Lent { astray: true, .. }) => {
                     (found.owner.clone(), value.clone())
                 }
                 (key, value) if key.set().is_some() && self.is_whole() => {

@@ -3,12 +3,14 @@
 
 use super::fault::Faults;
 use crate::facts::Facts;
-use crate::kernel::{HostLink, Places};
+use crate::kernel::{HostLink, Places, Reached};
+use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
-use qiao_core::plan::{Found, Key, Object, Ownership, Sysctl, Value};
+use qiao_core::plan::{Found, Key, Object, Ownership, Switch, Sysctl, Value};
 use qiao_core::port::Listen;
-use qiao_core::{IfName, Mac, SandboxName};
+use qiao_core::subnet::Family;
+use qiao_core::{IfName, Mac, SandboxName, Subnet};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The fake kernel's state. It outlives the processes that talk to it.
@@ -40,6 +42,8 @@ pub struct World {
     pub stubborn: BTreeSet<SandboxName>,
     /// Whether somebody else listens on every port of 127.0.0.1 and ::1.
     pub loopback_taken: bool,
+    /// The families in which another firewall drops what nobody lets through.
+    pub drops: BTreeSet<Family>,
     /// How many ports a bridge may have.
     pub most_ports: usize,
     /// Faults on demand.
@@ -82,6 +86,7 @@ impl Default for World {
             restless: BTreeSet::new(),
             stubborn: BTreeSet::new(),
             loopback_taken: false,
+            drops: BTreeSet::new(),
             most_ports: 1023,
             faults: Faults::default(),
             homes: BTreeMap::new(),
@@ -131,7 +136,7 @@ impl World {
 
     /// Somebody empties the firewall.
     pub fn flush_ruleset(&mut self) {
-        self.objects.retain(|key, _| *key != Key::Ruleset && key.set().is_none());
+        self.objects.retain(|key, _| !matches!(key, Key::Ruleset | Key::Open(..)) && key.set().is_none());
         self.generation += 1;
     }
 
@@ -302,6 +307,27 @@ impl World {
         children.cloned().collect()
     }
 
+    /// An interface in a namespace that somebody else made, as a port of his bridge.
+    pub(super) fn reached(&self, netns: &Netns, link: &IfName, addresses: &[IpNet]) -> Option<Reached> {
+        let namespace = self.namespaces.get(&netns.path).filter(|n| n.cookie == netns.cookie)?;
+        namespace.links.get(link.as_str())?;
+        let port = IfName::new(&format!("port{}.{link}", namespace.inode)).ok();
+        let isolated = |port| self.objects.contains_key(&Key::Switch(port, Switch::Isolated));
+        let isolated = port.clone().is_some_and(isolated);
+        let device = IfName::new("cni0").ok();
+        let link = addresses.iter().map(|net| Subnet::around(*net)).collect();
+        Some(Reached {
+            mtu: 1500,
+            device,
+            by_bridge: true,
+            link,
+            port,
+            isolated,
+            hairpins: true,
+            ..Reached::default()
+        })
+    }
+
     /// The marks of the pairs with an end in a namespace.
     pub(super) fn marks_in(&self, netns: &Netns) -> Vec<String> {
         let inside = self.pairs().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.cookie));
@@ -311,12 +337,32 @@ impl World {
         inside.filter_map(|(name, ..)| owner(name).and_then(mark)).collect()
     }
 
+    /// What a setting of a sandbox is before anybody changes it; none for what is no such setting.
+    pub(super) fn unchanged(&self, key: &Key) -> Option<Value> {
+        match key {
+            Key::SandboxMac(name, link) => {
+                let own = self.objects.values().find_map(|found| match &found.value {
+                    Value::Veth { sandbox, peer, mac, .. } if (sandbox, peer) == (name, link) => Some(*mac),
+                    _ => None,
+                });
+                own.or_else(|| Mac::new([2, 0, 0, 0, 0, 2]).ok()).map(Value::Mac)
+            }
+            Key::Tuned(..) => Some(Value::Number(0)),
+            Key::SandboxSysctl(..) => Some(Value::Text("0".into())),
+            _ => None,
+        }
+    }
+
     pub(super) fn put(&mut self, key: &Key, object: &Object) {
         let owner = match key {
             // Every endpoint of a sandbox wants it, and it bears nobody's mark.
             Key::SandboxLoopback(_) => Ownership::Ours,
             _ => Ownership::Marked(object.owner.clone()),
         };
+        if self.unchanged(key).as_ref() == Some(&object.value) {
+            self.objects.remove(key);
+            return;
+        }
         if let Key::Veth(name) = key {
             self.next_number += 1;
             self.indices.insert(name.clone(), self.next_number as u32);
@@ -365,12 +411,15 @@ pub(super) fn in_sandbox<'a>(key: &'a Key, value: &'a Value) -> Option<(&'a Sand
             | Key::SandboxUp(sandbox, link)
             | Key::SandboxNeighbour(sandbox, link, _)
             | Key::NoAdvertisements(sandbox, link)
+            | Key::SandboxMac(sandbox, link)
+            | Key::Tuned(sandbox, link, _)
             | Key::Child(sandbox, link)
             | Key::Lone(sandbox, link)
             | Key::Lent(sandbox, link),
             _,
         ) => Some((sandbox, link)),
-        (Key::Route(sandbox, _), Value::Route { dev, .. }) => Some((sandbox, dev)),
+        (Key::Route(sandbox, _), Value::Route { dev, .. })
+        | (Key::Way(sandbox, _), Value::Way { dev, .. }) => Some((sandbox, dev)),
         _ => None,
     }
 }

@@ -46,6 +46,11 @@ fn member_elements(member: &Member) -> Result<Vec<Element>, EncodeError> {
             let end = |from, to| address(address(key(), from), to).build();
             Ok(vec![Element::new(end(from.first(), to.first())).with_end(end(from.last(), to.last()))?])
         }
+        Member::Near(ip, net) => {
+            let end = |from| address(address(key(), *ip), from).build();
+            Ok(vec![Element::new(end(net.first())).with_end(end(net.last()))?])
+        }
+        Member::Plain(ip) => Ok(vec![Element::new(address(key(), *ip).build())]),
         Member::Gateway(net, ip) | Member::Outbound(net, ip) => {
             let value = address(key(), *ip).build();
             let with_value = |element: Element| match element.is_interval_end() {

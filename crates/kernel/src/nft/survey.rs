@@ -81,6 +81,8 @@ enum Kind {
     Interval(fn(Subnet) -> Member),
     Home(Family),
     Peers(Family),
+    Near(Family),
+    Plain(Family),
     Addressed(Family, fn(Subnet, IpAddr) -> Member),
     Routed,
     Senders,
@@ -93,7 +95,7 @@ enum Kind {
     Published(Family, bool),
 }
 
-const SETS: [(Table, &str, Kind); 40] = {
+const SETS: [(Table, &str, Kind); 44] = {
     use Family::{V4, V6};
     use Table::{Bridge, Inet};
     [
@@ -119,6 +121,10 @@ const SETS: [(Table, &str, Kind); 40] = {
         (Inet, "homes6", Kind::Home(V6)),
         (Inet, "peers4", Kind::Peers(V4)),
         (Inet, "peers6", Kind::Peers(V6)),
+        (Inet, "near4", Kind::Near(V4)),
+        (Inet, "near6", Kind::Near(V6)),
+        (Inet, "plain4", Kind::Plain(V4)),
+        (Inet, "plain6", Kind::Plain(V6)),
         (Inet, "gateways4", Kind::Addressed(V4, Member::Gateway)),
         (Inet, "gateways6", Kind::Addressed(V6, Member::Gateway)),
         (Inet, "outbound4", Kind::Addressed(V4, Member::Outbound)),
@@ -181,6 +187,8 @@ fn decode(kind: Kind, element: &Element) -> Option<(Key, Value)> {
         Kind::Own(family) => own(family, element)?,
         Kind::Home(family) => Key::Member(Member::Home(fields.ip(family)?, fields.name()?)),
         Kind::Peers(family) => peers(family, element)?,
+        Kind::Near(family) => near(family, element)?,
+        Kind::Plain(family) => Key::Member(Member::Plain(fields.ip(family)?)),
         Kind::Routed => Key::Guard(Guard::Routed(fields.name()?)),
         Kind::Senders => Key::Guard(Guard::Sender(fields.name()?, fields.mac()?)),
         Kind::Ports => Key::Guard(Guard::Port(fields.name()?)),
@@ -220,6 +228,13 @@ fn peers(family: Family, element: &Element) -> Option<Key> {
     let mut last = Fields(element.key_end.as_deref().unwrap_or(&element.key));
     let from = prefix(first.ip(family)?, last.ip(family)?)?;
     Some(Key::Member(Member::Peers(from, prefix(first.ip(family)?, last.ip(family)?)?)))
+}
+
+fn near(family: Family, element: &Element) -> Option<Key> {
+    let mut first = Fields(&element.key);
+    let mut last = Fields(element.key_end.as_deref().unwrap_or(&element.key));
+    let (ip, _) = (first.ip(family)?, last.ip(family)?);
+    Some(Key::Member(Member::Near(ip, prefix(first.ip(family)?, last.ip(family)?)?)))
 }
 
 /// The address that an interval is mapped to.

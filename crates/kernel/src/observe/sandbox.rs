@@ -10,8 +10,9 @@ use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, address, ask_one, neighbour, route};
 use crate::sysctl;
 use qiao_core::child::Mode;
+use qiao_core::endpoint::Tunable;
 use qiao_core::owner::MARK_PREFIX;
-use qiao_core::plan::{Key, Observed, Ownership, State, Sysctl, Value};
+use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value};
 use qiao_core::route::{Attributes, Kind};
 use qiao_core::solo::Tap;
 use qiao_core::subnet::Family;
@@ -39,6 +40,7 @@ pub fn observe(
                 (Key::Lent(..), _) => None, // wherever it is: see `lend`
                 (Key::Lone(_, link), wanted) => view.lone(link, wanted),
                 (Key::NoAdvertisements(_, link), _) => view.heedless(link, &sandbox.handle)?,
+                (Key::SandboxSysctl(_, path), _) => setting(path, &sandbox.handle),
                 (Key::Route(_, net), wanted) => view.route(*net, wanted),
                 _ => view.find(key),
             };
@@ -105,8 +107,11 @@ impl View {
             view.neighbours = neighbour::read(&ask_one(&mut sandbox.rtnl, &neighbour::get_all())?);
         }
         for family in [Family::V4, Family::V6] {
-            if wanted.iter().any(|key| matches!(key, Key::Route(_, net) if Family::of(net.addr()) == family))
-            {
+            let is_of = |key: &&Key| match key {
+                Key::Route(_, net) | Key::Way(_, RouteId { net, .. }) => Family::of(net.addr()) == family,
+                _ => false,
+            };
+            if wanted.iter().any(is_of) {
                 view.routes.extend(routes(&mut sandbox.rtnl, family)?);
             }
         }
@@ -164,9 +169,13 @@ impl View {
                 let link = self.links.get(name.as_str())?;
                 link.up.then(|| (foreign_end(link), Value::Present))
             }
+            // What was asked to be changed is changed, whoever made the interface.
             Key::SandboxMac(_, name) => {
                 let link = self.links.get(name.as_str())?;
-                Some((foreign_end(link), Value::Mac(Mac::new(link.mac?).ok()?)))
+                Some((None, Value::Mac(Mac::new(link.mac?).ok()?)))
+            }
+            Key::Tuned(_, name, what) => {
+                Some((None, Value::Number(tuned(self.links.get(name.as_str())?, what)?)))
             }
             Key::SandboxAddress(_, name, net) => {
                 let link = self.links.get(name.as_str())?;
@@ -174,8 +183,19 @@ impl View {
                 found.then(|| (foreign_end(link), Value::Present))
             }
             Key::SandboxNeighbour(_, name, ip) => self.neighbour(name, *ip),
+            Key::Way(_, id) => self.way(*id),
             _ => None,
         }
+    }
+
+    fn way(&self, id: RouteId) -> Option<Found> {
+        let is_it =
+            |r: &&route::Route| (r.destination, r.table, r.priority) == (id.net, id.table, id.priority);
+        let route = self.routes.iter().filter(|r| r.forwards).find(is_it)?;
+        let link = self.links.values().find(|link| Some(link.index) == route.index)?;
+        let (dev, via) = (IfName::new(&link.name).ok()?, route.via);
+        let value = Value::Way { dev, via, mtu: route.mtu, advmss: route.advmss, scope: route.scope };
+        Some(((!route.ours).then_some(Ownership::Foreign), value))
     }
 
     fn neighbour(&self, name: &IfName, ip: std::net::IpAddr) -> Option<Found> {
@@ -213,6 +233,22 @@ impl View {
         let value = Value::Route { dev, via: route.via, onlink: route.onlink, src: route.src, attributes };
         Some(((!ours).then_some(Ownership::Foreign), value))
     }
+}
+
+fn tuned(link: &Link, what: &Tunable) -> Option<u32> {
+    match what {
+        Tunable::Mtu => Some(link.mtu),
+        Tunable::QueueLength => Some(link.queue_length),
+        Tunable::Promiscuous => Some(link.promiscuous.into()),
+        Tunable::AllMulticast => Some(link.all_multicast.into()),
+        Tunable::Mac | Tunable::Sysctl(_) => None,
+    }
+}
+
+/// A setting of the namespace, its words with one space between them. One that cannot be read is none.
+fn setting(path: &str, handle: &NetnsHandle) -> Option<Found> {
+    let text = handle.read_sysctl(path).ok()?;
+    Some((None, Value::Text(text.split_whitespace().collect::<Vec<_>>().join(" "))))
 }
 
 /// The routes of a family; none where the kernel lacks it.

@@ -67,6 +67,7 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
         Damage::Absent => {}
         Damage::Some => observed.insert(Key::Ruleset, Ownership::Marked(Owner::Host), Value::Ruleset(0)),
     }
+    crate::opening::survey(&mut linux.nft, &mut observed)?;
     crate::loopback::survey(linux, &mut observed)?;
     Ok(observed)
 }

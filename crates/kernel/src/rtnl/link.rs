@@ -9,6 +9,8 @@ use netlink_packet_route::link::{
     InfoPortKind, InfoVeth, LinkAttribute as Attribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use qiao_core::child::Mode;
+use qiao_core::endpoint::Tunable;
+use qiao_core::plan::Switch;
 use qiao_core::solo::Tap;
 use qiao_core::{IfName, Mac};
 use rustix::fd::RawFd;
@@ -129,10 +131,33 @@ pub fn set_mac(name: &IfName, mac: Mac) -> Request {
 
 /// Brings a link up or down.
 pub fn up(name: &IfName, up: bool) -> Request {
+    flag(name, (LinkFlags::Up, up))
+}
+
+fn flag(name: &IfName, (flag, on): (LinkFlags, bool)) -> Request {
     let mut message = named(name, Vec::new());
-    message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
-    message.header.change_mask = LinkFlags::Up;
+    message.header.flags = if on { flag } else { LinkFlags::empty() };
+    message.header.change_mask = flag;
     Request::change(Message::SetLink(message), How::Change)
+}
+
+/// Changes a setting of a link that is a number.
+pub fn tune(name: &IfName, what: &Tunable, number: u32) -> Request {
+    match what {
+        Tunable::Promiscuous => flag(name, (LinkFlags::Promisc, number != 0)),
+        Tunable::AllMulticast => flag(name, (LinkFlags::Allmulti, number != 0)),
+        Tunable::QueueLength => set(name, vec![Attribute::TxQueueLen(number)]),
+        Tunable::Mtu | Tunable::Mac | Tunable::Sysctl(_) => set_mtu(name, number),
+    }
+}
+
+/// Switches a setting of a bridge port on or off.
+pub fn switch(name: &IfName, (which, on): (Switch, bool)) -> Request {
+    let setting = match which {
+        Switch::Isolated => InfoBridgePort::Isolated(on),
+        Switch::Hairpin => InfoBridgePort::HairpinMode(on),
+    };
+    change_port(name, vec![setting])
 }
 
 /// Gives a link a master and an MTU.
@@ -172,6 +197,10 @@ pub fn port(name: &IfName, fixed: bool, (isolated, hairpin): (bool, bool)) -> Re
         InfoBridgePort::Isolated(isolated),
         InfoBridgePort::GroupFwdMask(BRIDGE_GROUPS),
     ];
+    change_port(name, port)
+}
+
+fn change_port(name: &IfName, port: Vec<InfoBridgePort>) -> Request {
     let info =
         vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(InfoPortData::BridgePort(port))];
     // RTM_SETLINK ignores IFLA_LINKINFO; RTM_NEWLINK without NLM_F_CREATE does not (rtnetlink.c).
@@ -274,6 +303,12 @@ pub struct Link {
     pub up: bool,
     /// Whether it heeds ARP.
     pub arp: bool,
+    /// Whether somebody wants it to take frames that are not for it.
+    pub promiscuous: bool,
+    /// Whether somebody wants it to take the frames of all groups.
+    pub all_multicast: bool,
+    /// The length of its queue in packets.
+    pub queue_length: u32,
     /// Its kind: `bridge`, `veth`; none for a device of hardware.
     pub kind: Option<String>,
     /// The index of its master.
@@ -333,7 +368,9 @@ fn read_one(payload: &[u8]) -> Option<Link> {
     let flags = number_at(payload, 8)?;
     let has = |flag: libc::c_int| flags & flag.cast_unsigned() != 0;
     let (up, arp) = (has(libc::IFF_UP), !has(libc::IFF_NOARP));
-    let mut link = Link { index: number_at(payload, 4)?, up, arp, ..Link::default() };
+    let (promiscuous, all_multicast) = (has(libc::IFF_PROMISC), has(libc::IFF_ALLMULTI));
+    let index = number_at(payload, 4)?;
+    let mut link = Link { index, up, arp, promiscuous, all_multicast, ..Link::default() };
     attributes(payload.get(16..)?).for_each(|(kind, value)| read_attribute(&mut link, kind, value));
     Some(link)
 }
@@ -343,6 +380,7 @@ fn read_attribute(link: &mut Link, kind: u16, value: &[u8]) {
         libc::IFLA_IFNAME => link.name = text(value),
         libc::IFLA_ADDRESS => link.mac = value.try_into().ok(),
         libc::IFLA_MTU => link.mtu = number(value).unwrap_or_default(),
+        libc::IFLA_TXQLEN => link.queue_length = number(value).unwrap_or_default(),
         libc::IFLA_MASTER => link.master = number(value),
         libc::IFLA_GROUP => link.group = number(value).unwrap_or_default(),
         libc::IFLA_IFALIAS => link.alias = Some(text(value)),

@@ -7,14 +7,19 @@ use crate::netlink::attribute::{attributes, ip, number, number_at};
 use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{
-    RouteAttribute as Attribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAttribute as Attribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType,
 };
+use qiao_core::plan::RouteId;
 use qiao_core::route::{Attributes, Kind};
 use qiao_core::subnet::Family;
 use std::net::IpAddr;
 
 /// The table of local addresses (`RT_TABLE_LOCAL`).
 const TABLE_LOCAL: u32 = 255;
+/// Metrics of a route (linux/rtnetlink.h).
+const RTAX_MTU: u16 = 2;
+const RTAX_ADVMSS: u16 = 8;
 /// Set by router advertisement (`RTPROT_RA`, linux/rtnetlink.h).
 const RTPROT_RA: u8 = 9;
 /// Set by an administrator (`RTPROT_STATIC`, linux/rtnetlink.h).
@@ -58,6 +63,49 @@ pub fn set(destination: IpNet, hop: Hop, mode: Mode) -> Request {
     message.attributes.extend(hop.src.map(|src| Attribute::PrefSource(src.into())));
     message.attributes.push(Attribute::Oif(hop.index));
     Request::change(Message::NewRoute(message), mode)
+}
+
+/// What a route has besides a way to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct More {
+    /// The MTU in bytes; 0 for none.
+    pub mtu: u32,
+    /// The maximum segment size that is advertised; 0 for none.
+    pub advmss: u32,
+    /// How far away the destination is.
+    pub scope: u8,
+}
+
+/// A route that is told by its table and its priority too.
+pub fn set_way(id: RouteId, (index, via): (u32, Option<IpAddr>), (more, mode): (More, Mode)) -> Request {
+    let mut message = way(id);
+    if id.net.addr().is_ipv4() {
+        message.header.scope = RouteScope::from(more.scope);
+    }
+    message.attributes.extend(via.map(|via| Attribute::Gateway(via.into())));
+    message.attributes.push(Attribute::Oif(index));
+    let metrics = [RouteMetric::Mtu(more.mtu), RouteMetric::Advmss(more.advmss)];
+    let given = |metric: &RouteMetric| !matches!(metric, RouteMetric::Mtu(0) | RouteMetric::Advmss(0));
+    let metrics: Vec<RouteMetric> = metrics.into_iter().filter(given).collect();
+    if !metrics.is_empty() {
+        message.attributes.push(Attribute::Metrics(metrics));
+    }
+    Request::change(Message::NewRoute(message), mode)
+}
+
+/// Takes such a route away.
+pub fn delete_way(id: RouteId) -> Request {
+    let mut message = way(id);
+    message.header.scope = RouteScope::NoWhere;
+    Request::change(Message::DelRoute(message), Mode::Change)
+}
+
+fn way(id: RouteId) -> RouteMessage {
+    let attributes = Attributes { metric: Some(id.priority), ..Attributes::default() };
+    let mut message = message(id.net, attributes);
+    message.header.table = u8::try_from(id.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+    message.attributes.push(Attribute::Table(id.table));
+    message
 }
 
 /// Takes a route of ours away.
@@ -140,6 +188,14 @@ pub struct Route {
     pub src: Option<IpAddr>,
     /// The table.
     pub table: u32,
+    /// The priority.
+    pub priority: u32,
+    /// The MTU in bytes; 0 for none.
+    pub mtu: u32,
+    /// The maximum segment size that is advertised; 0 for none.
+    pub advmss: u32,
+    /// How far away the destination is.
+    pub scope: u8,
     /// Whether it leads to this host itself.
     pub local: bool,
     /// Whether it is a unicast, blackhole or similar route: not local, broadcast, multicast or cached.
@@ -169,13 +225,18 @@ fn kind_of(kind: u8) -> Kind {
 
 /// Reads a `struct rtmsg` and what follows it.
 fn read_one(payload: &[u8]) -> Option<Route> {
-    let [family, prefix, _, _, table, protocol, _, kind, ..] = *payload.first_chunk::<12>()?;
+    let [family, prefix, _, _, table, protocol, scope, kind, ..] = *payload.first_chunk::<12>()?;
     let of = if i32::from(family) == libc::AF_INET { Family::V4 } else { Family::V6 };
     let mut destination = of.address(0);
     let (mut via, mut index, mut src, mut table) = (None, None, None, u32::from(table));
-    let mut metric = 0;
+    let (mut metric, mut mtu, mut advmss) = (0, 0, 0);
     for (kind, value) in attributes(&payload[12..]) {
         match kind {
+            libc::RTA_METRICS => attributes(value).for_each(|(kind, value)| match kind {
+                RTAX_MTU => mtu = number(value).unwrap_or_default(),
+                RTAX_ADVMSS => advmss = number(value).unwrap_or_default(),
+                _ => {}
+            }),
             libc::RTA_DST => destination = ip(value)?,
             libc::RTA_GATEWAY => via = ip(value),
             libc::RTA_OIF => index = number(value),
@@ -194,6 +255,10 @@ fn read_one(payload: &[u8]) -> Option<Route> {
         onlink: number_at(payload, 8)? & RTNH_F_ONLINK != 0,
         src,
         table,
+        priority: metric,
+        mtu,
+        advmss,
+        scope,
         local: kind == libc::RTN_LOCAL,
         forwards: FORWARDING.contains(&kind) && table != TABLE_LOCAL,
         advertised: protocol == RTPROT_RA,

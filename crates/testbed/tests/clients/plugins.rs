@@ -25,14 +25,7 @@ const REFERENCE_FAILS: &[&str] = &[
 ];
 
 /// The tests that ours fail. Each must fail, else this is not true any more.
-const OURS_FAIL: &[&str] = &[
-    // Podman calls no DEL for a namespace that vanished, and ADD refuses what the dead container holds.
-    "podman_life::a_namespace_that_vanished_keeps_neither_address_nor_port",
-    // Podman publishes a container's ports on each of its networks: the second ADD finds them taken by the first.
-    "podman_networks::two_networks_of_which_one_is_left_and_joined_again",
-    // Podman itself listens on published ports to keep others off; on `network reload`, ADD takes it for another.
-    "podman_ports::network_reload_brings_the_rules_back",
-];
+const OURS_FAIL: &[&str] = &[];
 
 /// The plugins by `QIAO_CNI_BIN_DIR`; else ours, and the reference where `qiao` is built without them.
 fn given() -> Option<PathBuf> {

@@ -146,8 +146,8 @@ fn a_chain_publishes_and_its_del_takes_that_away() {
         ok(host, ("portmap", "CHECK"), own, &behind);
         ok(host, ("portmap", "DEL"), (c1.name(), ""), &config("portmap", ports));
         assert_eq!(ask(&host.lan, Protocol::Tcp, "192.0.2.1:8080"), None);
-        let gone = call(host, ("portmap", "ADD"), ("nobody", &c1.path()), &behind);
-        assert_eq!(gone.json()["code"], 103, "{gone}");
+        let other = call(host, ("portmap", "ADD"), ("nobody", &c1.path()), &behind);
+        assert_eq!(other.json()["code"], 100, "the namespace is another container's: {other}");
         drop(service);
         ok(host, ("bridge", "DEL"), (c1.name(), ""), &config("bridge", ""));
         host.assert_like(&before, "the chain is gone");

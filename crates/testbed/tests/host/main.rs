@@ -1,11 +1,14 @@
 //! What users and attackers see of `qiao`, each test on a host of its own. The names begin with the
 //! requirement's group and number: isolation (`iso`), publishing (`port`), reliability (`rel`), inputs (`inp`).
 
+mod cni_adopted;
 mod cni_bridge;
 mod cni_children;
 mod cni_dhcp;
+mod cni_forward;
 mod cni_install;
 mod cni_ptp;
+mod cni_settings;
 mod cni_solo;
 mod containers;
 mod dhcp_networks;

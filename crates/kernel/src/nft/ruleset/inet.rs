@@ -203,8 +203,15 @@ fn translations(table: &mut Builder) {
     let itself = |of, source, (set, map)| {
         ([own(of, source, set), was_translated(), translate_source(of, source, map)].concat(), "")
     };
+    let near =
+        |of, [target, source]: [Load; 2], set| again([family(of), is_in(&[target, source], set)].concat());
+    let plain = |of, target, set| accept(&[[family(of), is_in(&[target], set)].concat(), was_translated()]);
     let outbound = |of, source, map| ([vec![], family(of), translate_source(of, source, map)].concat(), "");
     let mut rules = vec![
+        plain(Family::Ip, Load::Target4, "plain4"),
+        plain(Family::Ip6, Load::Target6, "plain6"),
+        near(Family::Ip, [Load::Target4, Load::Source4], "near4"),
+        near(Family::Ip6, [Load::Target6, Load::Source6], "near6"),
         again(own(Family::Ip, Load::Source4, "own4")),
         again(own(Family::Ip6, Load::Source6, "own6")),
         itself(Family::Ip, Load::Source4, ("homes4", "gateways4")),

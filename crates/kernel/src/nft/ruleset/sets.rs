@@ -37,6 +37,8 @@ pub fn inet(table: &mut Builder) {
         table.intervals(&format!("hidden{family}"), address);
         table.intervals(&format!("friends{family}"), address);
         table.intervals(&format!("masquerade{family}"), address);
+        table.intervals(&format!("near{family}"), [address, address]);
+        table.set(&format!("plain{family}"), address);
         table.interval_map(&format!("outbound{family}"), address, MapValue::Value(address.into()));
         let to = MapValue::Value([address, InetService].into());
         table.map(&format!("publish{family}"), [InetProto, address, InetService], to.clone());

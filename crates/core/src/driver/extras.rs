@@ -1,0 +1,47 @@
+//! What endpoints of every kind may have besides: settings of their sandboxes, and how clients of their published
+//! ports are known.
+
+use crate::endpoint::{Clients, Endpoint, Wire};
+use crate::plan::{Key, Member, State, Value};
+use crate::subnet::{Family, Subnet};
+use std::net::IpAddr;
+
+/// What must exist for it.
+pub fn state(endpoint: &Endpoint, wire: &Wire) -> State {
+    let owner = endpoint.owner();
+    let mut state = State::default();
+    let ips: Vec<IpAddr> = wire.addresses.iter().map(|net| net.addr()).collect();
+    let members = ips.iter().flat_map(|ip| clients(wire, *ip)).filter(|_| !wire.publish.is_empty());
+    members.for_each(|member| state.insert(Key::Member(member), &owner, Value::Present));
+    for tuned in &wire.extras.tuned {
+        state.insert(tuned.what.key(&endpoint.id), &owner, tuned.after.clone());
+    }
+    for (key, value) in wire.extras.ways.iter().map(|way| way.object(&endpoint.id)) {
+        state.insert(key, &owner, value);
+    }
+    state
+}
+
+/// What the settings of an endpoint's sandbox were before they were changed.
+pub fn restored(endpoint: &Endpoint) -> State {
+    let owner = endpoint.owner();
+    let mut state = State::default();
+    for tuned in endpoint.wire.iter().flat_map(|wire| &wire.extras.tuned) {
+        state.insert(tuned.what.key(&endpoint.id), &owner, tuned.before.clone());
+    }
+    state
+}
+
+/// Networks of ours have rules of their own for clients on the same link.
+fn clients(wire: &Wire, ip: IpAddr) -> Vec<Member> {
+    let place = wire.extras.adopted.as_ref();
+    match (wire.extras.clients, place) {
+        (Clients::Members, None) => Vec::new(),
+        (Clients::Members, Some(place)) => {
+            let same = |net: &&Subnet| net.family() == Family::of(ip);
+            place.link.iter().filter(same).map(|net| Member::Near(ip, *net)).collect()
+        }
+        (Clients::All, _) => vec![Member::Near(ip, Subnet::around(Family::of(ip).default_route()))],
+        (Clients::None, _) => vec![Member::Plain(ip)],
+    }
+}

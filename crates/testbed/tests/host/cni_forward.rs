@@ -1,0 +1,114 @@
+//! CNI: `firewall` on hosts whose `iptables` drop what is forwarded, as Docker sets them.
+
+use crate::cni_adopted::{address, behind, config, is_as, main_plugin, steady};
+use crate::cni_bridge::{call, ok};
+use qiao_testbed::namespaces::on_a_host;
+use qiao_testbed::{Host, Place, Protocol, Service, ask, run, stdout};
+use serde_json::{Value, json};
+
+fn drop_forwarded() {
+    run("iptables -P FORWARD DROP");
+    run("ip6tables -P FORWARD DROP");
+}
+
+fn open(host: &Host, verb: &str, place: &Place, prev: &Value) {
+    behind(host, ("firewall", verb), (place.name(), &place.path()), (prev, &json!({})));
+}
+
+/// Out and by a published port everything passes, and nothing else does.
+fn passes(host: &Host, place: &Place, prev: &Value) {
+    let _service = Service::start(place, Protocol::Tcp, "[::]:80");
+    let _outside = Service::start(&host.lan, Protocol::Tcp, "[::]:99");
+    for (out, back) in [("192.0.2.100:99", "192.0.2.1:8080"), ("[2001:db8::100]:99", "[2001:db8::1]:8080")] {
+        assert!(ask(place, Protocol::Tcp, out).is_some(), "to {out}");
+        assert!(ask(&host.lan, Protocol::Tcp, back).is_some(), "to {back}");
+    }
+    let straight = format!("{}:80", address(prev, 0));
+    assert_eq!(ask(&host.lan, Protocol::Tcp, &straight), None, "straight, the policy drops it");
+    assert!(ask(&Place::HOST, Protocol::Tcp, &straight).is_some(), "control: it is served");
+}
+
+fn ports() -> Value {
+    json!({"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}})
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn our_bridge_is_let_through_and_closed_behind_the_last() {
+    on_a_host(|host| {
+        drop_forwarded();
+        run("iptables -A FORWARD -d 192.0.2.77 -j DROP");
+        let before = steady(host);
+        let (c1, c2) = (host.container("c1"), host.container("c2"));
+        let add = |place: &Place| {
+            ok(
+                host,
+                ("bridge", "ADD"),
+                (place.name(), &place.path()),
+                &config("bridge", &json!({})).to_string(),
+            )
+            .json()
+        };
+        let (first, second) = (add(&c1), add(&c2));
+        behind(host, ("portmap", "ADD"), ("c1", &c1.path()), (&first, &ports()));
+        let _outside = Service::start(&host.lan, Protocol::Tcp, "192.0.2.100:99");
+        assert_eq!(ask(&c1, Protocol::Tcp, "192.0.2.100:99"), None, "control: it is dropped");
+        drop(_outside);
+        open(host, "ADD", &c1, &first);
+        open(host, "ADD", &c2, &second);
+        passes(host, &c1, &first);
+        let rules = stdout("iptables-save -t filter");
+        let wanted = [
+            "-A FORWARD -d 192.0.2.77/32 -j DROP\n-A FORWARD -j QIAO-FORWARD\n",
+            "-A QIAO-FORWARD -o cni0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT",
+            "-A QIAO-FORWARD -i cni0",
+        ];
+        wanted.iter().for_each(|rule| assert_eq!(rules.matches(rule).count(), 1, "{rule}: {rules}"));
+        // Somebody flushes them: the next command mends it, whatever it is.
+        run("iptables -F");
+        host.ok("gc");
+        passes(host, &c1, &first);
+        open(host, "CHECK", &c1, &first);
+        for (keys, code) in [
+            (json!({"backend": "firewalld"}), Some(2)),
+            (
+                json!({"backend": "nftables", "iptablesAdminChainName": "MINE", "firewalldZone": "trusted"}),
+                None,
+            ),
+        ] {
+            let mut all = config("firewall", &keys);
+            all["prevResult"] = first.clone();
+            let outcome = call(host, ("firewall", "ADD"), ("c1", &c1.path()), &all.to_string());
+            assert_eq!(outcome.json()["code"].as_i64(), code, "{keys}: {outcome}");
+        }
+        for place in [&c1, &c2] {
+            behind(host, ("firewall", "DEL"), (place.name(), ""), (&first, &json!({})));
+            ok(host, ("bridge", "DEL"), (place.name(), ""), &config("bridge", &json!({})).to_string());
+        }
+        run("iptables -A FORWARD -d 192.0.2.77 -j DROP");
+        is_as(host, &before, "both are gone");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_others_attach_is_let_through() {
+    on_a_host(|host| {
+        for main in ["ptp", "bridge"] {
+            run("iptables -P FORWARD ACCEPT");
+            run("ip6tables -P FORWARD ACCEPT");
+            let c1 = host.container("c1");
+            let first = main_plugin(main, &c1);
+            drop_forwarded();
+            let before = steady(host);
+            behind(host, ("portmap", "ADD"), ("c1", &c1.path()), (&first, &ports()));
+            open(host, "ADD", &c1, &first);
+            passes(host, &c1, &first);
+            open(host, "DEL", &c1, &first);
+            behind(host, ("portmap", "DEL"), ("c1", &c1.path()), (&first, &ports()));
+            is_as(host, &before, main);
+            crate::cni_adopted::reference((main, "DEL"), &c1, &config(main, &json!({"prevResult": first})));
+            c1.delete();
+        }
+    });
+}
