@@ -110,7 +110,11 @@ fn make(
     let mac = inner_mac(engine, &made.endpoint)?;
     let made = Made { endpoint: &made.endpoint, network: &made.network, bridge_mac, mac };
     let answer = std::mem::take(&mut lease.answer);
-    settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version)
+    let said = settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version);
+    if said.is_err() {
+        let _ = engine.detach(&leaving(door)?); // what cannot be said in its version has not been
+    }
+    said
 }
 
 fn bridge_mac(engine: &Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {
