@@ -243,7 +243,8 @@ impl<K: Kernel> Session<'_, K> {
             return taken(port);
         }
         self.apply(plan, &places(after))?;
-        self.verify(plan, &change.wanted, &places(after))
+        self.verify(plan, &change.wanted, &places(after))?;
+        self.tell_names_again(after) // while it can be taken back: the disk may be full
     }
 
     /// Ends a change: whether it counts is what the record says. What the other version had is given back.
@@ -267,7 +268,9 @@ impl<K: Kernel> Session<'_, K> {
             claims.give_mac(left)?;
         }
         claims.give_ports(left, &without(left.publish(), kept.publish()))?;
-        self.tell_names_again(kept)?;
+        if kept != after {
+            self.tell_names_again(kept)?;
+        }
         Ok(self.txn.changes()?.amended(after)?)
     }
 }

@@ -46,6 +46,8 @@ impl<K: Kernel> Session<'_, K> {
                 child.clone_from(more);
             }
             (Driver::Solo(solo), Driver::Solo(more)) if solo.kind() == more.kind() => solo.clone_from(more),
+            // What is kept apart of it is the amendments' to say.
+            (Driver::Adopted(_), Driver::Adopted(_)) => {}
             (was, is) => {
                 let kind = |driver: &Driver| format!("a {} network", driver.as_str());
                 return Err(moved(&kind(was), &kind(is)).into());

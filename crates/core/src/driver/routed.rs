@@ -10,6 +10,7 @@ use crate::plan::{Guard, Key, Member, State, Value};
 use crate::route::{Attributes, Static};
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// What must exist for a routed network.
 pub fn network(network: &Network, bridge: &Bridge, activation: &Activation) -> State {
@@ -114,12 +115,13 @@ fn ways(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Valu
     let subnets = subnets.map(|pool| way(pool.subnet.net(), pool.gateway));
     let defaults = wire.gateways.iter().map(|via| way(Family::of(*via).default_route(), *via));
     let (sandbox, ifname) = (endpoint.sandbox(), &endpoint.id.ifname);
-    let mut objects = Vec::new();
+    let neighbour = |via: IpAddr| {
+        let key = Key::SandboxNeighbour(sandbox.clone(), ifname.clone(), via);
+        (key, Value::Mac(wire.first_mac().host_end()))
+    };
+    let mut objects: Vec<_> = wire.extras.ways.iter().filter_map(|way| way.via).map(neighbour).collect();
     for route in subnets.chain(defaults).chain(wire.extras.all_routes()) {
-        if let Some(via) = route.via {
-            let gateway = Key::SandboxNeighbour(sandbox.clone(), ifname.clone(), via);
-            objects.push((gateway, Value::Mac(wire.first_mac().host_end())));
-        }
+        objects.extend(route.via.map(neighbour));
         let (key, mut value) = route.object(&endpoint.id);
         if let Value::Route { via, onlink, .. } = &mut value {
             *onlink = via.is_some();

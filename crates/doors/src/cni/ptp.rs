@@ -4,6 +4,7 @@ use super::answer::Answer;
 use super::config::Config;
 use super::failure::Failure;
 use super::main_plugin::mtu;
+use ipnet::IpNet;
 use qiao_core::endpoint::Extras;
 use qiao_core::mac::Mac;
 use qiao_core::network::{Bridge, Driver, Inline, Network, Pool};
@@ -69,12 +70,19 @@ impl Settings {
     }
 }
 
-/// The subnets are reached by their gateways, in front of what the address management says.
+/// The subnets are reached by their gateways, in front of what the address management says. The gateways of routes with
+/// attributes are on the link: nothing else says so.
 pub fn wish(extras: &mut Extras, network: &Network) -> Option<Mac> {
     let pools = network.pools().iter();
     let mut routes: Vec<_> = pools.map(|pool| (pool.subnet.net(), Some(pool.gateway))).collect();
     routes.retain(|(net, _)| net.prefix_len() < net.max_prefix_len());
     routes.append(&mut extras.routes);
+    for via in extras.ways.iter().filter_map(|way| way.via) {
+        let alone = IpNet::from(via);
+        if routes.iter().all(|(net, _)| *net != alone) {
+            routes.push((alone, None));
+        }
+    }
     extras.routes = routes;
     None
 }

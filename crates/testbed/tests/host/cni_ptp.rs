@@ -59,6 +59,33 @@ fn every_path_works_and_nothing_is_left() {
     });
 }
 
+/// Their gateway is on no link but this one, and nobody else tells its hardware address.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn routes_with_attributes_lead_over_the_link() {
+    on_a_host(|host| {
+        let c1 = host.container("c1");
+        let attributes = |plugin: &str, more: &str| {
+            let default = r#"{"dst":"0.0.0.0/0"},{"dst":"::/0"}"#;
+            let routes =
+                r#"{"dst":"192.0.2.0/24","mtu":1300},{"dst":"2001:db8::/32","mtu":1280,"priority":7}"#;
+            config(plugin, more).replace(default, routes)
+        };
+        let added = ok(host, ("ptp", "ADD"), (c1.name(), &c1.path()), &attributes("ptp", "")).json();
+        let _lan = serve(&host.lan);
+        assert_eq!(answer(&c1, "192.0.2.100:80"), "lan 192.0.2.1");
+        assert_eq!(answer(&c1, "[2001:db8::100]:80"), "lan 2001:db8::1");
+        assert!(
+            c1.stdout("ip route show 192.0.2.0/24").contains("via 10.9.0.1 dev eth0"),
+            "it is that route"
+        );
+        assert!(c1.stdout("ip -6 route show 2001:db8::/32").contains("metric 7"), "it is that route");
+        let prev = attributes("ptp", &format!(r#","prevResult":{added}"#));
+        ok(host, ("ptp", "CHECK"), (c1.name(), &c1.path()), &prev);
+        ok(host, ("ptp", "DEL"), (c1.name(), ""), &attributes("ptp", ""));
+    });
+}
+
 /// The host's end and the container's, as `ip` has them.
 fn the_result_is_true(result: &Value, place: &Place) {
     let names: Vec<_> = result["interfaces"].as_array().unwrap().iter().map(|i| &i["name"]).collect();
