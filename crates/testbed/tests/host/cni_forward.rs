@@ -112,3 +112,29 @@ fn what_others_attach_is_let_through() {
         }
     });
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn our_links_are_let_through_one_by_one() {
+    on_a_host(|host| {
+        drop_forwarded();
+        let before = steady(host);
+        let c1 = host.container("c1");
+        let ptp = config("ptp", &json!({})).to_string();
+        let first = ok(host, ("ptp", "ADD"), ("c1", &c1.path()), &ptp).json();
+        behind(host, ("portmap", "ADD"), ("c1", &c1.path()), (&first, &ports()));
+        let outside = Service::start(&host.lan, Protocol::Tcp, "192.0.2.100:99");
+        assert_eq!(ask(&c1, Protocol::Tcp, "192.0.2.100:99"), None, "control: it is dropped");
+        drop(outside);
+        open(host, "ADD", &c1, &first);
+        passes(host, &c1, &first);
+        let link = first["interfaces"][0]["name"].as_str().unwrap();
+        let rules = stdout("iptables-save -t filter");
+        assert_eq!(rules.matches(&format!("-A QIAO-FORWARD -i {link}")).count(), 1, "{rules}");
+        run("iptables -F");
+        host.ok("repair");
+        passes(host, &c1, &first);
+        ok(host, ("ptp", "DEL"), ("c1", ""), &ptp);
+        is_as(host, &before, "it is gone");
+    });
+}
