@@ -14,15 +14,19 @@ const SCRIPT: &str = r#"
 set -eu
 mount -t tmpfs tmpfs /run
 mkdir /run/netns
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+export QIAO_STATE_DIR=/run/state QIAO_RUN_DIR=/run/qiao QIAO_CGROUP="/sys/fs/cgroup/qiao-layout-$$"
+mkdir "$QIAO_CGROUP"
 ip link set lo up
 ip netns add a
 ip netns add b
-"$1/qiao" network create front --subnet 10.64.0.0/16 --ipv6=false >/run/said
+"$1/qiao" network create front --subnet 10.64.0.0/16 --ipv6=false --dns off >/run/said
 for words in "attach a --netns /run/netns/a --network front -p 1001:80" \
              "attach b --netns /run/netns/b --network front -p 1002:80" "detach b" "detach a"; do
     valgrind --quiet --tool=callgrind --demangle=no --callgrind-out-file="$2/%p" "$1/qiao" $words >/run/said 2>&1
 done
 "$1/qiao" network rm front >/run/said
+rmdir "$QIAO_CGROUP"
 "#;
 
 /// Records anew which functions are hot.
