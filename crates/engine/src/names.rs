@@ -63,8 +63,13 @@ impl<K: Kernel> Session<'_, K> {
         if endpoint.wire.as_ref().is_none_or(|wire| wire.extras.names.is_none()) {
             return Ok(());
         }
-        let network = self.txn.network(endpoint.network())?;
-        network.map_or(Ok(()), |network| self.tell_names(&network, endpoint).map(drop))
+        let Some(network) = self.txn.network(endpoint.network())? else { return Ok(()) };
+        // What it knows it need not be told: a full disk hinders no change that has nothing to do with names.
+        let told = self.txn.names().line(&endpoint.id.key())?;
+        if told.is_some() && told == self.named(&network, endpoint).map(|named| named.to_string()) {
+            return Ok(());
+        }
+        self.tell_names(&network, endpoint).map(drop)
     }
 
     fn start_names(&mut self, network: &Network) -> Result<bool, EngineError> {

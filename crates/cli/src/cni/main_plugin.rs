@@ -9,7 +9,7 @@ use qiao_doors::cni::main_plugin::{Made, Settings};
 use qiao_doors::cni::{Answer, Failure, Verb};
 use qiao_engine::Engine;
 use qiao_kernel::{Kernel, Linux};
-use qiao_store::Holder;
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 /// The codes for an address that is taken, and for none that is left (docs/cni.md).
@@ -34,9 +34,9 @@ fn add(door: &mut Door) -> Result<serde_json::Value, Failure> {
     choose_parent(door, &mut settings, &mut engine)?;
     // The interface is made with its addresses: until then what it will be on leads to the servers.
     door.over = ipam::fixed_mac(door)?.and_then(|mac| settings.over(mac));
-    let mut lease = match lease(door, &engine) {
+    let mut lease = match lease(door, &mut engine) {
         Err(failure) if [TAKEN, FULL].contains(&failure.code) && free_the_dead(door, &mut engine)? => {
-            lease(door, &engine)?
+            lease(door, &mut engine)?
         }
         lease => lease?,
     };
@@ -62,10 +62,9 @@ fn choose_parent(door: &Door, settings: &mut Settings, engine: &mut Engine<Linux
     Ok(())
 }
 
-fn lease(door: &Door, engine: &Engine<Linux>) -> Result<ipam::Lease, Failure> {
-    let leases = engine.store().claims().leases(&door.config.network()?).map_err(|e| failure(e.into()))?;
-    // An address is given again when its last device is gone.
-    let busy = |ip: IpAddr| matches!(leases.holder(ip), Ok(Some(Holder::Leaving(_) | Holder::Endpoint(_))));
+fn lease(door: &Door, engine: &mut Engine<Linux>) -> Result<ipam::Lease, Failure> {
+    let (network, engine) = (door.config.network()?, RefCell::new(engine));
+    let busy = |ip: IpAddr| engine.borrow_mut().is_held(&network, ip).unwrap_or(false);
     ipam::lease(door, &busy)
 }
 
@@ -110,7 +109,11 @@ fn make(
     let mac = inner_mac(engine, &made.endpoint)?;
     let made = Made { endpoint: &made.endpoint, network: &made.network, bridge_mac, mac };
     let answer = std::mem::take(&mut lease.answer);
-    settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version)
+    let said = settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version);
+    if said.is_err() {
+        let _ = engine.detach(&leaving(door)?); // what cannot be said in its version has not been
+    }
+    said
 }
 
 fn bridge_mac(engine: &Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {

@@ -4,9 +4,10 @@ use super::{addresses, with};
 use crate::check::Check;
 use crate::stage::Stage;
 use crate::verdict::{Met, must, of, same};
-use qiao_testbed::{Place, Protocol, Service, ask, run, stdout};
+use qiao_testbed::{Place, Protocol, Service, ask, eventually, run, stdout};
 use serde_json::{Value, json};
 use std::process::Command;
+use std::time::Duration;
 
 pub const CHECKS: &[Check] = &[
     Check::must(
@@ -181,6 +182,8 @@ fn device_in_the_dark(stage: &Stage) -> Met {
     stage.del(&config, &attachment.at(""))?;
     let again = |name: &str| {
         let (place, attachment) = stage.container(name);
+        // The one before goes with its namespace, which takes the kernel a while.
+        eventually(Duration::from_secs(5), || !stage.lan.stdout("ip -br link").contains("out1"));
         run("ip link add nic1 type veth peer name out1 netns lan");
         let config = with(&config, "device", &json!("nic1"));
         let added = of("the address is not free", stage.add(&config, &attachment));
