@@ -65,6 +65,9 @@ impl<K: Kernel> Session<'_, K> {
     /// What shall be: the last place to refuse.
     fn amended(&mut self, old: &Version, request: &Amend) -> Result<Version, EngineError> {
         let (mut endpoint, mut network) = (old.endpoint.clone(), old.network.clone());
+        if matches!(network.driver, Driver::Host | Driver::None) {
+            return Err(Refusal::invalid(format!("network `{}` has nothing to change", network.name)).into());
+        }
         if let Some(ingress) = request.ingress {
             self.set_ingress(&mut network, &mut endpoint, ingress)?;
         }
@@ -102,7 +105,6 @@ impl<K: Kernel> Session<'_, K> {
             return self.keep_apart(adopted, endpoint, ingress);
         }
         match (&mut network.driver, &mut endpoint.wire) {
-            (Driver::Host | Driver::None, _) => return Err(no_rules(network).into()),
             _ if ingress == Ingress::Open => {}
             (Driver::Bridge(bridge), Some(wire)) => {
                 bridge.inline.iter_mut().for_each(|inline| inline.apart = true);

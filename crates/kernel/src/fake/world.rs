@@ -341,8 +341,16 @@ impl World {
     pub(super) fn unchanged(&self, key: &Key) -> Option<Value> {
         match key {
             Key::SandboxMac(name, link) => {
-                let own = self.objects.values().find_map(|found| match &found.value {
-                    Value::Veth { sandbox, peer, mac, .. } if (sandbox, peer) == (name, link) => Some(*mac),
+                let own = self.objects.iter().find_map(|(key, found)| match (key, &found.value) {
+                    (_, Value::Veth { sandbox, peer, mac, .. }) if (sandbox, peer) == (name, link) => {
+                        Some(*mac)
+                    }
+                    (Key::Child(s, l), Value::Child { mac, .. }) if (s, l) == (name, link) => *mac,
+                    (Key::Lone(s, l), Value::Dummy { mac, .. } | Value::Tap { mac, .. })
+                        if (s, l) == (name, link) =>
+                    {
+                        Some(*mac)
+                    }
                     _ => None,
                 });
                 own.or_else(|| Mac::new([2, 0, 0, 0, 0, 2]).ok()).map(Value::Mac)
