@@ -33,7 +33,7 @@ pub struct Settings {
 
 impl Settings {
     fn open(&self, sandbox: &Netns) -> Option<NetnsHandle> {
-        NetnsHandle::reopen(&self.seen(sandbox))
+        NetnsHandle::reopen(&self.seen(sandbox)).ok().flatten()
     }
 
     /// A namespace as it is seen from here.
@@ -299,7 +299,7 @@ impl Tenancy {
 
     /// Whether its sandbox is there.
     pub fn lives(&self) -> bool {
-        self.settings.open(&self.ask.sandbox).is_some()
+        NetnsHandle::is_alive(&self.settings.seen(&self.ask.sandbox))
     }
 
     /// Tells those who wait what there is. One who does not hear it does not have it.

@@ -211,7 +211,7 @@ impl Kernel for Linux {
     fn is_alive(&mut self, netns: &Netns) -> bool {
         match self.sandboxes.get(&(netns.dev, netns.ino)) {
             Some(open) => open.handle.identity().is_same(netns),
-            None => NetnsHandle::reopen(netns).is_some(),
+            None => NetnsHandle::is_alive(netns),
         }
     }
 

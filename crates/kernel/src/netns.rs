@@ -49,14 +49,28 @@ impl NetnsHandle {
         Ok(Self { fd, identity })
     }
 
-    /// Opens the namespace that was `known`, if it is still the one at its path.
-    pub fn reopen(known: &Netns) -> Option<Self> {
-        let mut handle = Self::open(&known.path).ok()?;
+    /// Opens the namespace that was `known`, if it is still the one at its path. That it cannot be looked at (no
+    /// descriptors, no memory, no permission) does not say that it is gone.
+    pub fn reopen(known: &Netns) -> Result<Option<Self>, OpenError> {
+        let mut handle = match Self::open(&known.path) {
+            Ok(handle) => handle,
+            Err(OpenError::Refused(refusal)) if refusal.code == Code::NotPermitted => {
+                return Err(OpenError::Refused(refusal));
+            }
+            Err(OpenError::Gone | OpenError::Refused(_)) => return Ok(None),
+            Err(failed) => return Err(failed),
+        };
         if known.cookie != 0 && handle.identity.is_same(known) {
             let cookie = handle.inside(|| Ok(cookie(&Interfaces::open()?)));
-            handle.know(cookie.ok()?);
+            handle.know(cookie.map_err(OpenError::Failed)?);
         }
-        handle.identity.is_same(known).then_some(handle)
+        Ok(handle.identity.is_same(known).then_some(handle))
+    }
+
+    /// Whether the namespace that was `known` is there, as far as can be seen: what belongs to one that is gone is
+    /// taken away, so that it is there in case of doubt.
+    pub fn is_alive(known: &Netns) -> bool {
+        Self::reopen(known).map_or(true, |found| found.is_some())
     }
 
     /// Notes the namespace's cookie, once a socket was opened in it.
