@@ -173,6 +173,11 @@ impl Tenancy {
         !self.told && self.waiting.is_empty()
     }
 
+    /// Whether somebody was told of it: from then on it is in use.
+    pub fn is_told(&self) -> bool {
+        self.told
+    }
+
     /// Does what is due and hears what was said.
     pub fn go_on(&mut self, now: u64) -> Event {
         let mut event = Event::None;
@@ -287,7 +292,9 @@ impl Tenancy {
             });
         }
         let packets = self.packets.as_ref().ok_or("no socket")?;
-        packets.send(bytes).map_err(|error| error.to_string())
+        let sent = packets.send(bytes).map_err(|error| error.to_string());
+        // Its interface may be gone, and another be there by the next time.
+        sent.inspect_err(|_| self.packets = None)
     }
 
     /// Gives the lease back, as far as the server can be told.

@@ -56,7 +56,12 @@ impl Host {
     pub fn engine(&self) -> Engine<Fake> {
         let paths = Paths { state: self.path("state"), run: self.path("run") };
         let engine = Engine::open(self.kernel.again(), &paths, Settings::default()).unwrap();
-        engine.with_keeper(Box::new(Server(self.dir.join("server"))))
+        engine.with_keeper(Box::new(self.server()))
+    }
+
+    /// The DHCP server.
+    pub fn server(&self) -> Server {
+        Server(self.dir.join("server"))
     }
 
     /// Everything that exists.
@@ -154,7 +159,7 @@ impl Host {
 
 /// A DHCP server and who keeps its leases: a file a lease, so that they are seen in snapshots.
 #[derive(Debug)]
-struct Server(PathBuf);
+pub struct Server(PathBuf);
 
 impl Server {
     fn file(&self, tenant: &Tenant) -> PathBuf {
