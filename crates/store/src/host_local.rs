@@ -58,10 +58,11 @@ impl HostLocal {
         Ok(leases)
     }
 
+    /// A note that a killed command or a full disk left empty says nothing, and so does a boot that cannot be told.
     fn check_boot(&self) -> Result<(), StoreError> {
         let now = fs::read_to_string(BOOT_ID).unwrap_or_default();
-        let then = fs::read_to_string(self.file(BOOT)).ok();
-        if then.as_deref() == Some(&now) {
+        let then = fs::read_to_string(self.file(BOOT)).ok().filter(|then| !then.is_empty());
+        if now.is_empty() || then.as_deref() == Some(&now) {
             return Ok(());
         }
         if then.is_some() {
