@@ -17,6 +17,7 @@ fn in_host(name: &str, unshare: &[&str], test: impl FnOnce(&mut Host)) {
         return;
     }
     let dir = env::temp_dir().join(format!("qiao-test-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir); // of a killed test, whose number this process has again
     fs::create_dir(&dir).unwrap();
     let mut command = Command::new("unshare");
     command.args(unshare).args(["--net", "--mount", "--"]).arg(env::current_exe().unwrap());
@@ -303,6 +304,7 @@ struct Cgroup {
 impl Cgroup {
     fn new(root: &str) -> Self {
         let path = format!("{root}/qiao-test-{}", std::process::id());
+        let _ = fs::remove_dir(&path); // of a killed test, whose number this process has again
         fs::create_dir(&path).unwrap();
         fs::write(format!("{path}/cgroup.procs"), "0").unwrap();
         Cgroup { path, root: root.to_owned() }

@@ -34,6 +34,7 @@ impl Host {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("host-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let host = Self { kernel: Fake::default(), dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name) };
+        let _ = std::fs::remove_dir_all(&host.dir); // of a killed test, whose number this process has again
         ["c0", "c1", "c2"].iter().for_each(|name| host.kernel.world().add_namespace(&netns(name)));
         host
     }
