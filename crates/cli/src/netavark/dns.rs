@@ -129,7 +129,7 @@ pub fn update(call: &Call, network: &str, servers: &str) -> Result<(), Failure> 
 
 /// The server reads its files again, or starts.
 fn tell(call: &Call, folder: &Folder<'_>) -> Result<(), Failure> {
-    if process::notify(&folder.path) {
+    if process::notify(&folder.path).is_some_and(|told| told.stays()) {
         return Ok(());
     }
     process::start(process::Start {

@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The same network with names.
 fn named(mut network: Value) -> Value {
@@ -138,6 +138,35 @@ fn c_only_the_name_server_is_told() {
         let ended = || !Path::new(&pid_file).exists() && !Path::new(&format!("/proc/{server}/exe")).exists();
         assert!(eventually(PATIENCE, ended), "the server goes on without a network");
         sleeper.kill().and_then(|()| sleeper.wait()).expect("sleep");
+    });
+}
+
+/// A server that is about to end when it is told of another container: that one has names all the same.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn c_a_server_that_ends_is_followed_by_another() {
+    on_a_host(|host| {
+        let place = host.container("c1");
+        fs::create_dir_all(folder()).expect("the folder");
+        // Whoever has read its number finds that the file is gone.
+        let script = "import os, signal, sys, time\n\
+            signal.signal(signal.SIGHUP, lambda *_: None)\n\
+            path = sys.argv[2] + '/aardvark.pid'\n\
+            os.mkfifo(path)\n\
+            file = open(path, 'w')\n\
+            file.write(str(os.getpid()))\n\
+            os.unlink(path)\n\
+            file.close()\n\
+            time.sleep(0.3)\n";
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg0("aardvark-dns").args(["-c", script, "--config", &folder(), "-p", "53", "run"]);
+        let mut ending = command.stdin(Stdio::null()).spawn().expect("python3");
+        let pid_file = format!("{}/aardvark.pid", folder());
+        assert!(eventually(PATIENCE, || Path::new(&pid_file).exists()), "it does not run");
+        setup(host, &place, &on("c1", 7, &[&named(network(1, false))]));
+        assert!(ending.wait().expect("an end").success());
+        let looked_up = stdout("busybox nslookup name-of-c1.dns.podman 10.89.1.1");
+        assert!(looked_up.contains("Address: 10.89.1.7"), "{looked_up}");
     });
 }
 
