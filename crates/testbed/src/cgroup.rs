@@ -70,7 +70,9 @@ fn sweep(hierarchy: &Path) {
         let age = made.ok().and_then(|made| made.elapsed().ok());
         is_gone && age.is_some_and(|age| age > OLD)
     };
-    below(hierarchy).filter(is_left).for_each(|path| drop(remove(&path)));
+    for path in below(hierarchy).filter(is_left) {
+        remove(&path);
+    }
 }
 
 /// Where the hierarchy of version 2 is mounted outside.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(15);
 /// A client that hears no answer asks its server and then all of them, and then not for a minute: so many renewals
 /// there are only where answers are heard.
 const RENEWED: usize = 4;

@@ -178,18 +178,18 @@ fn the_server_lives_by_itself_and_ends_with_the_last_name() {
         // Only this hierarchy is mounted here; the attachment itself was in a cgroup below its root.
         assert!(cgroups.lines().any(|line| line == "0::/"), "{cgroups}");
         qiao_testbed::run(&format!("kill -9 {pid}"));
-        assert!(eventually(Duration::from_secs(2), killed), "killed");
+        assert!(eventually(Duration::from_secs(10), killed), "killed");
         assert!(lookup(&web, FRONT, ("web", A)).is_none(), "it is gone");
         host.ok("repair");
         assert_eq!(found(&web, FRONT, "web"), ["172.30.0.2"]);
         let again = server().expect("it was started again");
         qiao_testbed::run(&format!("kill -9 {}", again.split_whitespace().next().unwrap()));
-        assert!(eventually(Duration::from_secs(2), killed), "killed");
+        assert!(eventually(Duration::from_secs(10), killed), "killed");
         host.attached("db", "--network front");
         assert_eq!(found(&web, FRONT, "db"), ["172.30.0.3"], "the next attachment starts it, too");
         host.ok("detach web");
         host.ok("detach db");
-        assert!(eventually(Duration::from_secs(3), || server().is_none()), "it ends with the last");
+        assert!(eventually(Duration::from_secs(10), || server().is_none()), "it ends with the last");
         host.ok("network rm front");
         web.delete();
         stdout("ip netns del db");

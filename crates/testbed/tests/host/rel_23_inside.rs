@@ -121,7 +121,7 @@ fn moves_away(place: &Place) -> Option<Child> {
     let own = std::fs::read_link(format!("/proc/{}/ns/net", child.id())).unwrap();
     let left = || std::fs::read_link(format!("/proc/{}/ns/net", child.id())).unwrap() != own;
     // `ip netns exec` enters one namespace, `unshare` makes the other.
-    assert!(qiao_testbed::eventually(std::time::Duration::from_secs(5), || left() && is_sleep(child.id())));
+    assert!(qiao_testbed::eventually(std::time::Duration::from_secs(10), || left() && is_sleep(child.id())));
     place.run(&format!("ip link set eth0 netns {}", child.id()));
     Some(child)
 }
