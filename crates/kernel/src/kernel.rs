@@ -150,6 +150,11 @@ pub trait Kernel {
     /// The families in which `iptables` drops what the host forwards unless a rule lets it through.
     fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError>;
 
+    /// The families in which the legacy `iptables` does, whose rules are left alone.
+    fn drops_by_legacy(&mut self) -> Vec<Family> {
+        Vec::new()
+    }
+
     /// What is in the way of publishing a port, among the sockets and addresses of the host.
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay>;
 

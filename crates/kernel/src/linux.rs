@@ -276,6 +276,10 @@ impl Kernel for Linux {
         opening::drops(&mut self.nft)
     }
 
+    fn drops_by_legacy(&mut self) -> Vec<Family> {
+        opening::drops_by_legacy()
+    }
+
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {
         in_the_way(listen)
     }

@@ -5,6 +5,7 @@ use crate::cni_bridge::{call, ok};
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, Place, Protocol, Service, ask, run, stdout};
 use serde_json::{Value, json};
+use std::process::Command;
 
 fn drop_forwarded() {
     run("iptables -P FORWARD DROP");
@@ -30,6 +31,39 @@ fn passes(host: &Host, place: &Place, prev: &Value) {
 
 fn ports() -> Value {
     json!({"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}})
+}
+
+/// What drops and cannot be changed by us is named, and nothing else is.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn check_tells_of_policies() {
+    on_a_host(|host| {
+        let told = || host.qiao.run("check").stderr;
+        run("iptables -P FORWARD DROP");
+        assert_eq!(told(), "", "no network is in use");
+        host.attached("web", "");
+        host.ok("network create inner --internal");
+        host.attached("app", "--network inner");
+        let by_nft = "warning: `iptables` drops what the host forwards by IPv4 (the policy of FORWARD): of the networks `bridge` ";
+        assert!(told().starts_with(by_nft), "{}", told());
+        assert_eq!(told().lines().count(), 1, "{}", told());
+        run("iptables -P FORWARD ACCEPT");
+        assert_eq!(told(), "");
+        let legacy =
+            [("iptables-legacy", "IPv4", "192.0.2.77"), ("ip6tables-legacy", "IPv6", "2001:db8::77")];
+        for (program, family, from) in legacy {
+            let set = Command::new(program).args(["-P", "FORWARD", "DROP"]).status();
+            if !set.is_ok_and(|status| status.success()) {
+                eprintln!("{program} does not work here: it was not looked at");
+                continue;
+            }
+            run(&format!("{program} -A FORWARD -s {from} -j ACCEPT")); // the policy is behind it
+            let expected = format!("the legacy `iptables` drops what the host forwards by {family} ");
+            assert!(told().contains(&expected) && told().lines().count() == 1, "{}", told());
+            run(&format!("{program} -P FORWARD ACCEPT"));
+            assert_eq!(told(), "", "the control: {program} lets all through");
+        }
+    });
 }
 
 #[test]
