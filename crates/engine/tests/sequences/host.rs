@@ -104,7 +104,8 @@ impl Host {
             let out = Key::Route(endpoint.sandbox().clone(), "0.0.0.0/0".parse().unwrap());
             assert!(kernel.contains_key(&out), "{when}: {} has no way out", endpoint.sandbox());
         }
-        let notes = engine.store().take_notes();
+        let mut notes = engine.store().take_notes();
+        notes.retain(|note| !note.contains("the policy of FORWARD")); // which drops in the fake kernel
         assert!(notes.is_empty(), "{when}: {notes:?}");
     }
 
