@@ -89,7 +89,7 @@ fn what_a_lost_endpoint_left_for_clients_of_the_host_is_made_over() {
             other => panic!("{other:?}"),
         };
         let owner = Ownership::Marked(Owner::Endpoint(lost.clone()));
-        host.kernel.world().objects.insert(key.clone(), Found { owner, value, ..found.clone() });
+        host.kernel.world().objects.insert(key.clone(), Found { owner, value });
     }
     assert_ne!(entries(), own, "the control");
     host.engine().attach(&published(Some(&attached.endpoint))).unwrap();
