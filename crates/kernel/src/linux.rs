@@ -309,6 +309,10 @@ impl Kernel for Linux {
         loopback::trouble(self)
     }
 
+    fn collect_hooks(&mut self) -> Result<Vec<String>, KernelError> {
+        loopback::collect(self).map_err(KernelError::io("take hooks of namespaces that are gone away"))
+    }
+
     fn expect_freeing(&mut self, busy: bool) {
         if busy {
             self.nft.expect_freeing();
