@@ -44,7 +44,7 @@ fn cookie(link: &str, place: &Path) -> Option<u64> {
 fn search(places: &mut Places) {
     let mut mounts = BTreeSet::new();
     for process in entries(Path::new("/proc")) {
-        if !process.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok()) {
+        if process.file_name().is_none_or(|name| name.to_string_lossy().parse::<u32>().is_err()) {
             continue;
         }
         let tasks = entries(&process.join("task")).into_iter().map(|task| task.join("ns/net"));

@@ -59,7 +59,7 @@ fn a_namespace_that_cannot_be_looked_at_is_not_gone() {
         let known = Linux::open().unwrap().netns(&other.path()).unwrap();
         let mut kernel = Linux::open().unwrap();
         let limit = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..limit.clone() }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..limit }).unwrap();
         let (refused, alive) = (std::fs::File::open("/proc/self/stat"), kernel.is_alive(&known));
         setrlimit(Resource::Nofile, limit).unwrap();
         assert_eq!(refused.unwrap_err().raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
