@@ -124,6 +124,28 @@ fn our_bridge_is_let_through_and_closed_behind_the_last() {
     });
 }
 
+/// A rule of somebody else's that leads to our chain keeps the chain, and nobody from leaving.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_chain_that_others_lead_to_stays_and_is_empty() {
+    on_a_host(|host| {
+        drop_forwarded();
+        let c1 = host.container("c1");
+        let text = config("bridge", &json!({})).to_string();
+        let first = ok(host, ("bridge", "ADD"), ("c1", &c1.path()), &text).json();
+        open(host, "ADD", &c1, &first);
+        run("iptables -N OTHERS");
+        run("iptables -A OTHERS -j QIAO-FORWARD");
+        behind(host, ("firewall", "DEL"), ("c1", ""), (&first, &json!({})));
+        ok(host, ("bridge", "DEL"), ("c1", ""), &text);
+        let rules = stdout("iptables-save -t filter");
+        let left: Vec<&str> = rules.lines().filter(|line| line.contains("QIAO")).collect();
+        assert_eq!(left, [":QIAO-FORWARD - [0:0]", "-A OTHERS -j QIAO-FORWARD"], "{rules}");
+        assert!(!stdout("ip6tables-save -t filter").contains("QIAO"), "where nobody leads to it, it goes");
+        host.ok("check");
+    });
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn what_others_attach_is_let_through() {
