@@ -23,6 +23,7 @@ pub fn add(door: &Door, busy: &dyn Fn(IpAddr) -> bool) -> Result<(Answer, Vec<Ip
     }
     let mut given = Vec::new();
     let mut taken = || -> Result<Vec<IpAddr>, Failure> {
+        leases.begin(door.tenant()).map_err(io)?;
         for place in 0..wanted.sets.len() {
             given.push(take(&leases, (&wanted, place), (door.tenant(), busy))?);
         }
@@ -35,6 +36,7 @@ pub fn add(door: &Door, busy: &dyn Fn(IpAddr) -> bool) -> Result<(Answer, Vec<Ip
         Err(failure) => {
             // Nothing comes of it: what was given goes back.
             given.iter().for_each(|(ip, _)| drop(leases.give_back(*ip, door.tenant())));
+            let _ = leases.end(door.tenant());
             Err(failure)
         }
     }

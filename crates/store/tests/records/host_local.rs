@@ -1,4 +1,4 @@
-//! The leases of CNI's `host-local`: of which boot they are.
+//! The leases of CNI's `host-local`: of which boot they are, and what killed commands leave.
 
 use qiao_store::HostLocal;
 use std::net::IpAddr;
@@ -27,4 +27,29 @@ fn survives(name: &str, note: &str) -> bool {
 fn leases_of_another_boot_are_discarded_and_others_are_not() {
     assert!(!survives("other", "11111111-2222-3333-4444-555555555555\n"), "the control");
     assert!(survives("empty", ""), "a note that was never finished");
+}
+
+/// Killed between taking an address and noting it; the runtime says ADD again, and later DEL.
+#[test]
+fn what_a_killed_command_took_is_given_back() {
+    let (dir, tenant) = (directory("killed"), ("c1", "eth0"));
+    let ips: [IpAddr; 3] = ["10.9.0.2", "10.9.0.3", "10.9.0.4"].map(|ip| ip.parse().unwrap());
+    let leases = || HostLocal::lock(dir.to_str().unwrap()).unwrap();
+    assert!(leases().take(ips[2], ("c2", "eth0")).unwrap(), "somebody else's");
+    let killed = leases();
+    killed.begin(tenant).unwrap();
+    assert!(killed.take(ips[0], tenant).unwrap());
+    drop(killed);
+    let again = leases();
+    assert!(!again.has_some(tenant));
+    again.begin(tenant).unwrap();
+    assert!(again.take(ips[1], tenant).unwrap());
+    again.note(tenant, &ips[1..2]).unwrap();
+    drop(again);
+    let mut had = leases().addresses().unwrap();
+    had.sort();
+    assert_eq!(had, ips[1..]);
+    leases().give_all_back(tenant, &[]).unwrap();
+    assert_eq!(leases().addresses().unwrap(), ips[2..]);
+    std::fs::remove_dir_all(&dir).unwrap();
 }
