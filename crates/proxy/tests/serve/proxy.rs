@@ -67,10 +67,10 @@ impl Drop for Proxy {
     }
 }
 
-/// Whether something comes true within three seconds.
+/// Whether something comes true within ten seconds.
 pub fn within(mut what: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(3) {
+    while start.elapsed() < Duration::from_secs(10) {
         if what() {
             return true;
         }
