@@ -30,13 +30,25 @@ pub fn apply(linux: &mut Linux, group: &[Op], places: &Places) -> Result<(), App
         batch.take(op, places).map_err(|e| failed(op, e))??;
     }
     batch.send()?;
+    // A success is reported when packets pass: the pending link events are run now, not when a worker has time.
     for op in group {
-        // A success is reported when packets pass: the pending link event is run now, not when a worker has time.
-        if let Op::Add { key: Key::HostUp(name), .. } = op {
-            batch.linux.interfaces.force_link_event(name).map_err(|e| failed(op, e))?;
-        }
+        let events = pending(op).into_iter();
+        let run = |name| batch.linux.interfaces.force_link_event(name).map(drop);
+        events.flatten().try_for_each(run).map_err(|e| failed(op, e))?;
     }
     Ok(())
+}
+
+/// The links that have events: one that comes up; a port that is put on another bridge, and that bridge, which begins to
+/// send with its first port.
+fn pending(op: &Op) -> [Option<&IfName>; 2] {
+    match op {
+        Op::Add { key: Key::HostUp(name), .. } => [Some(name), None],
+        Op::Set { key: Key::Veth(name), to: Value::Veth { bridge: Some(bridge), .. }, .. } => {
+            [Some(name), Some(bridge)]
+        }
+        _ => [None, None],
+    }
 }
 
 fn gone() -> KernelError {
