@@ -7,6 +7,7 @@ use crate::owner::{EndpointId, Owner, fnv};
 use crate::plan::{Key, RouteId, Value};
 use crate::port::Publish;
 use crate::route::{Attributes, Static};
+use crate::shape::Shaping;
 use crate::solo::Lent;
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
@@ -145,6 +146,9 @@ pub struct Extras {
     /// Where it is, if another program attached it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Place>,
+    /// How fast it may send and receive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shaped: Option<Shaping>,
     /// The VLANs of the port, on a bridge that tells them apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlans: Option<PortVlans>,
@@ -381,7 +385,7 @@ pub fn host_if(sandbox: &SandboxName, ifname: &IfName, attempt: u64) -> IfName {
 }
 
 /// The low bits of `value` as `digits` characters of base 32.
-fn base32(value: u64, digits: u32) -> String {
+pub(crate) fn base32(value: u64, digits: u32) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     (0..digits).map(|i| char::from(ALPHABET[(value >> (5 * i)) as usize & 31])).collect()
 }

@@ -25,6 +25,7 @@ pub mod render;
 pub mod request;
 pub mod route;
 pub mod settings;
+pub mod shape;
 pub mod solo;
 pub mod subnet;
 

@@ -8,6 +8,7 @@ use crate::network::Network;
 use crate::plan::Value;
 use crate::port::PublishSpec;
 use crate::refusal::{Code, Refusal};
+use crate::shape::Limits;
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,8 @@ pub struct Amend {
     /// The settings of the sandbox from now on. Those that were changed and are not among them become again what
     /// they were; none leaves all.
     pub tune: Option<Vec<(Tunable, Value)>>,
+    /// How fast it may send and receive from now on; none leaves that.
+    pub limits: Option<Limits>,
     /// As in [`Given`].
     pub held: bool,
 }
@@ -141,6 +144,7 @@ impl Amend {
             open: None,
             clients: None,
             tune: None,
+            limits: None,
             held: false,
         }
     }

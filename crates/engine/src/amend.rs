@@ -80,6 +80,9 @@ impl<K: Kernel> Session<'_, K> {
             network.child().filter(|_| mac).map_or(Ok(()), |child| child.mode.check_mac())?;
             self.tune(&mut endpoint, wanted)?;
         }
+        if let Some(limits) = request.limits {
+            self.shape(&mut endpoint, limits)?;
+        }
         if let (Some(clients), Some(wire)) = (request.clients, &mut endpoint.wire) {
             wire.extras.clients = clients;
         }
@@ -292,7 +295,7 @@ fn is_bare(endpoint: &Endpoint) -> bool {
     let Some(wire) = endpoint.wire.as_ref().filter(|wire| wire.join == Join::Adopted) else { return false };
     let extras = &wire.extras;
     let nothing = wire.publish.is_empty() && extras.waiting.is_empty() && extras.tuned.is_empty();
-    nothing && extras.opened.is_empty() && !extras.is_apart()
+    nothing && extras.opened.is_empty() && !extras.is_apart() && extras.shaped.is_none()
 }
 
 fn mac(endpoint: &Endpoint) -> Option<Mac> {

@@ -28,6 +28,7 @@ mod publish;
 mod reassert;
 mod recover;
 mod session;
+mod shape;
 mod solo;
 mod stuck;
 mod subnets;

@@ -77,6 +77,8 @@ pub struct Reached {
     pub by_bridge: bool,
     /// The subnets that are on that link.
     pub link: Vec<Subnet>,
+    /// The other end of a pair, if that is on the host.
+    pub peer: Option<IfName>,
     /// The other end of a pair, if it is the port of a bridge.
     pub port: Option<IfName>,
     /// Whether that port is kept apart from others like it.

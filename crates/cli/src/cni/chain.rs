@@ -6,12 +6,11 @@ use super::{Done, allow};
 use qiao_core::endpoint::{Clients, Tunable};
 use qiao_core::request::{Amend, Attach, Ingress};
 use qiao_core::{Driver, Endpoint, NetworkName, Value};
-use qiao_doors::cni::chain;
-use qiao_doors::cni::{Failure, Verb};
+use qiao_doors::cni::{Failure, Verb, bandwidth, chain};
 use qiao_engine::Engine;
 use qiao_kernel::{Kernel, Linux};
 
-fn amend(door: &Door) -> Amend {
+pub(super) fn amend(door: &Door) -> Amend {
     let own = Amend::new(door.call.sandbox.clone(), door.call.ifname.clone());
     // Runtimes hold ports open themselves (Podman), and publish them on each of a container's networks.
     Amend { held: true, ..own }
@@ -143,17 +142,18 @@ pub fn set(
     wanted: Vec<(Tunable, Value)>,
 ) -> Result<(), Failure> {
     let dropped = engine.kernel().drops_forwarded().map_err(|error| failure(error.into()))?;
-    if wanted.is_empty() && dropped.is_empty() {
+    let limits = bandwidth::limits(&door.config)?;
+    if wanted.is_empty() && dropped.is_empty() && limits.is_none() {
         return Ok(());
     }
-    let wanted = Amend { tune: Some(wanted), open: Some(dropped), ..amend(door) };
+    let wanted = Amend { tune: Some(wanted), open: Some(dropped), limits: Some(limits), ..amend(door) };
     let amended = engine.amend(&wanted).map_err(failure)?;
     amended.into_iter().for_each(|(amended, _)| *endpoint = amended);
     Ok(())
 }
 
 /// Amends the endpoint. One that is not known is of a main plugin of somebody else's, and is adopted first.
-fn change(door: &Door, wanted: &Amend) -> Result<(), Failure> {
+pub(super) fn change(door: &Door, wanted: &Amend) -> Result<(), Failure> {
     let mut engine = door.engine()?;
     if engine.amend(wanted).map_err(failure)?.is_some() {
         return Ok(());
@@ -167,7 +167,7 @@ fn change(door: &Door, wanted: &Amend) -> Result<(), Failure> {
 }
 
 /// Takes back what a plugin made, if there is any of it.
-fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &Amend) -> Done {
+pub(super) fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &Amend) -> Done {
     let mut engine = door.engine()?;
     let network = chain::adopted_network(&door.config)?;
     match door.endpoint(&engine)? {
@@ -179,7 +179,7 @@ fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &Amend) -> D
 }
 
 /// Ends what was adopted and lives no more. What is ours is its main plugin's to collect.
-fn collect(door: &Door) -> Done {
+pub(super) fn collect(door: &Door) -> Done {
     let Some(valid) = door.config.valid()? else { return Ok(None) };
     let network: NetworkName = chain::adopted_network(&door.config)?;
     let lives = |endpoint: &Endpoint| {
@@ -188,7 +188,7 @@ fn collect(door: &Door) -> Done {
     door.engine()?.collect_network(&network, &lives).map(|_| None).map_err(failure)
 }
 
-fn inspect(door: &Door) -> Done {
+pub(super) fn inspect(door: &Door) -> Done {
     let mut engine = door.engine()?;
     let Some(endpoint) = door.endpoint(&engine)? else {
         return Err(Failure::new(110, format!("`{}` is not attached", door.call.sandbox)));

@@ -2,6 +2,7 @@
 //! but foreign delegates.
 
 mod allow;
+mod bandwidth;
 mod chain;
 mod check;
 mod delegate;
@@ -28,7 +29,7 @@ type Run = fn(&mut Door) -> Done;
 const WHOLE: &str = "qiao";
 
 /// A plugin by its name.
-const PLUGINS: [(&str, Run); 16] = [
+const PLUGINS: [(&str, Run); 17] = [
     ("bridge", main_plugin::run),
     (WHOLE, main_plugin::run),
     ("ptp", main_plugin::run),
@@ -44,6 +45,7 @@ const PLUGINS: [(&str, Run); 16] = [
     ("loopback", loopback::run),
     ("portmap", chain::portmap),
     ("firewall", chain::firewall),
+    ("bandwidth", bandwidth::run),
     ("tuning", chain::tuning),
 ];
 

@@ -3,6 +3,7 @@
 
 use crate::endpoint::{Clients, Endpoint, Wire};
 use crate::plan::{Key, Member, State, Value};
+use crate::shape;
 use crate::subnet::{Family, Subnet};
 use std::net::IpAddr;
 
@@ -16,6 +17,7 @@ pub fn state(endpoint: &Endpoint, wire: &Wire) -> State {
     for tuned in &wire.extras.tuned {
         state.insert(tuned.what.key(&endpoint.id), &owner, tuned.after.clone());
     }
+    wire.extras.shaped.iter().for_each(|shaping| state.extend(shape::state(endpoint, shaping)));
     for (key, value) in wire.extras.ways.iter().map(|way| way.object(&endpoint.id)) {
         state.insert(key, &owner, value);
     }

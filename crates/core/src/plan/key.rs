@@ -57,6 +57,12 @@ pub enum Key {
     Fdb(IfName, Mac),
     /// The host's neighbour entry for a container, on its bridge or on its port.
     Neighbour(IfName, IpAddr),
+    /// An `ifb` device, up: what comes in elsewhere is made to wait there.
+    Ifb(IfName),
+    /// What a link sends waits for tokens of a bucket.
+    Shape(IfName),
+    /// What comes in at a link goes through an `ifb` device first.
+    Redirect(IfName),
     /// A sandbox's loopback interface that is up.
     SandboxLoopback(SandboxName),
     /// A sandbox's interface heeds no router advertisements.
@@ -319,6 +325,8 @@ impl Key {
                 | Key::Switch(link, _)
                 | Key::Fdb(link, _)
                 | Key::Neighbour(link, _)
+                | Key::Shape(link)
+                | Key::Redirect(link)
                 | Key::HostUp(link),
                 _,
             ) => Some(link),

@@ -8,6 +8,7 @@ use crate::name::{IfName, SandboxName};
 use crate::owner::{EndpointId, Owner};
 use crate::port::Backend;
 use crate::route::Attributes;
+use crate::shape::Bucket;
 use crate::solo::{Lent, Tap};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,6 +144,20 @@ pub enum Value {
         advmss: u32,
         /// How far away the destination is (`enum rt_scope_t`, linux/rtnetlink.h); of IPv6 always 0.
         scope: u8,
+    },
+    /// A token bucket.
+    Bucket(Bucket),
+    /// An `ifb` device.
+    Ifb {
+        /// The MTU in bytes.
+        mtu: u32,
+        /// It is up.
+        up: bool,
+    },
+    /// What comes in goes elsewhere first.
+    Redirect {
+        /// The `ifb` device.
+        to: IfName,
     },
     /// Where a published port goes.
     Backend(Backend),

@@ -4,6 +4,7 @@ use crate::endpoint::{PortVlans, Tunable};
 use crate::name::IfName;
 use crate::plan::{Guard, Key, Member, Op, Plan, RouteId, Value};
 use crate::route::Kind;
+use crate::shape::Bucket;
 use crate::solo::Tap;
 use crate::subnet::Family;
 use std::collections::BTreeSet;
@@ -55,6 +56,9 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::Switch(port, which) => ("port", format!("{} of {port}", which.as_str())),
         Key::Fdb(host_if, mac) => ("fdb", format!("{mac} at {host_if}")),
         Key::Neighbour(device, ip) => ("neighbour", format!("{ip} on {device}")),
+        Key::Ifb(link) => ("ifb", link.to_string()),
+        Key::Shape(link) => ("shape", link.to_string()),
+        Key::Redirect(link) => ("redirect", link.to_string()),
         Key::Vlan(link) => ("vlan", link.to_string()),
         Key::Child(sandbox, link) => ("child", inside(sandbox, link)),
         Key::Lone(sandbox, link) => ("link", inside(sandbox, link)),
@@ -187,6 +191,9 @@ fn value(value: &Value) -> String {
         Value::Mac(mac) => format!("is at {mac}"),
         Value::Route { .. } => hop(value),
         Value::Way { .. } => way(value),
+        Value::Bucket(bucket) => tbf(*bucket),
+        Value::Ifb { mtu, up } => format!("mtu {mtu}{}", if *up { "" } else { " down" }),
+        Value::Redirect { to } => format!("to {to}"),
         Value::Backend(backend) => format!("to {backend}"),
     }
 }
@@ -229,6 +236,11 @@ pub(super) fn way(value: &Value) -> String {
     let with = |word, number: u32| if number == 0 { String::new() } else { format!(" {word} {number}") };
     let (scope, mtu, advmss) = (with("scope", (*scope).into()), with("mtu", *mtu), with("advmss", *advmss));
     format!("{via}dev {dev}{scope}{mtu}{advmss}")
+}
+
+/// A token bucket, in `tc`'s words.
+pub(super) fn tbf(bucket: Bucket) -> String {
+    format!("rate {}bit burst {}b latency {}ms", u128::from(bucket.rate) * 8, bucket.burst, Bucket::LATENCY)
 }
 
 fn on_off(on: bool) -> &'static str {

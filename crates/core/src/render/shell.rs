@@ -1,6 +1,7 @@
 //! Plans as the `ip`, `nft`, `bridge` and `sysctl` commands that do the same.
 
 use super::element::element;
+use super::shape;
 use crate::endpoint::{PortVlans, Tunable};
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
@@ -92,6 +93,7 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
             vec![format!("ip link set {host_if} arp off nomaster")]
         }
         (Key::Switch(port, which), _) => vec![switch(port, *which, "on")],
+        (Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_), _) => shape::add(key, object),
         (Key::SandboxSysctl(_, path), Value::Text(text)) => {
             vec![format!("sysctl -w '{}={text}'", super::line::dotted(path))]
         }
@@ -121,6 +123,7 @@ fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> 
             vec![format!("ip link set {host_if} mtu {mtu}{master}")]
         }
         (Key::Vlan(link), Value::Vlan { .. }) => vec![format!("ip link set {link} up")],
+        (Key::Ifb(_) | Key::Redirect(_), _) => shape::set(key, &to.value),
         (Key::Child(_, link), Value::Child { mode, mac, mtu, queue, .. }) => {
             let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
             vec![format!("ip link set {link}{mac} mtu {mtu} type {mode}{}", bc_queue(*queue))]
@@ -164,6 +167,7 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
             vec![format!("ip link set {link} down")]
         }
         Key::Switch(port, which) => vec![switch(port, *which, "off")],
+        Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_) => shape::del(key),
         Key::Open(family, device) => open("-D", *family, device),
         Key::SandboxMac(..) | Key::Tuned(..) | Key::SandboxSysctl(..) => Vec::new(),
         Key::SandboxLoopback(_) => vec!["ip link set lo down".into()],

@@ -140,6 +140,9 @@ fn step_of(key: &Key) -> usize {
         | Key::PortVlans(_)
         | Key::Switch(..)
         | Key::Fdb(..)
+        | Key::Ifb(_)
+        | Key::Shape(_)
+        | Key::Redirect(_)
         | Key::Neighbour(..) => 5,
         Key::NoAdvertisements(..)
         | Key::SandboxSysctl(..)

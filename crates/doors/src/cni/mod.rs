@@ -5,6 +5,7 @@
 //! the version that was asked for. Keys are found whatever their case, as Go finds them: containerd sends `HostPort`.
 
 mod answer;
+pub mod bandwidth;
 mod bridge;
 mod call;
 pub mod chain;

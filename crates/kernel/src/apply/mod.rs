@@ -5,6 +5,7 @@ mod host;
 mod nft;
 mod ready;
 mod sandbox;
+pub(crate) mod shape;
 pub(crate) mod skip;
 
 use crate::error::KernelError;

@@ -37,7 +37,9 @@ fn deleted(plan: &Plan) -> Deleted<'_> {
             } => {
                 deleted.ends.insert((sandbox, name));
             }
-            Op::Del { key: Key::Bridge(name) | Key::Vlan(name), .. } => drop(deleted.links.insert(name)),
+            Op::Del { key: Key::Bridge(name) | Key::Vlan(name) | Key::Ifb(name), .. } => {
+                deleted.links.insert(name);
+            }
             Op::Del { key: Key::Ruleset, .. } => deleted.ruleset = true,
             Op::Del { key: Key::Veth(name), object } => {
                 deleted.links.insert(name);

@@ -36,7 +36,7 @@ impl World {
             {
                 return Err(libc::EEXIST);
             }
-            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) if self.has_link(name) => {
+            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) | Key::Ifb(name) if self.has_link(name) => {
                 return Err(libc::EEXIST);
             }
             _ => {}
@@ -93,6 +93,10 @@ impl World {
                 self.needs(&Key::HostUp(dev.clone())).map_err(|_| libc::ENETDOWN)?;
             }
             (Key::HostUp(name), _) => self.needs(&Key::Veth(name.clone()))?,
+            (Key::Shape(name), _) if !self.has_end(name) => return Err(libc::ENODEV),
+            (Key::Redirect(name), Value::Redirect { to }) if !self.has_end(name) || !self.has_link(to) => {
+                return Err(libc::ENODEV);
+            }
             // Whether it is a port at all: settings and entries of what is none are refused.
             (Key::Port(name) | Key::PortVlans(name) | Key::Fdb(name, _), _) => {
                 self.needs(&Key::Port(name.clone()))?;
@@ -129,6 +133,11 @@ impl World {
     fn needs(&self, parent: &Key) -> Result<(), Errno> {
         let missing = if *parent == Key::Ruleset { libc::ENOENT } else { libc::ENODEV };
         if self.objects.contains_key(parent) { Ok(()) } else { Err(missing) }
+    }
+
+    /// Whether a link is there; the host's end of another program's pair is known by its name.
+    fn has_end(&self, name: &IfName) -> bool {
+        self.has_link(name) || name.as_str().starts_with("port")
     }
 
     fn needs_end(&mut self, sandbox: &SandboxName, link: &IfName, places: &Places) -> Result<(), Errno> {
@@ -206,9 +215,10 @@ impl World {
                 self.put(key, object);
                 Ok(())
             }
-            (Key::Bridge(_) | Key::Vlan(_) | Key::Child(..) | Key::Lone(..) | Key::Lent(..), _) => {
-                self.needs(key).map(|()| self.put(key, object))
-            }
+            (
+                Key::Bridge(_) | Key::Vlan(_) | Key::Ifb(_) | Key::Child(..) | Key::Lone(..) | Key::Lent(..),
+                _,
+            ) => self.needs(key).map(|()| self.put(key, object)),
             (Key::Veth(name), Value::Veth { peer, .. })
                 if self.pairs().any(|(host_if, _, is)| host_if == name && is != peer) =>
             {
@@ -254,7 +264,7 @@ impl World {
                 return Ok(());
             }
             Key::Sysctl(_) | Key::Port(_) | Key::PortVlans(_) => return Ok(()),
-            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) => {
+            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) | Key::Ifb(name) => {
                 self.remove_link(name);
                 return Ok(());
             }

@@ -254,7 +254,7 @@ impl World {
 
     /// Whether the host has an interface of this name.
     pub fn has_link(&self, name: &IfName) -> bool {
-        let made = [Key::Bridge(name.clone()), Key::Veth(name.clone()), Key::Vlan(name.clone())];
+        let made = [Key::Bridge, Key::Veth, Key::Vlan, Key::Ifb].map(|of| of(name.clone()));
         self.links.contains(name.as_str()) || made.iter().any(|key| self.objects.contains_key(key))
     }
 
@@ -269,6 +269,7 @@ impl World {
         self.links.contains(name.as_str())
             || foreign(Key::Vlan(name.clone()))
             || foreign(Key::Bridge(name.clone()))
+            || foreign(Key::Ifb(name.clone()))
             || foreign(Key::Veth(name.clone()))
     }
 
@@ -314,13 +315,14 @@ impl World {
         let port = IfName::new(&format!("port{}.{link}", namespace.inode)).ok();
         let isolated = |port| self.objects.contains_key(&Key::Switch(port, Switch::Isolated));
         let isolated = port.clone().is_some_and(isolated);
-        let device = IfName::new("cni0").ok();
+        let (device, peer) = (IfName::new("cni0").ok(), port.clone());
         let link = addresses.iter().map(|net| Subnet::around(*net)).collect();
         Some(Reached {
             mtu: 1500,
             device,
             by_bridge: true,
             link,
+            peer,
             port,
             isolated,
             hairpins: true,
@@ -404,6 +406,9 @@ pub(super) fn link_of(key: &Key) -> Option<&IfName> {
         | Key::BridgeUp(name)
         | Key::Veth(name)
         | Key::Port(name)
+        | Key::Ifb(name)
+        | Key::Shape(name)
+        | Key::Redirect(name)
         | Key::Fdb(name, _)
         | Key::Neighbour(name, _)
         | Key::HostUp(name) => Some(name),

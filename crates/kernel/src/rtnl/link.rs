@@ -237,6 +237,17 @@ pub fn down_at(index: u32) -> Request {
     Request::change(Message::SetLink(message), How::Change)
 }
 
+/// Makes an `ifb` device, down.
+pub fn new_ifb(name: &IfName, mtu: u32) -> Request {
+    let info = vec![LinkInfo::Kind(InfoKind::Ifb)];
+    new(vec![
+        Attribute::IfName(name.to_string()),
+        Attribute::Mtu(mtu),
+        Attribute::Group(GROUP),
+        Attribute::LinkInfo(info),
+    ])
+}
+
 /// Makes an interface that leads nowhere, down, in the namespace of the socket.
 pub fn new_dummy(name: &IfName, (mac, mtu): (Mac, u32)) -> Request {
     let info = vec![LinkInfo::Kind(InfoKind::Dummy)];

@@ -2,6 +2,7 @@
 //! requirement's group and number: isolation (`iso`), publishing (`port`), reliability (`rel`), inputs (`inp`).
 
 mod cni_adopted;
+mod cni_bandwidth;
 mod cni_bridge;
 mod cni_children;
 mod cni_dhcp;
