@@ -99,11 +99,20 @@ pub fn survey(session: &mut Session, observed: &mut Observed) -> Result<(), Kern
 pub fn apply(linux: &mut Linux, op: &Op) -> Result<(), KernelError> {
     let Key::Open(family, device) = op.key() else { return Ok(()) };
     let owner = op.after().map(|object| object.owner);
+    transact(linux, &|session| {
+        let found = look(session, *family)?;
+        Ok(changes(&found, (*family, device), owner.as_ref()).into_iter().map(Write::from).collect())
+    })
+}
+
+/// Makes changes that depend on what is there, and looks again where somebody else was faster.
+pub fn transact(
+    linux: &mut Linux,
+    changes: &dyn Fn(&mut Session) -> Result<Vec<Write>, KernelError>,
+) -> Result<(), KernelError> {
     for left in (0..TRIES).rev() {
         let generation = linux.nft.generation()?;
-        let found = look(&mut linux.nft, *family)?;
-        let changes: Vec<Write> =
-            changes(&found, (*family, device), owner.as_ref()).into_iter().map(Write::from).collect();
+        let changes = changes(&mut linux.nft)?;
         if changes.is_empty() {
             return Ok(());
         }

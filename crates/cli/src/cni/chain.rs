@@ -2,7 +2,7 @@
 //! one is not ours there is none: the attachment is adopted, which gives it one.
 
 use super::door::{Door, failure};
-use super::{Done, allow};
+use super::{Done, allow, leftover};
 use qiao_core::endpoint::{Clients, Tunable};
 use qiao_core::request::{Amend, Attach, Ingress};
 use qiao_core::{Driver, Endpoint, NetworkName, Value};
@@ -172,10 +172,11 @@ pub(super) fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &
     let network = chain::adopted_network(&door.config)?;
     match door.endpoint(&engine)? {
         Some(endpoint) if has_some(&endpoint) || *endpoint.network() == network => {
-            engine.amend(nothing).map(|_| None).map_err(failure)
+            engine.amend(nothing).map(drop).map_err(failure)?;
         }
-        _ => engine.settle_begun().map(|()| None).map_err(failure),
+        _ => engine.settle_begun().map_err(failure)?,
     }
+    leftover::of_one(door).map(|()| None)
 }
 
 /// Ends what was adopted and lives no more. What is ours is its main plugin's to collect.
@@ -185,7 +186,8 @@ pub(super) fn collect(door: &Door) -> Done {
     let lives = |endpoint: &Endpoint| {
         valid.iter().any(|(c, i)| c == endpoint.sandbox().as_str() && i == endpoint.id.ifname.as_str())
     };
-    door.engine()?.collect_network(&network, &lives).map(|_| None).map_err(failure)
+    door.engine()?.collect_network(&network, &lives).map_err(failure)?;
+    leftover::of_others(door, &valid).map(|()| None)
 }
 
 pub(super) fn inspect(door: &Door) -> Done {

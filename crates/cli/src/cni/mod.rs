@@ -10,6 +10,7 @@ mod dhcp;
 mod door;
 mod host_local;
 mod ipam;
+mod leftover;
 mod loopback;
 mod main_plugin;
 

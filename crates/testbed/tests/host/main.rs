@@ -8,6 +8,7 @@ mod cni_children;
 mod cni_dhcp;
 mod cni_forward;
 mod cni_install;
+mod cni_leftover;
 mod cni_ptp;
 mod cni_settings;
 mod cni_solo;
