@@ -22,7 +22,7 @@ pub fn dist(dir: &Path) -> Result<()> {
 }
 
 /// The CNI plugins: the same file under their names.
-const PLUGINS: [&str; 17] = [
+const PLUGINS: [&str; 18] = [
     "qiao",
     "bridge",
     "ptp",
@@ -40,6 +40,7 @@ const PLUGINS: [&str; 17] = [
     "firewall",
     "tuning",
     "bandwidth",
+    "sbr",
 ];
 
 /// What Podman starts: the same file under its names.

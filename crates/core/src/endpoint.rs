@@ -9,6 +9,7 @@ use crate::port::Publish;
 use crate::route::{Attributes, Static};
 use crate::shape::Shaping;
 use crate::solo::Lent;
+use crate::source::{Origin, Sourced};
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -146,6 +147,9 @@ pub struct Extras {
     /// Where it is, if another program attached it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Place>,
+    /// Which of its addresses are routed by themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sourced: Option<Sourced>,
     /// How fast it may send and receive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shaped: Option<Shaping>,
@@ -186,6 +190,9 @@ pub struct Way {
     pub advmss: u32,
     /// How far away the destination is, where that is not what follows from the gateway.
     pub scope: Option<u8>,
+    /// Which address to send from, and who set it.
+    #[serde(default, skip_serializing_if = "Origin::is_none")]
+    pub origin: Origin,
 }
 
 impl Way {
@@ -196,7 +203,8 @@ impl Way {
         let near = if self.via.is_none() { LINK } else { 0 };
         let scope = if is_v4 { self.scope.unwrap_or(near) } else { 0 };
         let (dev, via, mtu, advmss) = (id.ifname.clone(), self.via, self.mtu, self.advmss);
-        (Key::Way(id.sandbox.clone(), self.id), Value::Way { dev, via, mtu, advmss, scope })
+        let origin = self.origin;
+        (Key::Way(id.sandbox.clone(), self.id), Value::Way { dev, via, mtu, advmss, scope, origin })
     }
 }
 

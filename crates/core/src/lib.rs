@@ -27,6 +27,7 @@ pub mod route;
 pub mod settings;
 pub mod shape;
 pub mod solo;
+pub mod source;
 pub mod subnet;
 
 pub use child::Child;

@@ -9,6 +9,7 @@ use crate::plan::Value;
 use crate::port::PublishSpec;
 use crate::refusal::{Code, Refusal};
 use crate::shape::Limits;
+use crate::source::Sources;
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -129,6 +130,8 @@ pub struct Amend {
     pub tune: Option<Vec<(Tunable, Value)>>,
     /// How fast it may send and receive from now on; none leaves that.
     pub limits: Option<Limits>,
+    /// Which of its addresses are routed by themselves from now on; none leaves that.
+    pub sources: Option<Sources>,
     /// As in [`Given`].
     pub held: bool,
 }
@@ -145,6 +148,7 @@ impl Amend {
             clients: None,
             tune: None,
             limits: None,
+            sources: None,
             held: false,
         }
     }

@@ -113,7 +113,9 @@ impl<K: Kernel> Session<'_, K> {
         self.find_renamed(endpoint, &had, &mut observed)?;
         // With an interface of ours go its settings; one that is not gets back those it had.
         let adopted = endpoint.wire.as_ref().is_some_and(|wire| wire.join == Join::Adopted);
-        let rest = restored(endpoint).part(|key, _| adopted && observed.get(key).is_some());
+        let before = restored(endpoint).part(|_, _| adopted);
+        let mut rest = before.part(|key, _| observed.get(key).is_some());
+        rest.extend(self.restorable(endpoint, &before)?);
         Ok(diff(&observed, &rest)?)
     }
 

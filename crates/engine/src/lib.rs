@@ -30,6 +30,7 @@ mod recover;
 mod session;
 mod shape;
 mod solo;
+mod source;
 mod stuck;
 mod subnets;
 mod tune;

@@ -43,9 +43,16 @@ impl Leaving<'_> {
 
 impl Linux {
     /// Removes the rules that the reference's plugins made for containers of a network that leave.
-    pub fn remove_leftovers(&mut self, network: &str, leaving: Leaving<'_>) -> Result<(), KernelError> {
+    pub fn remove_leftovers(
+        &mut self,
+        plugin: Plugin<'_>,
+        (network, leaving): (&str, Leaving<'_>),
+    ) -> Result<(), KernelError> {
+        if plugin.prefixes().is_empty() && !plugin.is("firewall") {
+            return Ok(());
+        }
         for family in [Family::Ip, Family::Ip6] {
-            transact(self, &|session| changes(session, family, (network, leaving)))?;
+            transact(self, &|session| changes(session, family, (plugin, network, leaving)))?;
         }
         Ok(())
     }
@@ -73,39 +80,63 @@ fn hash(network: &str, id: &str) -> String {
     digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The chains of a container: of `ipMasq`, and of published ports (`SN` in old versions), 28 characters each.
-fn chains_of(network: &str, id: &str) -> [String; 3] {
-    let hash = hash(network, id);
-    ["CNI-", "CNI-DN-", "CNI-SN-"]
-        .map(|prefix| format!("{prefix}{hash}")[..28.min(prefix.len() + 24)].to_owned())
+/// Which plugin is called: each removes what the one of its name has made.
+#[derive(Clone, Copy, Debug)]
+pub struct Plugin<'a>(pub &'a str);
+
+impl Plugin<'_> {
+    fn is(self, name: &str) -> bool {
+        self.0 == name || self.0 == "qiao"
+    }
+
+    /// How the chains of a container begin that it made: of published ports (`SN` in old versions), of `ipMasq`.
+    fn prefixes(self) -> Vec<&'static str> {
+        let (ports, masquerade) = (self.is("portmap"), self.is("bridge") || self.is("ptp"));
+        let all = [("CNI-DN-", ports), ("CNI-SN-", ports), ("CNI-", masquerade)];
+        all.into_iter().filter_map(|(prefix, made)| made.then_some(prefix)).collect()
+    }
+
+    /// The chains of a container, 28 characters each.
+    fn chains_of(self, network: &str, id: &str) -> Vec<String> {
+        let hash = hash(network, id);
+        let name = |prefix: &&str| format!("{prefix}{hash}").chars().take(28).collect();
+        self.prefixes().iter().map(name).collect()
+    }
+
+    /// Whether it made a chain.
+    fn made(self, chain: &str) -> bool {
+        let ports = ["CNI-DN-", "CNI-SN-"].iter().any(|prefix| chain.starts_with(prefix));
+        if ports { self.is("portmap") } else { self.prefixes().contains(&"CNI-") }
+    }
 }
 
 fn changes(
     session: &mut Session,
     family: Family,
-    (network, leaving): (&str, Leaving<'_>),
+    (plugin, network, leaving): (Plugin<'_>, &str, Leaving<'_>),
 ) -> Result<Vec<Write>, KernelError> {
     let chain = |table: &str, name: &str| Query::Chain { family, table: table.into(), name: name.into() };
     let mut queries =
         vec![Query::Table { family, name: HOSTPORT.into() }, chain(FILTER, FORWARD), chain(NAT, SHARED[0])];
     let named = match leaving {
-        Leaving::One(id, _) => chains_of(network, id).to_vec(),
+        Leaving::One(id, _) => plugin.chains_of(network, id),
         Leaving::AllBut(_) => Vec::new(),
     };
     queries.extend(named.iter().map(|name| chain(NAT, name)));
     let there: Vec<bool> = session.ask(&queries)?.into_iter().map(|reply| reply.is_ok()).collect();
     let mut changes = Vec::new();
-    if there[2..].contains(&true) || matches!(leaving, Leaving::AllBut(_)) {
+    if there[3..].contains(&true) || matches!(leaving, Leaving::AllBut(_)) {
         let rules = rules(session, (family, NAT))?;
         let mut gone: BTreeSet<String> =
             named.into_iter().zip(&there[3..]).filter_map(|(name, there)| there.then_some(name)).collect();
-        gone.extend(rules.iter().filter_map(|rule| commented(rule, network, leaving)));
+        let told = rules.iter().filter_map(|rule| commented(rule, network, leaving));
+        gone.extend(told.filter(|chain| plugin.made(chain)));
         changes.extend(translations(&rules, (family, &gone), there[2]));
     }
-    if let (true, Leaving::One(_, addresses)) = (there[1], leaving) {
+    if let (true, Leaving::One(_, addresses)) = (there[1] && plugin.is("firewall"), leaving) {
         changes.extend(forwards(&rules(session, (family, FILTER))?, family, addresses));
     }
-    if there[0] {
+    if there[0] && plugin.is("portmap") {
         let its = |rule: &&Rule| rule.comment.as_deref().is_some_and(|id| !id.is_empty() && leaving.has(id));
         let one = matches!(leaving, Leaving::One(..)); // whose network it is of is not said there
         changes
@@ -222,9 +253,18 @@ mod tests {
 
     #[test]
     fn chains_are_named_as_the_reference_names_them() {
-        let names =
-            ["CNI-7be53730afe4dc6eb2178d03", "CNI-DN-7be53730afe4dc6eb2178", "CNI-SN-7be53730afe4dc6eb2178"];
-        assert_eq!(chains_of("n1", "c1"), names);
+        let names = Plugin("qiao").chains_of("n1", "c1");
+        let wanted =
+            ["CNI-DN-7be53730afe4dc6eb2178", "CNI-SN-7be53730afe4dc6eb2178", "CNI-7be53730afe4dc6eb2178d03"];
+        assert_eq!(names, wanted);
+        assert_eq!(Plugin("portmap").chains_of("n1", "c1"), wanted[..2]);
+        assert_eq!(Plugin("bridge").chains_of("n1", "c1"), wanted[2..]);
+        assert!(Plugin("firewall").chains_of("n1", "c1").is_empty());
+        assert!(
+            Plugin("ptp").made(wanted[2])
+                && !Plugin("ptp").made(wanted[0])
+                && !Plugin("portmap").made(wanted[2])
+        );
     }
 
     fn rule(chain: &str, to: &str, comment: &str) -> Rule {

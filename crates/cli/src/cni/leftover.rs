@@ -2,7 +2,7 @@
 
 use super::door::{Door, failure};
 use qiao_doors::cni::Failure;
-use qiao_kernel::{KernelError, Leaving, Linux};
+use qiao_kernel::{KernelError, Leaving, Linux, Plugin};
 use std::net::IpAddr;
 
 /// Removes what is left of the container that is deleted.
@@ -11,15 +11,20 @@ pub fn of_one(door: &Door) -> Result<(), Failure> {
     let prev = door.config.prev.iter().flat_map(|prev| &prev.ips);
     let addresses: Vec<IpAddr> = prev.map(|ip| ip.net.addr()).collect();
     with(|linux| {
-        linux.remove_leftovers(network, Leaving::One(id, &addresses))?;
-        if door.plugin == "bandwidth" { linux.remove_leftover_device(network, id) } else { Ok(()) }
+        linux.remove_leftovers(Plugin(door.plugin), (network, Leaving::One(id, &addresses)))?;
+        if ["bandwidth", "qiao"].contains(&door.plugin) {
+            linux.remove_leftover_device(network, id)
+        } else {
+            Ok(())
+        }
     })
 }
 
 /// Removes what is left of containers that are not among those that live.
 pub fn of_others(door: &Door, valid: &[(String, String)]) -> Result<(), Failure> {
     let valid: Vec<&str> = valid.iter().map(|(container, _)| container.as_str()).collect();
-    with(|linux| linux.remove_leftovers(door.config.name.as_str(), Leaving::AllBut(&valid)))
+    let network = door.config.name.as_str();
+    with(|linux| linux.remove_leftovers(Plugin(door.plugin), (network, Leaving::AllBut(&valid))))
 }
 
 fn with(act: impl FnOnce(&mut Linux) -> Result<(), KernelError>) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ mod ipam;
 mod leftover;
 mod loopback;
 mod main_plugin;
+mod sbr;
 
 use door::Door;
 use qiao_doors::cni::{Call, Config, Failure, Verb, Version, version_reply};
@@ -30,7 +31,7 @@ type Run = fn(&mut Door) -> Done;
 const WHOLE: &str = "qiao";
 
 /// A plugin by its name.
-const PLUGINS: [(&str, Run); 17] = [
+const PLUGINS: [(&str, Run); 18] = [
     ("bridge", main_plugin::run),
     (WHOLE, main_plugin::run),
     ("ptp", main_plugin::run),
@@ -47,6 +48,7 @@ const PLUGINS: [(&str, Run); 17] = [
     ("portmap", chain::portmap),
     ("firewall", chain::firewall),
     ("bandwidth", bandwidth::run),
+    ("sbr", sbr::run),
     ("tuning", chain::tuning),
 ];
 

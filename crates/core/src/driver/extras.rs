@@ -4,6 +4,7 @@
 use crate::endpoint::{Clients, Endpoint, Wire};
 use crate::plan::{Key, Member, State, Value};
 use crate::shape;
+use crate::source;
 use crate::subnet::{Family, Subnet};
 use std::net::IpAddr;
 
@@ -24,13 +25,15 @@ pub fn state(endpoint: &Endpoint, wire: &Wire) -> State {
     state
 }
 
-/// What the settings of an endpoint's sandbox were before they were changed.
+/// What the settings of an endpoint's sandbox were before they were changed, and the routes that were moved.
 pub fn restored(endpoint: &Endpoint) -> State {
     let owner = endpoint.owner();
     let mut state = State::default();
     for tuned in endpoint.wire.iter().flat_map(|wire| &wire.extras.tuned) {
         state.insert(tuned.what.key(&endpoint.id), &owner, tuned.before.clone());
     }
+    let sourced = endpoint.wire.iter().filter_map(|wire| wire.extras.sourced.as_ref());
+    sourced.for_each(|sourced| state.extend(source::restored(endpoint, sourced)));
     state
 }
 

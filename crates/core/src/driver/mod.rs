@@ -18,6 +18,7 @@ use crate::name::{IfName, NetworkName};
 use crate::network::{Bridge, Driver, Network, Pool};
 use crate::owner::Owner;
 use crate::plan::{Key, State, Value};
+use crate::source;
 use crate::subnet::Family;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -220,6 +221,9 @@ pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &End
         Driver::Host | Driver::None => plain_state(network, endpoint),
     };
     state.extend(extras::state(endpoint, wire));
+    if let Some(sourced) = &wire.extras.sourced {
+        source::relocate(&mut state, endpoint, sourced);
+    }
     state
 }
 

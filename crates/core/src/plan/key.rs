@@ -7,6 +7,7 @@ use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::Owner;
 use crate::port::Listen;
+use crate::source::Selector;
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -79,10 +80,15 @@ pub enum Key {
     SandboxUp(SandboxName, IfName),
     /// A sandbox's neighbour entry, on its interface.
     SandboxNeighbour(SandboxName, IfName, IpAddr),
+    /// A route of a sandbox's main table that is not ours, whether it has a gateway, and which: those that have one
+    /// need those that have none.
+    Native(SandboxName, bool, RouteId),
     /// A route of a sandbox, by its destination.
     Route(SandboxName, IpNet),
     /// A route of a sandbox that is told by more than its destination.
     Way(SandboxName, RouteId),
+    /// A table that routes what comes from an address of a sandbox.
+    Rule(SandboxName, Selector),
     /// A host end that is up: the last thing before packets pass.
     HostUp(IfName),
     /// A route of the host to a container, by its destination.
@@ -349,6 +355,8 @@ impl Key {
             | Key::Lone(s, _)
             | Key::Lent(s, _)
             | Key::NoAdvertisements(s, _)
+            | Key::Native(s, ..)
+            | Key::Rule(s, _)
             | Key::Way(s, _)
             | Key::Route(s, _) => Some(s),
             _ => None,

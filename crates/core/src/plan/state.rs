@@ -10,6 +10,7 @@ use crate::port::Backend;
 use crate::route::Attributes;
 use crate::shape::Bucket;
 use crate::solo::{Lent, Tap};
+use crate::source::Origin;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -144,6 +145,9 @@ pub enum Value {
         advmss: u32,
         /// How far away the destination is (`enum rt_scope_t`, linux/rtnetlink.h); of IPv6 always 0.
         scope: u8,
+        /// Which address to send from, and who set it.
+        #[serde(default, skip_serializing_if = "Origin::is_none")]
+        origin: Origin,
     },
     /// A token bucket.
     Bucket(Bucket),

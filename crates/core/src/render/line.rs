@@ -6,6 +6,7 @@ use crate::plan::{Guard, Key, Member, Op, Plan, RouteId, Value};
 use crate::route::Kind;
 use crate::shape::Bucket;
 use crate::solo::Tap;
+use crate::source::Selector;
 use crate::subnet::Family;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -76,6 +77,10 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::HostRoute(net) => ("route", net.to_string()),
         Key::Way(sandbox, RouteId { net, table, priority }) => {
             ("way", format!("{net} table {table} metric {priority} in {sandbox}"))
+        }
+        Key::Native(sandbox, _, RouteId { net, .. }) => ("native", format!("{net} in {sandbox}")),
+        Key::Rule(sandbox, Selector { from, table }) => {
+            ("rule", format!("from {from} table {table} in {sandbox}"))
         }
         Key::Route(sandbox, net) => ("route", format!("{net} in {sandbox}")),
         Key::Open(family, device) => ("open", format!("{device} in FORWARD of {}", iptables(*family))),
@@ -231,11 +236,13 @@ pub(super) fn hop(value: &Value) -> String {
 
 /// The same of a route with more.
 pub(super) fn way(value: &Value) -> String {
-    let Value::Way { dev, via, mtu, advmss, scope } = value else { return String::new() };
+    let Value::Way { dev, via, mtu, advmss, scope, origin } = value else { return String::new() };
     let via = via.map(|via| format!("via {via} ")).unwrap_or_default();
     let with = |word, number: u32| if number == 0 { String::new() } else { format!(" {word} {number}") };
     let (scope, mtu, advmss) = (with("scope", (*scope).into()), with("mtu", *mtu), with("advmss", *advmss));
-    format!("{via}dev {dev}{scope}{mtu}{advmss}")
+    let src = origin.src.map(|src| format!(" src {src}")).unwrap_or_default();
+    let onlink = if origin.onlink { " onlink" } else { "" };
+    format!("{via}dev {dev}{onlink}{scope}{src}{mtu}{advmss}")
 }
 
 /// A token bucket, in `tc`'s words.

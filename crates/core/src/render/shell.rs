@@ -8,6 +8,7 @@ use crate::name::{IfName, SandboxName};
 use crate::owner::Owner;
 use crate::plan::{Key, Object, Op, Plan, RouteId, Switch, Value};
 use crate::solo::Lent;
+use crate::source::Selector;
 use crate::subnet::Family;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -104,7 +105,8 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
             vec![neighbour(device, *ip, *mac)]
         }
         (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("add", *net, value)],
-        (Key::Way(_, id), value) => vec![way("add", *id, value)],
+        (Key::Way(_, id) | Key::Native(_, _, id), value) => vec![way("add", *id, value)],
+        (Key::Rule(_, selector), _) => vec![rule("add", *selector)],
         (Key::Open(family, device), _) => open("-A", *family, device),
         (Key::Loopback(listen), Value::Backend(backend)) => {
             vec![format!("# clients of the loopback address: {listen} to {backend}")]
@@ -180,7 +182,9 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         ],
         Key::SandboxNeighbour(_, device, ip) => vec![format!("ip neigh del {ip} dev {device}")],
         Key::Route(_, net) => vec![format!("ip route del {}", destination(*net))],
-        Key::Way(_, RouteId { net, table, priority }) => {
+        Key::Rule(_, selector) => vec![rule("del", *selector)],
+        Key::Way(_, RouteId { net, table, priority })
+        | Key::Native(_, _, RouteId { net, table, priority }) => {
             vec![format!("ip route del {} table {table} metric {priority}", destination(*net))]
         }
         Key::HostRoute(net) => vec![format!("ip route del {} proto 113", destination(*net))],
@@ -223,7 +227,16 @@ fn route(verb: &str, net: IpNet, value: &Value) -> String {
 
 fn way(verb: &str, RouteId { net, table, priority }: RouteId, value: &Value) -> String {
     let hop = super::line::way(value);
-    format!("ip route {verb} {} {hop} table {table} metric {priority} proto 113", destination(net))
+    let protocol = match value {
+        Value::Way { origin, .. } => origin.protocol.unwrap_or(113),
+        _ => 113,
+    };
+    format!("ip route {verb} {} {hop} table {table} metric {priority} proto {protocol}", destination(net))
+}
+
+fn rule(verb: &str, Selector { from, table }: Selector) -> String {
+    let family = if from.is_ipv4() { "" } else { "-6 " };
+    format!("ip {family}rule {verb} from {from} lookup {table} protocol 113")
 }
 
 fn has_peer(value: &Value, name: &IfName) -> bool {

@@ -17,6 +17,7 @@ mod failure;
 pub mod ipam;
 pub mod main_plugin;
 mod ptp;
+pub mod sbr;
 mod solo;
 mod version;
 

@@ -7,7 +7,7 @@ use crate::linux::{Linux, Sandbox};
 use crate::reap;
 use crate::rtnl::child::NewChild;
 use crate::rtnl::route::{Hop, More};
-use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route};
+use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route, rule};
 use crate::sys::tun;
 use crate::sysctl::{self, has_ipv6};
 use qiao_core::plan::{Key, Op, Sysctl, Value};
@@ -228,11 +228,22 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             vec![route::set(*net, Hop { index: index(&dev)?, via, onlink, src, attributes }, mode)]
         }
         (Key::Route(_, net), None) => vec![route::delete(*net, attributes_of(op))],
-        (Key::Way(_, id), Some(Value::Way { dev, via, mtu, advmss, scope })) => {
+        (
+            Key::Way(_, id) | Key::Native(_, _, id),
+            Some(Value::Way { dev, via, mtu, advmss, scope, origin }),
+        ) => {
             let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
-            vec![route::set_way(*id, (index(&dev)?, via), (More { mtu, advmss, scope }, mode))]
+            vec![route::set_way(*id, (index(&dev)?, via), (More { mtu, advmss, scope, origin }, mode))]
         }
-        (Key::Way(_, id), None) => vec![route::delete_way(*id)],
+        (Key::Way(_, id), None) => vec![route::delete_way(*id, None, None)],
+        (Key::Native(_, _, id), None) => match op.before().map(|object| object.value) {
+            Some(Value::Way { dev, origin, .. }) => {
+                vec![route::delete_way(*id, Some(index(&dev)?), origin.protocol)]
+            }
+            _ => Vec::new(),
+        },
+        (Key::Rule(_, selector), Some(_)) => vec![rule::add(*selector)],
+        (Key::Rule(_, selector), None) => vec![rule::delete(*selector)],
         _ => Vec::new(),
     })
 }

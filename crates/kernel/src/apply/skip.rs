@@ -72,7 +72,9 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
         (Key::Route(sandbox, _), Value::Route { dev, attributes, .. }) => {
             attributes.kind == Kind::Unicast && deleted.ends.contains(&(sandbox, dev))
         }
-        (Key::Way(sandbox, _), Value::Way { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),
+        (Key::Way(sandbox, _) | Key::Native(sandbox, ..), Value::Way { dev, .. }) => {
+            deleted.ends.contains(&(sandbox, dev))
+        }
         _ => deleted.ruleset && key.set().is_some(),
     }
 }

@@ -101,7 +101,7 @@ impl World {
             (Key::Port(name) | Key::PortVlans(name) | Key::Fdb(name, _), _) => {
                 self.needs(&Key::Port(name.clone()))?;
             }
-            (Key::SandboxLoopback(sandbox), _) => {
+            (Key::SandboxLoopback(sandbox) | Key::Rule(sandbox, _), _) => {
                 self.home(sandbox, places).ok_or(libc::ENOENT)?;
             }
             (
@@ -119,9 +119,9 @@ impl World {
                 self.needs_end(sandbox, dev, places)?;
                 self.needs_way((sandbox, dev), via.filter(|_| !onlink))?;
             }
-            (Key::Way(sandbox, _), Value::Way { dev, via, .. }) => {
+            (Key::Way(sandbox, _) | Key::Native(sandbox, ..), Value::Way { dev, via, origin, .. }) => {
                 self.needs_end(sandbox, dev, places)?;
-                self.needs_way((sandbox, dev), *via)?;
+                self.needs_way((sandbox, dev), via.filter(|_| !origin.onlink))?;
             }
             _ if key.set().is_some() => self.needs(&Key::Ruleset)?,
             _ => {}

@@ -3,7 +3,7 @@
 
 use super::fault::Faults;
 use crate::facts::Facts;
-use crate::kernel::{HostLink, Places, Reached};
+use crate::kernel::{HostLink, Places, Reached, Routing};
 use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
@@ -330,6 +330,17 @@ impl World {
         })
     }
 
+    /// How a namespace routes: none but we have routes there.
+    pub(super) fn routing(&self, netns: &Netns, name: &IfName) -> Routing {
+        let here = |sandbox: &SandboxName| self.homes.get(sandbox) == Some(&netns.cookie);
+        let tables = self.objects.keys().filter_map(|key| match key {
+            Key::Rule(sandbox, selector) if here(sandbox) => Some(selector.table),
+            _ => None,
+        });
+        let is_there = self.links_in(netns).contains(name.as_str());
+        Routing { is_there, tables: tables.collect(), ..Routing::default() }
+    }
+
     /// The marks of the pairs with an end in a namespace.
     pub(super) fn marks_in(&self, netns: &Netns) -> Vec<String> {
         let inside = self.pairs().filter(|(_, name, _)| self.homes.get(*name) == Some(&netns.cookie));
@@ -432,7 +443,7 @@ pub(super) fn in_sandbox<'a>(key: &'a Key, value: &'a Value) -> Option<(&'a Sand
             _,
         ) => Some((sandbox, link)),
         (Key::Route(sandbox, _), Value::Route { dev, .. })
-        | (Key::Way(sandbox, _), Value::Way { dev, .. }) => Some((sandbox, dev)),
+        | (Key::Way(sandbox, _) | Key::Native(sandbox, ..), Value::Way { dev, .. }) => Some((sandbox, dev)),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ pub mod neighbour;
 pub mod netconf;
 pub mod qdisc;
 pub mod route;
+pub mod rule;
 pub mod vlan;
 
 use crate::error::KernelError;

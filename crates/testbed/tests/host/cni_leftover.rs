@@ -130,9 +130,14 @@ fn gc_removes_those_of_containers_that_live_no_more() {
         gc("bridge", "other", json!([]));
         assert!(same(), "nothing of it: {}", translated());
         gc("bridge", "n1", json!([lives("c1")]));
+        assert!(
+            translated().contains("CNI-DN-") && translated().contains("dports 8081"),
+            "each removes its own"
+        );
+        gc("portmap", "n1", json!([lives("c1")]));
         assert_eq!(chains(), one, "{}", translated());
         assert!(translated().contains("id: \\\"c1\\\"") && !translated().contains("id: \\\"c2\\\""));
-        gc("portmap", "n1", json!([]));
+        ["portmap", "bridge"].iter().for_each(|plugin| gc(plugin, "n1", json!([])));
         assert!(!translated().contains("CNI-"), "{}", translated());
     });
 }

@@ -10,6 +10,7 @@ mod cni_forward;
 mod cni_install;
 mod cni_leftover;
 mod cni_ptp;
+mod cni_sbr;
 mod cni_settings;
 mod cni_solo;
 mod containers;
