@@ -22,7 +22,7 @@ pub fn dist(dir: &Path) -> Result<()> {
 }
 
 /// The CNI plugins: the same file under their names.
-const PLUGINS: [&str; 18] = [
+const PLUGINS: [&str; 19] = [
     "qiao",
     "bridge",
     "ptp",
@@ -41,6 +41,7 @@ const PLUGINS: [&str; 18] = [
     "tuning",
     "bandwidth",
     "sbr",
+    "vrf",
 ];
 
 /// What Podman starts: the same file under its names.

@@ -11,6 +11,7 @@ use crate::shape::Shaping;
 use crate::solo::Lent;
 use crate::source::{Origin, Sourced};
 use crate::subnet::{Family, Subnet};
+use crate::vrf::Vrf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -150,6 +151,9 @@ pub struct Extras {
     /// Which of its addresses are routed by themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sourced: Option<Sourced>,
+    /// The device that its interface is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<Vrf>,
     /// How fast it may send and receive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shaped: Option<Shaping>,

@@ -29,6 +29,7 @@ pub mod shape;
 pub mod solo;
 pub mod source;
 pub mod subnet;
+pub mod vrf;
 
 pub use child::Child;
 pub use endpoint::Endpoint;

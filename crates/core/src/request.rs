@@ -11,6 +11,7 @@ use crate::refusal::{Code, Refusal};
 use crate::shape::Limits;
 use crate::source::Sources;
 use crate::subnet::{Family, Subnet};
+use crate::vrf::Behind;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -132,6 +133,8 @@ pub struct Amend {
     pub limits: Option<Limits>,
     /// Which of its addresses are routed by themselves from now on; none leaves that.
     pub sources: Option<Sources>,
+    /// The device that its interface is behind from now on, if one; none leaves that.
+    pub behind: Option<Option<Behind>>,
     /// As in [`Given`].
     pub held: bool,
 }
@@ -149,6 +152,7 @@ impl Amend {
             tune: None,
             limits: None,
             sources: None,
+            behind: None,
             held: false,
         }
     }

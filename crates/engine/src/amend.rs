@@ -83,6 +83,9 @@ impl<K: Kernel> Session<'_, K> {
         if let Some(limits) = request.limits {
             self.shape(&mut endpoint, limits)?;
         }
+        if let Some(behind) = &request.behind {
+            self.put_behind(&mut endpoint, behind.as_ref())?;
+        }
         if let Some(sources) = &request.sources {
             self.source(&mut endpoint, sources)?;
         }
@@ -207,6 +210,7 @@ impl<K: Kernel> Session<'_, K> {
         let known = restored(&old.endpoint);
         let is_moved = |key: &Key| matches!(key, Key::Native(..)) && known.get(key).is_none();
         gone.extend(restored(&new.endpoint).part(|key, _| is_moved(key)));
+        self.keep_shared_vrf(&old.endpoint, &mut gone)?;
         let plan = self.plan_between(&gone, &wanted, &old.endpoint)?;
         let plan = match self.mend_lost_rules(&plan)? {
             true => self.plan_between(&gone, &wanted, &old.endpoint)?,
@@ -309,6 +313,7 @@ fn is_bare(endpoint: &Endpoint) -> bool {
         && !extras.is_apart()
         && extras.shaped.is_none()
         && extras.sourced.is_none()
+        && extras.vrf.is_none()
 }
 
 fn mac(endpoint: &Endpoint) -> Option<Mac> {

@@ -103,6 +103,7 @@ impl<K: Kernel> Session<'_, K> {
         };
         // The loopback interface stays up: it was the sandbox's before us, and others may use it.
         had.remove(&Key::SandboxLoopback(endpoint.sandbox().clone()));
+        self.keep_shared_vrf(endpoint, &mut had)?;
         let mut observed = self.observe_leaving(&had, &places(endpoint))?;
         // What another endpoint got from this one, when this began to leave, is that one's.
         let its = |key: &Key| had.get(key).map(|object| Ownership::Marked(object.owner.clone()));

@@ -34,6 +34,7 @@ mod source;
 mod stuck;
 mod subnets;
 mod tune;
+mod vrf;
 
 pub use engine::Engine;
 pub use error::{EngineError, chain};

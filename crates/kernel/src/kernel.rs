@@ -92,6 +92,10 @@ pub struct Reached {
 pub struct Routing {
     /// Whether the interface that is asked about is there.
     pub is_there: bool,
+    /// Whether it is a port of another device.
+    pub is_port: bool,
+    /// The `vrf` devices, with their tables.
+    pub vrfs: BTreeMap<IfName, u32>,
     /// The routes of its, in the main table; those without our mark say whose.
     pub routes: Vec<Way>,
     /// The tables in which somebody has routes, or to which rules lead.

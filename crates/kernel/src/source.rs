@@ -15,8 +15,13 @@ use qiao_core::subnet::Family;
 pub fn routing(linux: &mut Linux, netns: &Netns, name: &IfName) -> Result<Routing, KernelError> {
     let mut found = Routing::default();
     let Some(sandbox) = linux.sandbox(netns)? else { return Ok(found) };
-    let index = sandbox.links()?.into_iter().find(|link| link.name == name.as_str()).map(|link| link.index);
-    found.is_there = index.is_some();
+    let links = sandbox.links()?;
+    let own = links.iter().find(|link| link.name == name.as_str());
+    let index = own.map(|link| link.index);
+    (found.is_there, found.is_port) = (own.is_some(), own.is_some_and(|link| link.master.is_some()));
+    let vrfs = links.iter().filter_map(|link| Some((IfName::new(&link.name).ok()?, link.table?)));
+    found.vrfs = vrfs.collect();
+    found.tables.extend(found.vrfs.values());
     for family in [Family::V4, Family::V6] {
         for route in route::read(&all(&mut sandbox.rtnl, &route::get_all(family), family)?) {
             found.tables.insert(route.table);

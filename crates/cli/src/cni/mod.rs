@@ -14,6 +14,7 @@ mod leftover;
 mod loopback;
 mod main_plugin;
 mod sbr;
+mod vrf;
 
 use door::Door;
 use qiao_doors::cni::{Call, Config, Failure, Verb, Version, version_reply};
@@ -31,7 +32,7 @@ type Run = fn(&mut Door) -> Done;
 const WHOLE: &str = "qiao";
 
 /// A plugin by its name.
-const PLUGINS: [(&str, Run); 18] = [
+const PLUGINS: [(&str, Run); 19] = [
     ("bridge", main_plugin::run),
     (WHOLE, main_plugin::run),
     ("ptp", main_plugin::run),
@@ -49,6 +50,7 @@ const PLUGINS: [(&str, Run); 18] = [
     ("firewall", chain::firewall),
     ("bandwidth", bandwidth::run),
     ("sbr", sbr::run),
+    ("vrf", vrf::run),
     ("tuning", chain::tuning),
 ];
 

@@ -6,6 +6,7 @@ use crate::plan::{Key, Member, State, Value};
 use crate::shape;
 use crate::source;
 use crate::subnet::{Family, Subnet};
+use crate::vrf;
 use std::net::IpAddr;
 
 /// What must exist for it.
@@ -34,6 +35,8 @@ pub fn restored(endpoint: &Endpoint) -> State {
     }
     let sourced = endpoint.wire.iter().filter_map(|wire| wire.extras.sourced.as_ref());
     sourced.for_each(|sourced| state.extend(source::restored(endpoint, sourced)));
+    let vrf = endpoint.wire.iter().filter_map(|wire| wire.extras.vrf.as_ref());
+    vrf.for_each(|vrf| state.extend(vrf::restored(endpoint, vrf)));
     state
 }
 

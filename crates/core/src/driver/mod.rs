@@ -20,6 +20,7 @@ use crate::owner::Owner;
 use crate::plan::{Key, State, Value};
 use crate::source;
 use crate::subnet::Family;
+use crate::vrf;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What only the running host knows about a network that is in use, and what must be looked at before every
@@ -223,6 +224,9 @@ pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &End
     state.extend(extras::state(endpoint, wire));
     if let Some(sourced) = &wire.extras.sourced {
         source::relocate(&mut state, endpoint, sourced);
+    }
+    if let Some(vrf) = &wire.extras.vrf {
+        vrf::relocate(&mut state, endpoint, vrf);
     }
     state
 }

@@ -74,6 +74,10 @@ pub enum Key {
     SandboxMac(SandboxName, IfName),
     /// Another setting of a sandbox's interface.
     Tuned(SandboxName, IfName, Tunable),
+    /// A `vrf` device of a sandbox, up.
+    Vrf(SandboxName, IfName),
+    /// Which device a sandbox's interface is behind.
+    Master(SandboxName, IfName),
     /// An address of a sandbox's interface.
     SandboxAddress(SandboxName, IfName, IpNet),
     /// A sandbox's interface that is up.
@@ -356,6 +360,8 @@ impl Key {
             | Key::Lent(s, _)
             | Key::NoAdvertisements(s, _)
             | Key::Native(s, ..)
+            | Key::Vrf(s, _)
+            | Key::Master(s, _)
             | Key::Rule(s, _)
             | Key::Way(s, _)
             | Key::Route(s, _) => Some(s),

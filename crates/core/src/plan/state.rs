@@ -149,6 +149,15 @@ pub enum Value {
         #[serde(default, skip_serializing_if = "Origin::is_none")]
         origin: Origin,
     },
+    /// A `vrf` device.
+    Vrf {
+        /// Its table.
+        table: u32,
+        /// It is up.
+        up: bool,
+    },
+    /// The device that an interface is behind.
+    Master(Option<IfName>),
     /// A token bucket.
     Bucket(Bucket),
     /// An `ifb` device.

@@ -79,6 +79,8 @@ fn words(key: &Key) -> (&'static str, String) {
             ("way", format!("{net} table {table} metric {priority} in {sandbox}"))
         }
         Key::Native(sandbox, _, RouteId { net, .. }) => ("native", format!("{net} in {sandbox}")),
+        Key::Vrf(sandbox, link) => ("vrf", inside(sandbox, link)),
+        Key::Master(sandbox, link) => ("master", inside(sandbox, link)),
         Key::Rule(sandbox, Selector { from, table }) => {
             ("rule", format!("from {from} table {table} in {sandbox}"))
         }
@@ -196,6 +198,8 @@ fn value(value: &Value) -> String {
         Value::Mac(mac) => format!("is at {mac}"),
         Value::Route { .. } => hop(value),
         Value::Way { .. } => way(value),
+        Value::Vrf { table, up } => format!("table {table}{}", if *up { "" } else { " down" }),
+        Value::Master(master) => master.as_ref().map_or_else(|| "nothing".into(), ToString::to_string),
         Value::Bucket(bucket) => tbf(*bucket),
         Value::Ifb { mtu, up } => format!("mtu {mtu}{}", if *up { "" } else { " down" }),
         Value::Redirect { to } => format!("to {to}"),

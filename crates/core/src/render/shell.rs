@@ -106,6 +106,11 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         }
         (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("add", *net, value)],
         (Key::Way(_, id) | Key::Native(_, _, id), value) => vec![way("add", *id, value)],
+        (Key::Vrf(_, link), Value::Vrf { table, .. }) => {
+            vec![format!("ip link add {link} type vrf table {table}"), format!("ip link set {link} up")]
+        }
+        (Key::Master(_, link), Value::Master(Some(vrf))) => vec![format!("ip link set {link} master {vrf}")],
+        (Key::Master(_, link), _) => vec![format!("ip link set {link} nomaster")],
         (Key::Rule(_, selector), _) => vec![rule("add", *selector)],
         (Key::Open(family, device), _) => open("-A", *family, device),
         (Key::Loopback(listen), Value::Backend(backend)) => {
@@ -125,6 +130,7 @@ fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> 
             vec![format!("ip link set {host_if} mtu {mtu}{master}")]
         }
         (Key::Vlan(link), Value::Vlan { .. }) => vec![format!("ip link set {link} up")],
+        (Key::Vrf(_, link), _) => vec![format!("ip link set {link} up")],
         (Key::Ifb(_) | Key::Redirect(_), _) => shape::set(key, &to.value),
         (Key::Child(_, link), Value::Child { mode, mac, mtu, queue, .. }) => {
             let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
@@ -182,6 +188,8 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         ],
         Key::SandboxNeighbour(_, device, ip) => vec![format!("ip neigh del {ip} dev {device}")],
         Key::Route(_, net) => vec![format!("ip route del {}", destination(*net))],
+        Key::Vrf(_, link) => vec![format!("ip link del {link}")],
+        Key::Master(_, link) => vec![format!("ip link set {link} nomaster")],
         Key::Rule(_, selector) => vec![rule("del", *selector)],
         Key::Way(_, RouteId { net, table, priority })
         | Key::Native(_, _, RouteId { net, table, priority }) => {

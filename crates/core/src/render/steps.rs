@@ -148,6 +148,8 @@ fn step_of(key: &Key) -> usize {
         | Key::SandboxSysctl(..)
         | Key::SandboxMac(..)
         | Key::Tuned(..)
+        | Key::Vrf(..)
+        | Key::Master(..)
         | Key::SandboxLoopback(_)
         | Key::SandboxAddress(..)
         | Key::SandboxUp(..) => 7,

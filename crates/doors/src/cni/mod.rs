@@ -20,6 +20,7 @@ mod ptp;
 pub mod sbr;
 mod solo;
 mod version;
+pub mod vrf;
 
 pub use answer::{Address, Answer, Interface, Route};
 pub use call::{Args, Call, Environment, Verb};

@@ -7,6 +7,7 @@ mod ready;
 mod sandbox;
 pub(crate) mod shape;
 pub(crate) mod skip;
+mod vrf;
 
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};

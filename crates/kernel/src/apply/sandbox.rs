@@ -1,6 +1,6 @@
 //! A sandbox's side: one message into its namespace.
 
-use super::failed;
+use super::{failed, vrf};
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::linux::{Linux, Sandbox};
@@ -94,7 +94,12 @@ fn directly(op: &Op, sandbox: &mut Sandbox) -> Result<bool, KernelError> {
             make_lone(sandbox, link, to)?;
         }
         Op::Set { key: Key::Lone(_, link), to, .. } => settle_lone(sandbox, link, to)?,
-        Op::Del { key: Key::Child(_, link) | Key::Lone(_, link), .. } => reap::delete_inside(sandbox, link)?,
+        Op::Add { key: Key::Vrf(_, link), object } => vrf::make(sandbox, link, &object.value)?,
+        Op::Add { key: Key::Master(_, link), object } => vrf::put_behind(sandbox, link, &object.value)?,
+        Op::Set { key: Key::Master(_, link), to, .. } => vrf::put_behind(sandbox, link, to)?,
+        Op::Del { key: Key::Child(_, link) | Key::Lone(_, link) | Key::Vrf(_, link), .. } => {
+            reap::delete_inside(sandbox, link)?
+        }
         Op::Add { key: Key::NoAdvertisements(_, link), .. } => accept_ra(sandbox, link, 0)?,
         Op::Del { key: Key::NoAdvertisements(_, link), .. } => match accept_ra(sandbox, link, 1) {
             Err(error) if !error.is_absent() => return Err(error),
@@ -242,6 +247,7 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             }
             _ => Vec::new(),
         },
+        (Key::Vrf(_, link), Some(_)) => vec![link::up(link, true)],
         (Key::Rule(_, selector), Some(_)) => vec![rule::add(*selector)],
         (Key::Rule(_, selector), None) => vec![rule::delete(*selector)],
         _ => Vec::new(),

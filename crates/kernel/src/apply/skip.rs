@@ -65,6 +65,7 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
             | Key::SandboxNeighbour(sandbox, link, _)
             | Key::SandboxMac(sandbox, link)
             | Key::Tuned(sandbox, link, _)
+            | Key::Master(sandbox, link)
             | Key::NoAdvertisements(sandbox, link),
             _,
         ) => deleted.ends.contains(&(sandbox, link)),

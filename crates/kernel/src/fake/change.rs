@@ -101,7 +101,7 @@ impl World {
             (Key::Port(name) | Key::PortVlans(name) | Key::Fdb(name, _), _) => {
                 self.needs(&Key::Port(name.clone()))?;
             }
-            (Key::SandboxLoopback(sandbox) | Key::Rule(sandbox, _), _) => {
+            (Key::SandboxLoopback(sandbox) | Key::Rule(sandbox, _) | Key::Vrf(sandbox, _), _) => {
                 self.home(sandbox, places).ok_or(libc::ENOENT)?;
             }
             (
@@ -110,6 +110,7 @@ impl World {
                 | Key::SandboxNeighbour(sandbox, link, _)
                 | Key::SandboxMac(sandbox, link)
                 | Key::Tuned(sandbox, link, _)
+                | Key::Master(sandbox, link)
                 | Key::NoAdvertisements(sandbox, link),
                 _,
             ) => {
@@ -152,7 +153,11 @@ impl World {
         (sandbox, dev): (&SandboxName, &IfName),
         via: Option<std::net::IpAddr>,
     ) -> Result<(), Errno> {
-        if !self.objects.contains_key(&Key::SandboxUp(sandbox.clone(), dev.clone())) {
+        let of_others = self
+            .namespaces
+            .values()
+            .any(|n| self.homes.get(sandbox) == Some(&n.cookie) && n.links.contains(dev.as_str()));
+        if !of_others && !self.objects.contains_key(&Key::SandboxUp(sandbox.clone(), dev.clone())) {
             return Err(libc::ENETDOWN);
         }
         let Some(via) = via else { return Ok(()) };

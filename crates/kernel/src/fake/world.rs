@@ -369,6 +369,7 @@ impl World {
                 own.or_else(|| Mac::new([2, 0, 0, 0, 0, 2]).ok()).map(Value::Mac)
             }
             Key::Tuned(..) => Some(Value::Number(0)),
+            Key::Master(..) => Some(Value::Master(None)),
             Key::SandboxSysctl(..) => Some(Value::Text("0".into())),
             _ => None,
         }
@@ -437,6 +438,7 @@ pub(super) fn in_sandbox<'a>(key: &'a Key, value: &'a Value) -> Option<(&'a Sand
             | Key::NoAdvertisements(sandbox, link)
             | Key::SandboxMac(sandbox, link)
             | Key::Tuned(sandbox, link, _)
+            | Key::Master(sandbox, link)
             | Key::Child(sandbox, link)
             | Key::Lone(sandbox, link)
             | Key::Lent(sandbox, link),

@@ -197,6 +197,16 @@ impl View {
             Key::SandboxNeighbour(_, name, ip) => self.neighbour(name, *ip),
             Key::Way(_, id) => self.way(*id),
             Key::Rule(_, selector) => self.rule(*selector),
+            Key::Vrf(_, name) => {
+                let link = self.links.get(name.as_str())?;
+                let value = Value::Vrf { table: link.table.unwrap_or(0), up: link.up };
+                Some((foreign_end(link), value))
+            }
+            Key::Master(_, name) => {
+                let master = self.links.get(name.as_str())?.master;
+                let behind = master.map(|master| self.name_of(master).unwrap_or_else(elsewhere));
+                Some((None, Value::Master(behind)))
+            }
             _ => None,
         }
     }
@@ -221,6 +231,10 @@ impl View {
             same && r.index == Some(index) && Some(r.protocol) == origin.protocol
         };
         self.routes.iter().find(is_it).map(|_| (None, wanted.clone()))
+    }
+
+    fn name_of(&self, index: u32) -> Option<IfName> {
+        self.links.values().find(|link| link.index == index).and_then(|link| IfName::new(&link.name).ok())
     }
 
     /// A rule without our mark that does the same is somebody else's.
