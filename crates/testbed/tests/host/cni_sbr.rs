@@ -189,7 +189,7 @@ fn with_a_table_and_hints() {
         );
         assert!(c1.stdout("ip route show table 102").lines().next().unwrap().contains("src 10.8.0.2"));
         let mut own = config("sbr", &json!({"table": 4000}));
-        own["prevResult"] = first.clone();
+        own["prevResult"] = first;
         done(plugin(host, ("sbr", "ADD"), (&c1, "eth0"), &own));
         assert!(has(&c1, "default via 10.9.0.1 dev eth0 table 4000"), "{:#?}", routing(&c1));
         assert!(c1.stdout("ip -6 rule").contains("from fd00:9::2 lookup 4000"));
@@ -212,7 +212,7 @@ fn behind_the_references_bridge() {
         c1.run("ip route add 203.0.113.0/24 via 10.9.0.1 metric 7");
         let before = routing(&c1);
         let mut config = config("sbr", &json!({}));
-        config["prevResult"] = prev.clone();
+        config["prevResult"] = prev;
         done(plugin(host, ("sbr", "ADD"), (&c1, "eth0"), &config));
         for line in [
             "default via 10.9.0.1 dev eth0 table 100",
@@ -224,7 +224,7 @@ fn behind_the_references_bridge() {
         assert_eq!(c1.stdout("ip route show table main"), "");
         assert!(has(&c1, "fe80::/64 dev eth0"), "neighbours are still found");
         let _outside = Service::start(&host.lan, Protocol::Tcp, "192.0.2.100:80");
-        assert_eq!(way(&c1, "10.9.0.2", "192.0.2.100").contains("via 10.9.0.1"), true);
+        assert!(way(&c1, "10.9.0.2", "192.0.2.100").contains("via 10.9.0.1"));
         done(plugin(host, ("sbr", "CHECK"), (&c1, "eth0"), &config));
         done(plugin(host, ("sbr", "DEL"), (&c1, "eth0"), &config));
         assert_eq!(routing(&c1), before);
