@@ -35,9 +35,15 @@ impl NetnsHandle {
     /// Opens the namespace at `path`. Refused: what is no network namespace, the engine's own one, and
     /// init's. Nothing else is opened on the way: no symbolic link is followed but those of `/proc`.
     pub fn open(path: &str) -> Result<Self, OpenError> {
+        Self::open_from(path).map(|(handle, _)| handle)
+    }
+
+    /// The same, with the calling thread's own namespace, where it can be had.
+    pub(crate) fn open_from(path: &str) -> Result<(Self, rustix::io::Result<OwnedFd>), OpenError> {
         let fd = open_nsfs(path)?;
         let identity = identity(&fd, path).map_err(OpenError::Failed)?;
-        let is_own = own().is_ok_and(|own| same(rustix::fs::fstat(own), &identity));
+        let home = own();
+        let is_own = home.as_ref().is_ok_and(|own| same(rustix::fs::fstat(own), &identity));
         let is_init = || same(rustix::fs::stat("/proc/1/ns/net"), &identity);
         let whose = if is_own { Some("this command's own") } else { is_init().then_some("the host's own") };
         if let Some(whose) = whose {
@@ -46,7 +52,7 @@ impl NetnsHandle {
                     .why("its interfaces are the host's; a container needs a namespace of its own"),
             ));
         }
-        Ok(Self { fd, identity })
+        Ok((Self { fd, identity }, home))
     }
 
     /// Opens the namespace that was `known`, if it is still the one at its path.
@@ -76,7 +82,16 @@ impl NetnsHandle {
 
     /// Runs `act` with the calling thread inside the namespace. Sockets opened there stay there.
     pub fn inside<T>(&self, act: impl FnOnce() -> Result<T, KernelError>) -> Result<T, KernelError> {
-        let home = own().map_err(KernelError::io("open the own namespace"))?;
+        self.inside_from(own(), act)
+    }
+
+    /// The same, from the calling thread's own namespace.
+    pub(crate) fn inside_from<T>(
+        &self,
+        home: rustix::io::Result<OwnedFd>,
+        act: impl FnOnce() -> Result<T, KernelError>,
+    ) -> Result<T, KernelError> {
+        let home = home.map_err(KernelError::io("open the own namespace"))?;
         enter(&self.fd).map_err(KernelError::io(format!("enter the namespace `{}`", self.identity.path)))?;
         let result = act();
         // A thread that cannot go back must do nothing more: its next change would be to the wrong host.

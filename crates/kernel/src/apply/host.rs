@@ -9,7 +9,7 @@ use crate::reap;
 use crate::rtnl::child::NewChild;
 use crate::rtnl::link::{NewBridge, NewVeth};
 use crate::rtnl::route::Hop;
-use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route, vlan};
+use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, merge, neighbour, route, vlan};
 use crate::sysctl::has_ipv6;
 use qiao_core::endpoint::{Netns, PortVlans};
 use qiao_core::plan::{Key, Object, Op, Value};
@@ -47,7 +47,13 @@ pub(super) type Taken = Result<Result<(), ApplyError>, KernelError>;
 
 impl<'a> Batch<'a> {
     pub(super) fn push(&mut self, op: &'a Op, requests: impl IntoIterator<Item = Request>) {
-        self.waiting.extend(requests.into_iter().map(|request| (op, request)));
+        for request in requests {
+            let last = self.waiting.last_mut().map(|(_, last)| last);
+            match last.and_then(|last| merge::merged(last, &request).map(|both| *last = both)) {
+                Some(()) => {}
+                None => self.waiting.push((op, request)),
+            }
+        }
     }
 
     /// Sends what waits. Deleting what is gone already has succeeded.
