@@ -29,10 +29,13 @@ mod publish;
 mod reassert;
 mod recover;
 mod session;
+mod shape;
 mod solo;
+mod source;
 mod stuck;
 mod subnets;
 mod tune;
+mod vrf;
 
 pub use engine::Engine;
 pub use error::{EngineError, chain};

@@ -5,7 +5,7 @@ use crate::facts::Facts;
 use crate::netns::OpenError;
 use crate::sockets::InTheWay;
 use ipnet::IpNet;
-use qiao_core::endpoint::Netns;
+use qiao_core::endpoint::{Netns, Way};
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Op, Plan, State, Sysctl};
 use qiao_core::port::Listen;
@@ -77,12 +77,29 @@ pub struct Reached {
     pub by_bridge: bool,
     /// The subnets that are on that link.
     pub link: Vec<Subnet>,
+    /// The other end of a pair, if that is on the host.
+    pub peer: Option<IfName>,
     /// The other end of a pair, if it is the port of a bridge.
     pub port: Option<IfName>,
     /// Whether that port is kept apart from others like it.
     pub isolated: bool,
     /// Whether a frame may have to leave by that port where it came in (`br_netfilter`), and may not yet.
     pub hairpins: bool,
+}
+
+/// How a sandbox routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// Whether the interface that is asked about is there.
+    pub is_there: bool,
+    /// Whether it is a port of another device.
+    pub is_port: bool,
+    /// The `vrf` devices, with their tables.
+    pub vrfs: BTreeMap<IfName, u32>,
+    /// The routes of its, in the main table; those without our mark say whose.
+    pub routes: Vec<Way>,
+    /// The tables in which somebody has routes, or to which rules lead.
+    pub tables: BTreeSet<u32>,
 }
 
 /// A kernel, or something that behaves like one.
@@ -126,6 +143,9 @@ pub trait Kernel {
 
     /// The interface of this name in a namespace; none where there is none.
     fn link_in(&mut self, netns: &Netns, name: &IfName) -> Result<Option<HostLink>, KernelError>;
+
+    /// How a namespace routes, and what of that is an interface's.
+    fn routing(&mut self, netns: &Netns, name: &IfName) -> Result<Routing, KernelError>;
 
     /// The name of the host's device that is meant; none where there is none.
     fn device(&mut self, which: &Select) -> Result<Option<IfName>, KernelError>;

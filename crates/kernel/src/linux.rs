@@ -2,7 +2,7 @@
 
 use crate::error::KernelError;
 use crate::facts::{Facts, facts};
-use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Via};
+use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Routing, Via};
 use crate::loopback::{self, Loopback, Way};
 use crate::netlink::Socket;
 use crate::netns::{self, NetnsHandle, OpenError};
@@ -11,7 +11,7 @@ use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, ask, ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
-use crate::{adopt, announce, apply, conntrack, lend, observe, opening, parent, reap, sysctl};
+use crate::{adopt, announce, apply, conntrack, lend, observe, opening, parent, reap, source, sysctl};
 use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
@@ -259,6 +259,10 @@ impl Kernel for Linux {
 
     fn program_driver(&mut self, which: &Select) -> Option<String> {
         lend::program_driver(which)
+    }
+
+    fn routing(&mut self, netns: &Netns, name: &IfName) -> Result<Routing, KernelError> {
+        source::routing(self, netns, name)
     }
 
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {

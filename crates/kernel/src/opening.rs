@@ -115,20 +115,34 @@ pub fn survey(session: &mut Session, observed: &mut Observed) -> Result<(), Kern
 pub fn apply(linux: &mut Linux, op: &Op) -> Result<(), KernelError> {
     let Key::Open(family, device) = op.key() else { return Ok(()) };
     let owner = op.after().map(|object| object.owner);
-    let mut is_in_use = false;
+    let apply = |linux: &mut Linux, keeps_chain: bool| {
+        transact(linux, &|session| {
+            let found = look(session, *family)?;
+            let mut changes = changes(&found, (*family, device), owner.as_ref());
+            changes.retain(|change| !(keeps_chain && matches!(change, Change::DelChain { .. })));
+            Ok(changes.into_iter().map(Write::from).collect())
+        })
+    };
+    match apply(linux, false) {
+        // A rule of somebody else's leads to our chain: it stays, and is empty.
+        Err(error) if error.errno() == Some(libc::EBUSY) => apply(linux, true),
+        result => result,
+    }
+}
+
+/// Makes changes that depend on what is there, and looks again where somebody else was faster.
+pub fn transact(
+    linux: &mut Linux,
+    changes: &dyn Fn(&mut Session) -> Result<Vec<Write>, KernelError>,
+) -> Result<(), KernelError> {
     for left in (0..TRIES).rev() {
         let generation = linux.nft.generation()?;
-        let found = look(&mut linux.nft, *family)?;
-        let mut changes = changes(&found, (*family, device), owner.as_ref());
-        changes.retain(|change| !(is_in_use && matches!(change, Change::DelChain { .. })));
-        let changes: Vec<Write> = changes.into_iter().map(Write::from).collect();
+        let changes = changes(&mut linux.nft)?;
         if changes.is_empty() {
             return Ok(());
         }
         match linux.nft.commit(&changes, Some(generation)) {
             Err(error) if error.errno() == Some(libc::ERESTART) && left > 0 => {}
-            // A rule of somebody else's leads to our chain: it stays, and is empty.
-            Err(error) if error.errno() == Some(libc::EBUSY) && !is_in_use && left > 0 => is_in_use = true,
             result => {
                 let after = generation.checked_add(1).unwrap_or(1);
                 linux.trusted = linux.trusted.filter(|trusted| *trusted == generation).map(|_| after);

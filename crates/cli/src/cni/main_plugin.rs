@@ -1,7 +1,7 @@
 //! Main plugins: those that make an interface; among them `qiao`, which does the work of the plugins behind it too.
 
 use super::door::{Door, failure};
-use super::{Done, chain, check, host_local, ipam};
+use super::{Done, chain, check, host_local, ipam, leftover};
 use qiao_core::endpoint::Tunable;
 use qiao_core::request::Detach;
 use qiao_core::{Endpoint, Mac, Network, Value};
@@ -149,7 +149,7 @@ fn del(door: &Door) -> Result<(), Failure> {
     let mut known = Vec::new();
     let detached = detach(door, &mut known);
     let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &known));
-    detached.and(released)
+    detached.and(released).and(leftover::of_one(door))
 }
 
 /// A device that is lent may be anywhere by now, or never come back: nothing of that keeps an address
@@ -186,7 +186,7 @@ fn collect(door: &Door) -> Result<(), Failure> {
         valid.iter().any(|(c, i)| c == endpoint.sandbox().as_str() && i == endpoint.id.ifname.as_str())
     });
     let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &[]));
-    collected.map_err(failure).and(released)
+    collected.map_err(failure).and(released).and(leftover::of_others(door, &valid))
 }
 
 fn status(door: &Door) -> Result<(), Failure> {

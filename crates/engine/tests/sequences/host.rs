@@ -99,7 +99,8 @@ impl Host {
                 assert!(!lost, "{when}: {key:?} of {id} is left");
             }
         }
-        let ours = |wire: &Wire| wire.join != Join::Adopted;
+        let is_elsewhere = |wire: &Wire| wire.extras.vrf.is_some() || wire.extras.sourced.is_some();
+        let ours = |wire: &Wire| wire.join != Join::Adopted && !is_elsewhere(wire);
         for endpoint in endpoints.iter().filter(|endpoint| endpoint.wire.as_ref().is_some_and(ours)) {
             let out = Key::Route(endpoint.sandbox().clone(), "0.0.0.0/0".parse().unwrap());
             assert!(kernel.contains_key(&out), "{when}: {} has no way out", endpoint.sandbox());

@@ -1,6 +1,6 @@
 //! The host's links, their ports and their neighbours.
 
-use super::failed;
+use super::{failed, shape};
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::lend::{self, Place};
@@ -18,8 +18,8 @@ use qiao_core::{IfName, Owner, SandboxName};
 use rustix::fd::AsRawFd;
 
 /// Requests that wait to be sent, each with the operation it belongs to.
-struct Batch<'a> {
-    linux: &'a mut Linux,
+pub(super) struct Batch<'a> {
+    pub(super) linux: &'a mut Linux,
     waiting: Vec<(&'a Op, Request)>,
 }
 
@@ -55,10 +55,10 @@ fn gone() -> KernelError {
     KernelError::Errno { errno: libc::ENOENT, text: Some("the network namespace is gone".into()) }
 }
 
-type Taken = Result<Result<(), ApplyError>, KernelError>;
+pub(super) type Taken = Result<Result<(), ApplyError>, KernelError>;
 
 impl<'a> Batch<'a> {
-    fn push(&mut self, op: &'a Op, requests: impl IntoIterator<Item = Request>) {
+    pub(super) fn push(&mut self, op: &'a Op, requests: impl IntoIterator<Item = Request>) {
         for request in requests {
             let last = self.waiting.last_mut().map(|(_, last)| last);
             match last.and_then(|last| merge::merged(last, &request).map(|both| *last = both)) {
@@ -69,7 +69,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Sends what waits. Deleting what is gone already has succeeded.
-    fn send(&mut self) -> Result<(), ApplyError> {
+    pub(super) fn send(&mut self) -> Result<(), ApplyError> {
         let waiting = std::mem::take(&mut self.waiting);
         let Some((first, _)) = waiting.first() else { return Ok(()) };
         let requests = waiting.iter().map(|(_, request)| request);
@@ -85,9 +85,8 @@ impl<'a> Batch<'a> {
     }
 
     /// The index of a link. What waits goes first, if it makes the link or takes it away.
-    fn index(&mut self, name: &IfName) -> Result<Result<u32, ApplyError>, KernelError> {
-        let is_about =
-            |key: &Key| matches!(key, Key::Bridge(link) | Key::Veth(link) | Key::Vlan(link) if link == name);
+    pub(super) fn index(&mut self, name: &IfName) -> Result<Result<u32, ApplyError>, KernelError> {
+        let is_about = |key: &Key| matches!(key, Key::Bridge(link) | Key::Veth(link) | Key::Vlan(link) | Key::Ifb(link) if link == name);
         if self.waiting.iter().any(|(op, _)| is_about(op.key()))
             && let Err(error) = self.send()
         {
@@ -213,6 +212,9 @@ impl<'a> Batch<'a> {
     }
 
     fn set(&mut self, op: &'a Op, key: &'a Key, value: &'a Value) -> Taken {
+        if matches!(key, Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_)) {
+            return shape::make(self, op, (key, value));
+        }
         let index = |name, batch: &mut Self| batch.index(name);
         let (name, make): (&IfName, Box<dyn Fn(u32) -> Request>) = match (key, value) {
             (Key::Bridge(name), Value::Bridge { mac, mtu }) => {
@@ -300,7 +302,10 @@ impl<'a> Batch<'a> {
                 return Ok(Ok(()));
             }
             Key::Port(_) | Key::PortVlans(_) => return Ok(Ok(())),
-            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) => return self.del_link(op, name),
+            Key::Shape(_) | Key::Redirect(_) => return shape::delete(self, op, key),
+            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) | Key::Ifb(name) => {
+                return self.del_link(op, name);
+            }
             Key::BridgeAddress(name, _)
             | Key::VlanAddress(name, _)
             | Key::BridgeVlan(name, _)

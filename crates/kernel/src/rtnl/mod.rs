@@ -7,14 +7,16 @@ pub mod link;
 pub mod merge;
 pub mod neighbour;
 pub mod netconf;
+pub mod qdisc;
 pub mod route;
+pub mod rule;
 pub mod vlan;
 
 use crate::error::KernelError;
 use crate::netlink::{Answer, Reply, Socket};
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
-    NetlinkSerializable,
+    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkHeader, NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage as Message;
 
@@ -58,6 +60,12 @@ impl Request {
     /// A question about one object: one message, or an error.
     pub fn get(message: Message) -> Self {
         Self { message, flags: NLM_F_REQUEST, reply: Reply::One }
+    }
+
+    /// A question that only who asks to be told what everybody is told gets an answer to, and no answer where there
+    /// is nothing to tell: the end of it is acknowledged.
+    pub fn echo(message: Message) -> Self {
+        Self { message, flags: NLM_F_REQUEST | NLM_F_ECHO | NLM_F_ACK, reply: Reply::End }
     }
 
     /// A question about all objects.
