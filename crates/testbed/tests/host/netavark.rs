@@ -1,7 +1,7 @@
 //! Netavark as Podman calls it, without Podman: what a call must leave behind for others to see.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Dnsmasq, Host, Outcome, Place, eventually, run, stdout};
+use qiao_testbed::{Dnsmasq, Host, Outcome, Place, eventually, link_helpers, run, stdout};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -10,11 +10,16 @@ use std::time::Duration;
 
 /// Podman's folder for what runs.
 pub const CONFIG: &str = "/run/test/networks";
-/// The name server that Debian has.
-pub const AARDVARK: &str = "/usr/lib/podman/aardvark-dns";
+/// Where Podman finds its helpers.
+const HELPERS: &str = "/run/helpers";
+/// The name server.
+pub const AARDVARK: &str = "/run/helpers/aardvark-dns";
 
 /// The command under netavark's name, with the options that Podman gives.
 pub fn command(host: &Host, words: &[&str]) -> Command {
+    if std::fs::create_dir(HELPERS).is_ok() {
+        link_helpers(HELPERS.as_ref());
+    }
     let mut command = host.qiao.command();
     command.arg0("netavark").args(["--config", CONFIG, "--rootless=false"]);
     if !words.iter().any(|word| word.starts_with("--aardvark-binary")) {
