@@ -366,7 +366,7 @@ fn child(name: &str, parent: &str, (mode, subnets): (Mode, &[&str])) -> Network 
         mtu: None,
         internal: false,
         inside: false,
-        queue: None,
+        broadcasts: Default::default(),
         dhcp: false,
         inline: false,
     };

@@ -86,11 +86,11 @@ fn resolver(bridge: &Bridge) -> Vec<(Key, Value)> {
 
 /// The network's places in the rule set.
 fn members(bridge: &Bridge) -> Vec<Member> {
-    let device = || bridge.device.clone();
+    let device = || bridge.gateway_if();
     if let Some(inline) = bridge.inline.filter(|inline| !inline.closed) {
         return open_members(bridge, inline);
     }
-    let mut members = link_members(bridge, &bridge.device);
+    let mut members = link_members(bridge, &device());
     members.extend(bridge.inline.filter(|inline| inline.apart).map(|_| Member::Apart(device())));
     // Without it members do not reach one another by way of the gateway either; the ports are kept apart besides.
     members.extend(bridge.icc.then(|| Member::Pair(device(), device())));

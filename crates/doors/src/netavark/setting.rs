@@ -3,8 +3,8 @@
 use super::failure::Failure;
 use super::options::{Network, Options, PerNetwork, PortMapping, Route};
 use ipnet::IpNet;
-use qiao_core::child::{Child, Mode};
-use qiao_core::endpoint::Extras;
+use qiao_core::child::{Broadcasts, Child, Mode};
+use qiao_core::endpoint::{Extras, PortVlans};
 use qiao_core::network::{Bridge, Driver, Inline, Network as Ours, Pool};
 use qiao_core::owner::fnv;
 use qiao_core::port::{PortRange, PublishSpec};
@@ -76,6 +76,7 @@ struct Settings {
     isolate: Isolate,
     no_default: bool,
     managed: bool,
+    vlan: Option<u16>,
 }
 
 /// What a call is about, besides the network.
@@ -118,7 +119,13 @@ pub fn attach(context: Context<'_>, (own, network): (&PerNetwork, &Network)) -> 
     let extras = Extras {
         statics: routes(network, settings.metric)?,
         learns: !settings.managed || addresses.is_empty(),
-        no_default: settings.no_default || network.gateways().is_empty(),
+        // In no other VLAN besides: it would hear what is for others.
+        vlans: settings.vlan.map(|id| PortVlans {
+            native: Some(id),
+            untagged: [id].into(),
+            tagged: [].into(),
+        }),
+        no_default: settings.no_default || network.gateways().is_empty() && network.ipam() != "dhcp",
         defaults: administered(settings.metric),
         ..Extras::default()
     };
@@ -131,7 +138,7 @@ pub fn attach(context: Context<'_>, (own, network): (&PerNetwork, &Network)) -> 
         extras,
         host_if: host_if(own)?,
         held: true,
-        hostname: None,
+        hostname: hostname(context.options),
     };
     Ok(Attach {
         netns: Some(context.netns.to_owned()),
@@ -162,7 +169,7 @@ pub fn attach_child(
         mtu: option::<u32>(network, "mtu")?.filter(|mtu| *mtu != 0),
         internal: network.internal,
         inside: false,
-        queue: None,
+        broadcasts: Broadcasts { queue: None, cutoff: option(network, "bclim")? },
         dhcp,
         inline: true,
     };
@@ -181,7 +188,7 @@ pub fn attach_child(
         extras,
         host_if: None,
         held: true,
-        hostname: context.options.container_hostname.clone().filter(|name| !name.is_empty()),
+        hostname: hostname(context.options),
     };
     // One that has its parent's hardware address is told it again when it is reloaded.
     let own_mac = matches!(mode, Mode::Macvlan(_)) && !mode.is_passthru();
@@ -193,6 +200,11 @@ pub fn attach_child(
         given: Some(Box::new(given)),
         ..Attach::new(sandbox(context.options)?)
     })
+}
+
+/// What a DHCP server is told.
+fn hostname(options: &Options) -> Option<String> {
+    options.container_hostname.clone().filter(|name| !name.is_empty())
 }
 
 fn child_mode(network: &Network) -> Result<Mode, Failure> {
@@ -235,6 +247,7 @@ impl Settings {
             isolate: isolate(network)?,
             no_default: option(network, "no_default_route")?.unwrap_or(false),
             managed,
+            vlan: vlan(network)?,
         })
     }
 
@@ -256,6 +269,9 @@ impl Settings {
             inline: Some(Inline {
                 routed: self.managed && !network.gateways().is_empty(),
                 apart: self.isolate == Isolate::On && closed,
+                filtering: self.vlan.is_some(),
+                vlan: self.vlan,
+                dhcp: network.ipam() == "dhcp",
                 closed,
                 outbound4: option(network, "outbound_addr4")?,
                 outbound6: option(network, "outbound_addr6")?,
@@ -294,6 +310,14 @@ fn option<T: FromStr<Err: fmt::Display>>(network: &Network, name: &str) -> Resul
     network.option(name).filter(|text| !text.is_empty()).map(parse).transpose()
 }
 
+/// The VLAN of a bridge's ports; 0 is none.
+fn vlan(network: &Network) -> Result<Option<u16>, Failure> {
+    match option(network, "vlan")?.filter(|id| *id != 0) {
+        Some(4095..) => Err(Failure("vlan must be between 0 and 4094".into())),
+        id => Ok(id),
+    }
+}
+
 fn isolate(network: &Network) -> Result<Isolate, Failure> {
     match network.option("isolate") {
         None | Some("" | "strict") => Ok(Isolate::Strict),
@@ -305,17 +329,36 @@ fn isolate(network: &Network) -> Result<Isolate, Failure> {
     }
 }
 
-/// What is not there yet is said, rather than left out.
+/// What is not there yet, or not for such a network, is said, rather than left out.
 fn refuse_rest(network: &Network) -> Result<(), Failure> {
-    for name in ["vlan", "vrf", "bclim"] {
+    let others: &[&str] = match network.driver.as_str() {
+        "bridge" => &["vrf", "bclim"],
+        "macvlan" => &["vrf", "vlan"],
+        _ => &["vrf", "vlan", "bclim"],
+    };
+    for name in others {
         if let Some(value) = network.option(name).filter(|value| !matches!(*value, "" | "0")) {
-            return Err(Failure(format!("network option {name}={value} is not supported yet")));
+            let driver = &network.driver;
+            return Err(Failure(format!("network option {name}={value} is not supported with {driver}")));
         }
     }
     match network.ipam() {
         "host-local" | "none" => Ok(()),
         "dhcp" if network.driver == "macvlan" => Ok(()),
+        "dhcp" if network.driver == "bridge" => refuse_dhcp(network),
         other => Err(Failure(format!("ipam driver {other} is not supported yet"))),
+    }
+}
+
+/// A DHCP server is reached by a bridge of somebody else. It is asked before there is a port that could be in a VLAN.
+fn refuse_dhcp(network: &Network) -> Result<(), Failure> {
+    if network.option("mode") != Some("unmanaged") {
+        let what = "cannot use dhcp ipam driver without using the option mode=unmanaged";
+        return Err(Failure(what.into()));
+    }
+    match vlan(network)? {
+        Some(_) => Err(Failure("network option vlan is not supported with ipam driver dhcp".into())),
+        None => Ok(()),
     }
 }
 

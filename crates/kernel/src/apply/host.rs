@@ -179,7 +179,7 @@ impl<'a> Batch<'a> {
     }
 
     fn child(&mut self, op: &'a Op, (name, value): (&'a IfName, &'a Value), netns: Option<&Netns>) -> Taken {
-        let Value::Child { parent, mode, mac, mtu, queue, .. } = value else { return Ok(Ok(())) };
+        let Value::Child { parent, mode, mac, mtu, broadcasts, .. } = value else { return Ok(Ok(())) };
         let parent = match self.index(parent)? {
             Ok(index) => index,
             Err(error) => return Ok(Err(error)),
@@ -189,7 +189,8 @@ impl<'a> Batch<'a> {
         };
         place.indices.remove(name.as_str());
         let netns = Some(place.handle.as_raw_fd());
-        let new = NewChild { name, netns, parent, mode: *mode, mac: *mac, mtu: *mtu, queue: *queue };
+        let new =
+            NewChild { name, netns, parent, mode: *mode, mac: *mac, mtu: *mtu, broadcasts: *broadcasts };
         self.push(op, [child::new_child(new)]);
         Ok(Ok(()))
     }

@@ -8,7 +8,7 @@ use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
     InfoPortKind, InfoVeth, LinkAttribute as Attribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
-use qiao_core::child::Mode;
+use qiao_core::child::{Broadcasts, Mode};
 use qiao_core::endpoint::Tunable;
 use qiao_core::plan::Switch;
 use qiao_core::solo::Tap;
@@ -327,8 +327,8 @@ pub struct Link {
     pub mode: Option<Mode>,
     /// The id of a VLAN.
     pub vlan: Option<u16>,
-    /// How many broadcast frames wait for a macvlan child at most.
-    pub queue: Option<u32>,
+    /// What becomes of broadcast frames for a macvlan child.
+    pub broadcasts: Broadcasts,
     /// Who may open a tap.
     pub tap: Option<Tap>,
     /// The number that the link's namespace has for the other end's; a namespace that is being destroyed has none.
@@ -399,7 +399,9 @@ fn read_info(link: &mut Link, kind: u16, value: &[u8]) {
             (link.mode, link.vlan) = child::read(link.kind.as_deref(), value);
             link.filtering = link.kind.as_deref() == Some("bridge") && is_filtering(value);
             link.tap = (link.kind.as_deref() == Some("tun")).then(|| read_tap(value));
-            link.queue = child::read_queue(value).filter(|_| matches!(link.mode, Some(Mode::Macvlan(_))));
+            if matches!(link.mode, Some(Mode::Macvlan(_))) {
+                link.broadcasts = child::read_broadcasts(value);
+            }
         }
         libc::IFLA_INFO_SLAVE_KIND if text(value) == "bridge" => link.port = Some(BridgePort::default()),
         libc::IFLA_INFO_SLAVE_DATA => link.port.iter_mut().for_each(|port| read_port(port, value)),

@@ -27,6 +27,7 @@ mod modes_children;
 mod modes_routed;
 mod netavark;
 mod netavark_defects;
+mod netavark_dhcp;
 mod netavark_replay;
 mod port_12_conflicts;
 mod port_13_flows;

@@ -4,3 +4,4 @@ mod children;
 mod cni_children;
 mod cni_solo;
 mod cni_vlans;
+mod netavark;
