@@ -53,10 +53,10 @@ pub enum Over {
     Sandbox(IfName),
     /// At an interface of the host that leads to the same neighbourhood: the sandbox's own is not there yet.
     Host(IfName),
-    /// At a bridge of the host until the sandbox's own interface, a port of it, is there: a bridge does not hear what is
-    /// sent to one of its ports alone.
+    /// At the sandbox's own interface, and at one of the host that leads to the same neighbourhood as long as that is not
+    /// there, or no more: a bridge does not hear what is sent to one of its ports alone.
     Port {
-        /// The bridge.
+        /// The bridge, or another interface of the host.
         bridge: IfName,
         /// The interface in the sandbox.
         ifname: IfName,

@@ -278,10 +278,12 @@ impl Tenancy {
             let gone = || "its namespace is gone".to_owned();
             self.packets = Some(match &self.ask.over {
                 Over::Host(_) => open_at_host(&self.ask.over)?,
-                over => {
-                    let handle = self.settings.open(&self.ask.sandbox).ok_or_else(gone)?;
-                    open(over, (&handle, Some(self.mac)))?
-                }
+                over => match (self.settings.open(&self.ask.sandbox), over) {
+                    (Some(handle), over) => open(over, (&handle, Some(self.mac)))?,
+                    // What is left to say is that the lease is over.
+                    (None, Over::Port { .. }) => open_at_host(over)?,
+                    (None, _) => return Err(gone()),
+                },
             });
         }
         let packets = self.packets.as_ref().ok_or("no socket")?;

@@ -12,7 +12,7 @@ mod failure;
 mod options;
 pub mod setting;
 
-pub use args::{Command, Line, Parsed, parse};
+pub use args::{Command, Line, Parsed, Proxy, parse};
 pub use failure::{Failure, joined};
 pub use options::{Network, Options, PerNetwork, PortMapping, Route, Subnet};
 

@@ -28,6 +28,7 @@ mod modes_routed;
 mod netavark;
 mod netavark_defects;
 mod netavark_dhcp;
+mod netavark_proxy;
 mod netavark_replay;
 mod port_12_conflicts;
 mod port_13_flows;
