@@ -30,6 +30,7 @@ mod netavark_defects;
 mod netavark_dhcp;
 mod netavark_proxy;
 mod netavark_replay;
+mod netavark_rootless;
 mod port_12_conflicts;
 mod port_13_flows;
 mod port_14_full;
