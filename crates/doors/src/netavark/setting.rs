@@ -276,7 +276,6 @@ impl Settings {
                 outbound4: option(network, "outbound_addr4")?,
                 outbound6: option(network, "outbound_addr6")?,
                 dns_port: context.dns_port.filter(|port| network.dns_enabled && *port != 53 && closed),
-                ..Inline::default()
             }),
         };
         ours(network, Driver::Bridge(bridge))

@@ -150,7 +150,7 @@ fn a_lease_outlives_its_proxy_and_is_given_back() {
             (1, Some(&*ip))
         );
         // netavark says less when it tears down.
-        let less = Config { id: String::new(), hostname: String::new(), ..config.clone() };
+        let less = Config { id: String::new(), hostname: String::new(), ..config };
         assert_eq!(call::<Lease>("Teardown", &less).map(|had| had.ip), Ok(ip.clone()));
         assert!(eventually(SOON, || server.leases().is_empty()), "{:?}", server.leases());
         assert_eq!(file(), serde_json::json!({}));
