@@ -15,7 +15,7 @@ const KERNELS: [&str; 2] = ["linux-image-6.12-amd64", "linux-image-amd64"];
 /// How long the guest may take: it is emulated, 10 to 50 times slower than the machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The modules that the tests need, and what they see the machine's files by. `libcrc32c` asks for the first.
-const MODULES: &str = "crc32c_generic 9pnet_virtio 9p virtio_net veth bridge dummy macvlan ipvlan 8021q tun nf_tables nft_chain_nat nft_nat \
+const MODULES: &str = "crc32c_generic 9pnet_virtio 9p virtio_net veth bridge dummy macvlan ipvlan 8021q vrf tun nf_tables nft_chain_nat nft_nat \
     nft_masq nft_ct nft_fib_inet nft_meta_bridge nf_conntrack_netlink";
 
 const INIT: &str = r#"#!/bin/busybox sh

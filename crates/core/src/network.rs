@@ -100,6 +100,9 @@ pub struct Bridge {
     /// The names of its members; none where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
+    /// The VRF (virtual routing and forwarding) that the bridge is made in; it is somebody else's, and there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<IfName>,
     /// Of a network that its door describes anew with every request (CNI): what only such a one has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inline: Option<Inline>,

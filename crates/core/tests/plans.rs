@@ -50,6 +50,7 @@ fn bridge(name: &str, subnets: &[&str]) -> Bridge {
         guard: true,
         publish_address: None,
         dns: None,
+        vrf: None,
         inline: None,
     }
 }

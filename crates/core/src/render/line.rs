@@ -43,6 +43,7 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::Member(member) => ("member", member_words(member)),
         Key::Bridge(device) => ("bridge", device.to_string()),
         Key::VlanFiltering(device) => ("filtering", format!("of VLANs on {device}")),
+        Key::BridgeVrf(device, vrf) => ("vrf", format!("{vrf} of {device}")),
         Key::BridgeVlan(device, id) => ("vlan", format!("{id} at {device}")),
         Key::PortVlans(port) => ("vlans", port.to_string()),
         Key::BridgeAddress(device, net) | Key::VlanAddress(device, net) => {

@@ -71,6 +71,7 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::VlanFiltering(device), _) => {
             vec![format!("ip link set {device} type bridge vlan_filtering 1")]
         }
+        (Key::BridgeVrf(device, vrf), _) => vec![format!("ip link set {device} master {vrf}")],
         (Key::BridgeVlan(device, id), _) => vec![format!("bridge vlan add vid {id} dev {device} self")],
         (Key::PortVlans(port), Value::Vlans(vlans)) => port_vlans(port, vlans),
         (Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link), _) => {
@@ -158,6 +159,7 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
             vec![address("del", device, *net)]
         }
         Key::VlanFiltering(device) => vec![format!("ip link set {device} type bridge vlan_filtering 0")],
+        Key::BridgeVrf(device, _) => vec![format!("ip link set {device} nomaster")],
         Key::BridgeVlan(device, id) => vec![format!("bridge vlan del vid {id} dev {device} self")],
         Key::PortVlans(_) => Vec::new(),
         Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link) => {

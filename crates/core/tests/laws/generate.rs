@@ -61,6 +61,7 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                 guard,
                 publish_address: None,
                 dns: None,
+                vrf: guard.then(|| "vrf0".parse().unwrap()),
                 inline: None,
             };
             bridge.check().unwrap();

@@ -10,6 +10,7 @@ pub mod create;
 pub mod dns;
 mod failure;
 mod options;
+mod ports;
 pub mod setting;
 
 pub use args::{Command, Line, Parsed, Proxy, parse};

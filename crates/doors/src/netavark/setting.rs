@@ -1,16 +1,16 @@
 //! What a network's description asks of the engine.
 
 use super::failure::Failure;
-use super::options::{Network, Options, PerNetwork, PortMapping, Route};
+use super::options::{Network, Options, PerNetwork, Route};
+pub use super::ports::publish;
 use ipnet::IpNet;
 use qiao_core::child::{Broadcasts, Child, Mode};
 use qiao_core::endpoint::{Extras, PortVlans};
 use qiao_core::network::{Bridge, Driver, Inline, Network as Ours, Pool};
 use qiao_core::owner::fnv;
-use qiao_core::port::{PortRange, PublishSpec};
 use qiao_core::request::{Attach, Detach, Given, Wish};
 use qiao_core::route::{Attributes, Kind, Static};
-use qiao_core::{IfName, Mac, NetworkId, NetworkName, Protocol, SandboxName, Subnet};
+use qiao_core::{IfName, Mac, NetworkId, NetworkName, SandboxName, Subnet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -77,6 +77,7 @@ struct Settings {
     no_default: bool,
     managed: bool,
     vlan: Option<u16>,
+    vrf: Option<IfName>,
 }
 
 /// What a call is about, besides the network.
@@ -248,6 +249,7 @@ impl Settings {
             no_default: option(network, "no_default_route")?.unwrap_or(false),
             managed,
             vlan: vlan(network)?,
+            vrf: vrf(network)?,
         })
     }
 
@@ -266,6 +268,7 @@ impl Settings {
             guard: true,
             publish_address: Some(Ipv4Addr::UNSPECIFIED.into()),
             dns: None,
+            vrf: self.vrf.clone(),
             inline: Some(Inline {
                 routed: self.managed && !network.gateways().is_empty(),
                 apart: self.isolate == Isolate::On && closed,
@@ -317,6 +320,18 @@ fn vlan(network: &Network) -> Result<Option<u16>, Failure> {
     }
 }
 
+/// The VRF that a bridge is made in. One that somebody else made is where he put it, and the rules that shut an internal
+/// network off do not see the VRF.
+pub fn vrf(network: &Network) -> Result<Option<IfName>, Failure> {
+    let Some(name) = network.option("vrf").filter(|name| !name.is_empty()) else { return Ok(None) };
+    let with = match network.option("mode") {
+        Some("unmanaged") => "mode=unmanaged",
+        _ if network.internal => "internal networks",
+        _ => return Ok(Some(IfName::new(name)?)),
+    };
+    Err(Failure(format!("network option vrf is not supported with {with}")))
+}
+
 fn isolate(network: &Network) -> Result<Isolate, Failure> {
     match network.option("isolate") {
         None | Some("" | "strict") => Ok(Isolate::Strict),
@@ -331,7 +346,7 @@ fn isolate(network: &Network) -> Result<Isolate, Failure> {
 /// What is not there yet, or not for such a network, is said, rather than left out.
 fn refuse_rest(network: &Network) -> Result<(), Failure> {
     let others: &[&str] = match network.driver.as_str() {
-        "bridge" => &["vrf", "bclim"],
+        "bridge" => &["bclim"],
         "macvlan" => &["vrf", "vlan"],
         _ => &["vrf", "vlan", "bclim"],
     };
@@ -412,55 +427,4 @@ fn one_route(route: &Route, metric: u32) -> Result<Static, Failure> {
             Ok(Static { to, via: None, attributes })
         }
     }
-}
-
-/// What is published on a network: nothing on an internal one. Addresses of a family that the container has not on
-/// this network are another one's affair.
-pub fn publish(
-    context: Context<'_>,
-    (internal, addresses): (bool, &[IpNet]),
-) -> Result<Vec<PublishSpec>, Failure> {
-    let mappings = context.options.port_mappings.as_deref().unwrap_or_default();
-    let specs = mappings.iter().map(specs).collect::<Result<Vec<_>, _>>()?;
-    if internal || addresses.is_empty() || context.firewall == Firewall::None {
-        return Ok(Vec::new());
-    }
-    let has = |v4: bool| addresses.iter().any(|net| net.addr().is_ipv4() == v4);
-    let here = |spec: &PublishSpec| {
-        let reached = spec.host_ip.is_none_or(|ip| has(ip.is_ipv4()) || ip.is_loopback() && has(true));
-        let asked = !(context.rootless && spec.host_ip.is_some_and(|ip| ip.is_loopback()));
-        reached && asked
-    };
-    let mut all: Vec<PublishSpec> = specs.into_iter().flatten().filter(here).collect();
-    // The same one twice is one, and so is one on an address beside the same on all of them.
-    let wide = all.clone();
-    let mut seen: Vec<PublishSpec> = Vec::new();
-    all.retain(|spec| {
-        let on_all = PublishSpec { host_ip: None, ..spec.clone() };
-        let told = seen.contains(spec) || spec.host_ip.is_some() && wide.contains(&on_all);
-        seen.push(spec.clone());
-        !told
-    });
-    Ok(all)
-}
-
-fn specs(mapping: &PortMapping) -> Result<Vec<PublishSpec>, Failure> {
-    let ports = |first: u16| {
-        let last = first.checked_add(mapping.range.max(1) - 1);
-        let last =
-            last.ok_or_else(|| Failure(format!("the ports from {first} on are more than there are")))?;
-        PortRange::new(first, last).map_err(Failure::from)
-    };
-    let host_ip = match mapping.host_ip.as_str() {
-        "" => None,
-        text => Some(text.parse::<IpAddr>().map_err(|_| {
-            Failure(format!("invalid host ip \"{text}\" provided for port {}", mapping.host_port))
-        })?),
-    };
-    let (host, container) = (Some(ports(mapping.host_port)?), ports(mapping.container_port)?);
-    let each = |protocol: &str| {
-        let protocol: Protocol = protocol.parse()?;
-        Ok(PublishSpec { host_ip, host, container, protocol })
-    };
-    mapping.protocol.split(',').map(each).collect()
 }

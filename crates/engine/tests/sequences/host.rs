@@ -375,6 +375,7 @@ pub fn ptp() -> Driver {
         guard: true,
         publish_address: None,
         dns: None,
+        vrf: None,
         inline: Some(Inline { routed: true, apart: false, ..Inline::default() }),
     })
 }

@@ -227,6 +227,7 @@ impl<'a> Batch<'a> {
                 return Ok(Ok(()));
             }
             (Key::PortVlans(name), Value::Vlans(vlans)) => return self.port_vlans(op, (name, vlans)),
+            (Key::BridgeVrf(name, vrf), _) => (vrf, Box::new(|index| link::enslave(name, index))),
             (Key::BridgeVlan(name, id), _) => (name, Box::new(|index| vlan::own(index, *id, true))),
             (Key::HostRoute(net), Value::Route { dev, via, onlink, src, attributes }) => {
                 let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
@@ -276,6 +277,10 @@ impl<'a> Batch<'a> {
             }
             Key::VlanFiltering(name) => {
                 self.push(op, [vlan::filtering(name, false)]);
+                return Ok(Ok(()));
+            }
+            Key::BridgeVrf(name, _) => {
+                self.push(op, [link::enslave(name, 0)]);
                 return Ok(Ok(()));
             }
             Key::Switch(name, which) => {

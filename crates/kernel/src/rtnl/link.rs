@@ -165,6 +165,11 @@ pub fn set_master(name: &IfName, master: u32, mtu: u32) -> Request {
     set(name, vec![Attribute::Mtu(mtu), Attribute::Controller(master)])
 }
 
+/// Gives a link a master; 0 for none.
+pub fn enslave(name: &IfName, master: u32) -> Request {
+    set(name, vec![Attribute::Controller(master)])
+}
+
 /// Gives a link an MTU.
 pub fn set_mtu(name: &IfName, mtu: u32) -> Request {
     set(name, vec![Attribute::Mtu(mtu)])

@@ -1,4 +1,4 @@
-//! What the kernels of many machines lack, on one that has it: ipvlan, VLANs, dummy interfaces. `cargo xtask vm`.
+//! What the kernels of many machines lack, on one that has it: ipvlan, VLANs, VRFs, dummy interfaces. `cargo xtask vm`.
 
 mod children;
 mod cni_children;

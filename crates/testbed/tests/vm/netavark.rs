@@ -115,3 +115,68 @@ fn netavark_vlans_on_an_unmanaged_bridge() {
         assert!(stdout("ip -d -o link show podman1").contains("vlan_filtering 1"), "it stays as it was");
     });
 }
+
+/// A bridge is made in a VRF that is there, beside another one with the same subnet outside of it.
+#[test]
+#[ignore = "needs another kernel: cargo xtask vm"]
+fn netavark_vrf_has_its_bridge() {
+    on_a_host(|host| {
+        let (c2, c3) = (host.container("c2"), host.container("c3"));
+        let options = json!({"vrf": "blue"});
+        let before = host.snapshot();
+        let refused = call(host, ("setup", &c2), &on(2, &options));
+        assert!(
+            refused.code == Some(1) && refused.stdout.contains("get vrf to set up bridge interface"),
+            "{refused}"
+        );
+        let wrong = call(host, ("setup", &c2), &on(2, &json!({"vrf": "up0"})));
+        assert!(wrong.code == Some(1) && wrong.stdout.contains("vrf up0 already exists but is"), "{wrong}");
+        let mut internal = on(2, &options);
+        internal["network_info"]["net1"]["internal"] = true.into();
+        let internal = call(host, ("setup", &c2), &internal);
+        assert!(
+            internal.code == Some(1) && internal.stdout.contains("option vrf is not supported"),
+            "{internal}"
+        );
+        host.assert_like(&before, "what was refused");
+        run("ip link add blue type vrf table 10");
+        run("ip link set blue up");
+        let mut input = on(2, &options);
+        input["port_mappings"] = json!([]);
+        ok(host, ("setup", &c2), &input);
+        assert!(stdout("ip -o link show podman1").contains("master blue"));
+        let routes = stdout("ip route show vrf blue");
+        assert!(routes.contains("10.89.1.0/24 dev podman1"), "{routes}");
+        assert!(!stdout("ip route").contains("10.89.1.0/24"), "not in the main table");
+        c2.run("busybox ping -c 1 -W 2 10.89.1.1");
+        run("ip vrf exec blue busybox ping -c 1 -W 2 10.89.1.2");
+        // The way out is the VRF's: another uplink, which is in it.
+        let far = Place::new("far");
+        for line in [
+            "ip link add blue0 type veth peer name eth0 netns far",
+            "ip link set blue0 master blue up",
+            "ip addr add 198.51.100.1/24 dev blue0",
+        ] {
+            run(line);
+        }
+        far.run("ip addr add 198.51.100.2/24 dev eth0");
+        far.run("ip link set eth0 up");
+        let _servers = [&far, &host.lan].map(|p| Service::start(p, Protocol::Tcp, "[::]:80"));
+        assert_eq!(answer(&c2, "198.51.100.2:80"), "far 198.51.100.1", "out, as the host");
+        assert_eq!(answer(&c2, "192.0.2.100:80"), "", "the main table is none of its business");
+        far.run("ip route add 10.89.1.0/24 via 198.51.100.1");
+        let _inner = Service::start(&c2, Protocol::Tcp, "[::]:80");
+        assert_eq!(answer(&far, "10.89.1.2:80"), "", "nobody reaches what is not published");
+        assert_eq!(host.qiao.run("check").code, Some(0), "{}", host.qiao.run("check"));
+        run("ip link set podman1 nomaster");
+        assert_eq!(host.qiao.run("check").code, Some(11));
+        host.ok("repair");
+        assert!(stdout("ip -o link show podman1").contains("master blue"));
+        c2.run("busybox ping -c 1 -W 2 10.89.1.1");
+        ok(host, ("teardown", &c2), &input);
+        assert!(!stdout("ip -o link").contains("podman1") && stdout("ip -o link").contains("blue"));
+        ok(host, ("setup", &c3), &on(3, &json!({})));
+        assert!(!stdout("ip -o link show podman1").contains("master"), "the control");
+        assert_eq!(answer(&c3, "192.0.2.100:80"), "lan 192.0.2.1");
+    });
+}
