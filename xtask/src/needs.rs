@@ -29,11 +29,6 @@ const NEEDS: &[Need] = &[
         program: "/usr/lib/podman/netavark",
         why: "is what our netavark is compared with",
     },
-    Need {
-        package: "aardvark-dns",
-        program: "/usr/lib/podman/aardvark-dns",
-        why: "resolves the names of Podman's containers",
-    },
     Need { package: "crun", program: "crun", why: "starts the containers of clients" },
     Need {
         package: "containerd",

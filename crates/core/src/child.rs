@@ -24,16 +24,38 @@ pub struct Child {
     /// The parent is not the host's: it is in the sandbox.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inside: bool,
-    /// How many broadcast frames wait for macvlan children at most, or none for the kernel's default
-    /// (`IFLA_MACVLAN_BC_QUEUE_LEN`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue: Option<u32>,
+    /// What becomes of broadcast frames for macvlan children.
+    #[serde(default)]
+    pub broadcasts: Broadcasts,
     /// The addresses are those that a DHCP server of the neighbourhood gives; there are no pools.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dhcp: bool,
     /// Its door describes it anew with every request, and it is kept for as long as it has members.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inline: bool,
+}
+
+/// What becomes of broadcast frames for a macvlan child (`linux/if_link.h`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broadcasts {
+    /// How many wait at most, or none for the kernel's default (`IFLA_MACVLAN_BC_QUEUE_LEN`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+    /// Frames for a multicast address are handed out at once while at most this many children want them, and else wait
+    /// in the queue; -1 for never the queue, none for the kernel's default, 1 (`IFLA_MACVLAN_BC_CUTOFF`, Linux 6.4).
+    /// It is the parent's: of several children the last one that was made decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cutoff: Option<i32>,
+}
+
+impl Broadcasts {
+    /// As `ip link` spells them, with a blank before each.
+    pub fn words(self) -> String {
+        let queue = self.queue.map(|queue| format!(" bcqueuelen {queue}"));
+        let cutoff = self.cutoff.map(|cutoff| format!(" bclim {cutoff}"));
+        queue.into_iter().chain(cutoff).collect()
+    }
 }
 
 impl Child {

@@ -53,6 +53,23 @@ pub enum Over {
     Sandbox(IfName),
     /// At an interface of the host that leads to the same neighbourhood: the sandbox's own is not there yet.
     Host(IfName),
+    /// At the sandbox's own interface, and at one of the host that leads to the same neighbourhood as long as that is not
+    /// there, or no more: a bridge does not hear what is sent to one of its ports alone.
+    Port {
+        /// The bridge, or another interface of the host.
+        bridge: IfName,
+        /// The interface in the sandbox.
+        ifname: IfName,
+    },
+}
+
+impl Over {
+    /// The interface where it is asked first.
+    pub fn first(&self) -> &IfName {
+        match self {
+            Self::Sandbox(name) | Self::Host(name) | Self::Port { bridge: name, .. } => name,
+        }
+    }
 }
 
 /// A question for an address.

@@ -100,6 +100,9 @@ pub struct Bridge {
     /// The names of its members; none where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
+    /// The VRF (virtual routing and forwarding) that the bridge is made in; it is somebody else's, and there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<IfName>,
     /// Of a network that its door describes anew with every request (CNI): what only such a one has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inline: Option<Inline>,
@@ -138,6 +141,10 @@ pub struct Inline {
     /// there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_port: Option<u16>,
+    /// The addresses are those that a DHCP server gives which is reached by the bridge, somebody else's; there are no
+    /// pools.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dhcp: bool,
     /// The IPv4 address that members bear outside, where it is not just any of the host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbound4: Option<Ipv4Addr>,
@@ -206,6 +213,15 @@ impl Network {
             Driver::Bridge(bridge) | Driver::Routed(bridge) => &bridge.pools,
             Driver::Child(child) => &child.pools,
             Driver::Solo(_) | Driver::Adopted(_) | Driver::Host | Driver::None => &[],
+        }
+    }
+
+    /// Whether its addresses are a DHCP server's.
+    pub fn is_dhcp(&self) -> bool {
+        match &self.driver {
+            Driver::Bridge(bridge) => bridge.inline.is_some_and(|inline| inline.dhcp),
+            Driver::Child(child) => child.dhcp,
+            _ => false,
         }
     }
 

@@ -51,6 +51,7 @@ fn bridge(name: &str, subnets: &[&str]) -> Bridge {
         guard: true,
         publish_address: None,
         dns: None,
+        vrf: None,
         inline: None,
     }
 }
@@ -367,7 +368,7 @@ fn child(name: &str, parent: &str, (mode, subnets): (Mode, &[&str])) -> Network 
         mtu: None,
         internal: false,
         inside: false,
-        queue: None,
+        broadcasts: Default::default(),
         dhcp: false,
         inline: false,
     };

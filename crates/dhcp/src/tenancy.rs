@@ -77,7 +77,7 @@ impl Tenancy {
         let handle = NetnsHandle::identify(&path).map_err(|error| unusable(&path, error))?;
         // Whoever asks may not know the cookie; whoever looks later needs it.
         ask.sandbox = Netns { path: ask.sandbox.path, ..handle.identity().clone() };
-        let packets = open(&ask.over, &handle)?;
+        let packets = open(&ask.over, (&handle, ask.mac))?;
         let mac = ask.mac.unwrap_or(packets.mac());
         let machine = Machine::begin(config(&ask, mac, settings), (now, seed));
         Ok(Self {
@@ -235,8 +235,7 @@ impl Tenancy {
     }
 
     fn nothing(&self, why: String) -> Trouble {
-        let (Over::Sandbox(at) | Over::Host(at)) = &self.ask.over;
-        Trouble::Nothing { at: at.clone(), why }
+        Trouble::Nothing { at: self.ask.over.first().clone(), why }
     }
 
     fn bound(&mut self) -> Event {
@@ -290,13 +289,14 @@ impl Tenancy {
     fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         if self.packets.is_none() {
             let gone = || "its namespace is gone".to_owned();
-            let handle = match &self.ask.over {
-                Over::Host(_) => None,
-                Over::Sandbox(_) => Some(self.settings.open(&self.ask.sandbox).ok_or_else(gone)?),
-            };
-            self.packets = Some(match &handle {
-                Some(handle) => open(&self.ask.over, handle)?,
-                None => open_at_host(&self.ask.over)?,
+            self.packets = Some(match &self.ask.over {
+                Over::Host(_) => open_at_host(&self.ask.over)?,
+                over => match (self.settings.open(&self.ask.sandbox), over) {
+                    (Some(handle), over) => open(over, (&handle, Some(self.mac)))?,
+                    // What is left to say is that the lease is over.
+                    (None, Over::Port { .. }) => open_at_host(over)?,
+                    (None, _) => return Err(gone()),
+                },
             });
         }
         let packets = self.packets.as_ref().ok_or("no socket")?;
@@ -352,21 +352,25 @@ fn config(ask: &Ask, mac: Mac, settings: &Settings) -> Config {
         wish: ask.wish,
         provide: ask.provide.iter().filter(|(code, _)| *code != code::CLIENT_IDENTIFIER).cloned().collect(),
         request: ask.request.clone(),
-        broadcast: settings.broadcast || matches!(ask.over, Over::Host(_)),
+        broadcast: settings.broadcast || !matches!(ask.over, Over::Sandbox(_)),
         only_offer: ask.only_offer,
         timing: settings.timing,
     }
 }
 
-fn open(over: &Over, handle: &NetnsHandle) -> Result<Packets, String> {
+fn open(over: &Over, (handle, mac): (&NetnsHandle, Option<Mac>)) -> Result<Packets, String> {
     match over {
         Over::Sandbox(name) => handle.packets(name).map_err(|error| said(name, &error)),
         Over::Host(_) => open_at_host(over),
+        Over::Port { ifname, .. } => match handle.packets(ifname) {
+            Ok(packets) if Some(packets.mac()) == mac => Ok(packets),
+            _ => open_at_host(over),
+        },
     }
 }
 
 fn open_at_host(over: &Over) -> Result<Packets, String> {
-    let (Over::Host(name) | Over::Sandbox(name)) = over;
+    let name = over.first();
     Packets::open(name, false).map_err(|error| said(name, &error))
 }
 

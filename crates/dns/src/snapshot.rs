@@ -17,7 +17,7 @@ pub struct Snapshot {
     /// The containers that are in more than one network: they see the names of all of them.
     shared: HashMap<ContainerId, Vec<u32>>,
     records: Rc<Records>,
-    /// The domain that names may have besides, and which is not there.
+    /// The domain that names may have besides, and which nobody else is asked about.
     filter: Option<Key>,
 }
 
@@ -43,6 +43,8 @@ pub enum Why {
     Record,
     /// The network leads nowhere, and has nobody of that name.
     Internal,
+    /// The domain is that of the containers, and none is called so.
+    OwnDomain,
     /// The question is of a kind that is not answered.
     Unwanted,
 }
@@ -55,6 +57,7 @@ impl Why {
             Why::OtherType => "a container without such a record",
             Why::Record => "a record that was added",
             Why::Internal => "internal network: nobody else is asked",
+            Why::OwnDomain => "no container: nobody else is asked about this domain",
             Why::Unwanted => "not answered",
         }
     }
@@ -127,9 +130,18 @@ impl Snapshot {
             answer.finish(query, (Code::NxDomain, false));
             return Outcome::Answered(Why::Internal);
         }
+        if self.before_filter(query.key.get()).is_some() {
+            answer.finish(query, (Code::NxDomain, true));
+            return Outcome::Answered(Why::OwnDomain);
+        }
         to.truncate(start);
         let forward = self.records.upstreams(query.key.get());
         Outcome::Ask(forward.unwrap_or_else(|| zone.upstreams(member)).clone())
+    }
+
+    /// A name without the domain that names may have besides; none if it has not that one.
+    fn before_filter<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        self.filter.as_deref().and_then(|filter| name::before(key, filter))
     }
 }
 
@@ -183,7 +195,7 @@ impl Asking<'_> {
             return Some(why);
         }
         found.clear();
-        let filtered = snapshot.filter.as_deref().and_then(|filter| name::before(key, filter));
+        let filtered = snapshot.before_filter(key);
         if self.named(key, found) || filtered.is_some_and(|key| self.named(key, found)) {
             return Some(self.addresses(answer, found));
         }

@@ -118,6 +118,21 @@ proptest! {
         prop_assert!(answer.is_empty());
     }
 
+    /// The domain behind containers' names is nobody else's, who might say what he likes about it.
+    #[test]
+    fn nobody_else_is_asked_about_the_containers_domain(members in members(), wanted in "[a-c]{1,3}") {
+        let known = members.iter().any(|member| member.names.contains(&wanted));
+        let zones = vec![Rc::new(zone("front", &members, false))];
+        let snapshot = Snapshot::new(zones, Rc::new(Records::default()), key("dns.podman"));
+        let (outcome, answer) = ask(&snapshot, &message(&format!("{wanted}.DNS.podman"), 1, None), (GATEWAY, 1232));
+        prop_assert!(matches!(outcome, Outcome::Answered(_)), "{outcome:?}");
+        prop_assert_eq!(answer[3] & 15, if known { 0 } else { 3 });
+        for name in [wanted.as_str(), "podman", "x.dns.podman.test", "xdns.podman"] {
+            let (outcome, _) = ask(&snapshot, &message(name, 1, None), (GATEWAY, 1232));
+            prop_assert_eq!(matches!(outcome, Outcome::Ask(_)), !known || name != wanted, "the control: {}", name);
+        }
+    }
+
     #[test]
     fn others_networks_are_not_seen(members in members(), wanted in "[a-c]{1,2}") {
         let other = Member {

@@ -4,7 +4,6 @@ use crate::activate::{Activating, host_state};
 use crate::address::Given;
 use crate::engine::now;
 use crate::error::EngineError;
-use crate::lease::is_dhcp;
 use crate::recover::places;
 use crate::session::{Presumed, Session};
 use qiao_core::driver::{Activation, Active, network_state};
@@ -234,8 +233,8 @@ impl<K: Kernel> Session<'_, K> {
         let id = EndpointId { sandbox: request.sandbox.clone(), ifname, network: network.name.clone() };
         let host = self.hosts_addresses(&network, activation)?;
         let given = match &request.given {
-            Some(known) if !is_dhcp(&network) => self.given_addresses(&network, &known.addresses)?,
-            _ if is_dhcp(&network) => {
+            Some(known) if !network.is_dhcp() => self.given_addresses(&network, &known.addresses)?,
+            _ if network.is_dhcp() => {
                 let address = self.need_lease(&host)?.terms.net();
                 self.given_addresses(&network, &[address])?
             }
@@ -279,7 +278,7 @@ impl<K: Kernel> Session<'_, K> {
         let mut wire = Wire {
             join: Join::Pair,
             host_if: self.host_if(request, id)?,
-            mac: self.mac(network, (id, given), &request.wish)?,
+            mac: self.mac(network, (id, given), &self.leased_mac(&request.wish))?,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: activation.mtu,
             gateways: if defaults(request) { gateways(network, others) } else { Vec::new() },
@@ -291,6 +290,7 @@ impl<K: Kernel> Session<'_, K> {
         let held = request.given.as_ref().is_some_and(|given| given.held);
         self.publish(Some(bridge), (id, &mut wire), (&request.publish, held))?;
         wire.extras.names = names(network, request)?;
+        self.on_lease(&mut wire, others, network);
         Ok((wire, None))
     }
 

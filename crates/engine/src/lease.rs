@@ -6,7 +6,7 @@ use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::dhcp::{Ask, Keeper, Leased, Over, Tenant};
 use qiao_core::endpoint::Wire;
-use qiao_core::request::{Attach, Detach};
+use qiao_core::request::{Attach, Detach, Wish};
 use qiao_core::{Endpoint, Network, NetworkName, Refusal, SandboxName};
 use qiao_kernel::Kernel;
 use std::collections::BTreeSet;
@@ -76,10 +76,10 @@ impl<K: Kernel> Engine<K> {
 
     fn dhcp_network(&self, request: &Attach) -> Result<Option<Network>, EngineError> {
         if let Some(given) = &request.given {
-            return Ok(Some(given.network.clone()).filter(is_dhcp));
+            return Ok(Some(given.network.clone()).filter(Network::is_dhcp));
         }
         let Some(name) = &request.network else { return Ok(None) };
-        Ok(self.store.network(name)?.filter(is_dhcp))
+        Ok(self.store.network(name)?.filter(Network::is_dhcp))
     }
 
     fn ask(&mut self, request: &Attach, network: &Network, only_offer: bool) -> Result<Leased, EngineError> {
@@ -102,7 +102,7 @@ impl<K: Kernel> Engine<K> {
         network: &Network,
         only_offer: bool,
     ) -> Result<Ask, EngineError> {
-        let Some(child) = network.child() else { return Err(Refusal::invalid("it has no parent").into()) };
+        let over = over(request, network)?;
         let others = self.store.sandbox(&request.sandbox)?;
         let alive = |e: &&Endpoint| e.netns.as_ref().is_some_and(|netns| self.kernel.is_alive(netns));
         let others: Vec<&Endpoint> = others.iter().filter(alive).collect();
@@ -125,14 +125,15 @@ impl<K: Kernel> Engine<K> {
             }
         };
         let tenant = tenant(&request.sandbox, &network.name);
-        let link = self.kernel.link(&child.parent)?;
-        let parents = link.and_then(|link| link.mac).filter(|_| child.mode.is_passthru());
+        let passthru = network.child().filter(|child| child.mode.is_passthru());
+        let parent = passthru.map(|child| self.kernel.link(&child.parent)).transpose()?.flatten();
+        let parents = parent.and_then(|link| link.mac);
         let mac = parents.or(request.wish.mac).unwrap_or_else(|| tenant.mac());
         Ok(Ask {
             provide: host_name(request).map(|name| (HOST_NAME, name)).into_iter().collect(),
             request: REQUEST.to_vec(),
             wish: request.wish.ip,
-            over: Over::Host(child.parent.clone()),
+            over,
             mac: Some(mac),
             tenant,
             sandbox,
@@ -145,10 +146,15 @@ impl<K: Kernel> Session<'_, K> {
     /// Whether a DHCP server gives the addresses of the network that a request is about.
     pub fn needs_lease(&self, request: &Attach) -> Result<bool, EngineError> {
         if let Some(given) = &request.given {
-            return Ok(is_dhcp(&given.network));
+            return Ok(given.network.is_dhcp());
         }
         let Some(name) = &request.network else { return Ok(false) };
-        Ok(self.txn.network(name)?.as_ref().is_some_and(is_dhcp))
+        Ok(self.txn.network(name)?.as_ref().is_some_and(Network::is_dhcp))
+    }
+
+    /// A wish with the hardware address that has the lease.
+    pub fn leased_mac(&self, wish: &Wish) -> Wish {
+        Wish { mac: self.leased.as_ref().map(|leased| leased.mac).or(wish.mac), ..wish.clone() }
     }
 
     /// What a lease gives, put into a wire.
@@ -255,9 +261,16 @@ pub(crate) fn gateways_of(network: &Network, wire: &Wire) -> Vec<IpAddr> {
     }
 }
 
-/// Whether a network's addresses are a DHCP server's.
-pub(crate) fn is_dhcp(network: &Network) -> bool {
-    network.child().is_some_and(|child| child.dhcp)
+/// Where its server is asked.
+fn over(request: &Attach, network: &Network) -> Result<Over, Refusal> {
+    if let Some(child) = network.child() {
+        return Ok(Over::Host(child.parent.clone()));
+    }
+    let bridge = network.bridge().map(|bridge| bridge.device.clone());
+    let over = bridge.zip(request.ifname.clone()).map(|(bridge, ifname)| Over::Port { bridge, ifname });
+    over.ok_or_else(|| {
+        Refusal::invalid("it has neither a parent nor a bridge where a DHCP server could be asked")
+    })
 }
 
 fn tenant(sandbox: &SandboxName, network: &NetworkName) -> Tenant {

@@ -53,6 +53,7 @@ fn default_bridge(settings: &Settings, pool: Pool) -> Bridge {
         guard: true,
         publish_address: None,
         dns: None,
+        vrf: None,
         inline: None,
     }
 }

@@ -5,11 +5,11 @@ use crate::draft::{defaults, gateways};
 use crate::error::EngineError;
 use crate::session::Session;
 use crate::subnets::all_used;
-use qiao_core::child::{Mode, Vlan};
+use qiao_core::child::{Broadcasts, Mode, Vlan};
 use qiao_core::driver::{Activation, Active};
 use qiao_core::endpoint::{Join, Netns, Wire};
 use qiao_core::owner::EndpointId;
-use qiao_core::request::{Attach, CreateNetwork, Kind, Wish};
+use qiao_core::request::{Attach, CreateNetwork, Kind};
 use qiao_core::subnet::Family;
 use qiao_core::{Child, Code, Endpoint, IfName, Mac, Network, Refusal, Subnet};
 use qiao_kernel::{Facts, HostLink, Kernel};
@@ -39,7 +39,7 @@ impl<K: Kernel> Session<'_, K> {
             mtu: request.options.mtu,
             internal: request.options.internal,
             inside: false,
-            queue: None,
+            broadcasts: Broadcasts::default(),
             dhcp: request.dhcp,
             inline: false,
         };
@@ -153,13 +153,13 @@ impl<K: Kernel> Session<'_, K> {
             .into())
     }
 
-    /// The addresses of the host that containers must not have: those of the parent.
+    /// The addresses of the host that containers must not have: those of the parent, or of somebody's bridge.
     pub fn hosts_addresses(
         &mut self,
         network: &Network,
         activation: &Activation,
     ) -> Result<Vec<IpAddr>, EngineError> {
-        if network.child().is_none_or(|child| child.inside) {
+        if network.child().map_or(!network.is_dhcp(), |child| child.inside) {
             return Ok(Vec::new());
         }
         let link = self.kernel.link(&activation.device)?;
@@ -188,8 +188,7 @@ impl<K: Kernel> Session<'_, K> {
             Mode::Ipvlan(..) => Join::Ipvlan,
             Mode::Vlan(_) => Join::Vlan,
         };
-        let wish =
-            Wish { mac: self.leased.as_ref().map(|l| l.mac).or(request.wish.mac), ..request.wish.clone() };
+        let wish = self.leased_mac(&request.wish);
         let mac = if passthru { found.mac } else { self.mac(network, (id, given), &wish)? };
         let mut wire = Wire {
             join,

@@ -94,6 +94,7 @@ impl<K: Kernel> Session<'_, K> {
                 .dns
                 .unwrap_or(!is_default(request))
                 .then(|| Dns { upstreams: options.dns_upstreams.clone() }),
+            vrf: None,
             inline: None,
         }
     }

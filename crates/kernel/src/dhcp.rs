@@ -6,14 +6,17 @@ use crate::error::KernelError;
 use crate::netlink::Socket;
 use crate::netns::{self, NetnsHandle, OpenError};
 use crate::parent;
-use crate::rtnl::{address, ask, ask_one, link, route};
+use crate::rtnl::route::{self, Hop};
+use crate::rtnl::{Mode, address, ask, ask_one, link};
 use crate::sys::ioctl::Interfaces;
 use crate::sys::{packet, process};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
+use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
+use std::net::Ipv4Addr;
 
 /// A socket at one interface: it sends frames as they are, and hears datagrams to DHCP clients.
 #[derive(Debug)]
@@ -88,6 +91,31 @@ impl NetnsHandle {
             let routes = ask_one(&mut rtnl, &route::get_all(Family::of(net.addr())))?;
             ask_one(&mut rtnl, &address::delete(found.index, net))?;
             Ok(Some(Taken { index: found.index, routes: route::told_of(found.index, routes) }))
+        })
+    }
+
+    /// Gives an interface an address, and a default route by a gateway. What is there already stays.
+    pub fn furnish(&self, name: &IfName, net: Ipv4Net, via: Option<Ipv4Addr>) -> Result<(), KernelError> {
+        let absent = || KernelError::Errno { errno: libc::ENODEV, text: Some(format!("`{name}`")) };
+        self.inside(|| {
+            let index = Interfaces::open()?.index(name)?.ok_or_else(absent)?;
+            let hop = |via: Ipv4Addr| Hop {
+                index,
+                via: Some(via.into()),
+                onlink: false,
+                src: None,
+                attributes: Attributes::default(),
+            };
+            let address = address::add(index, net.into());
+            let route = via.map(|via| route::set(Family::V4.default_route(), hop(via), Mode::Create));
+            let mut socket = route_socket()?;
+            for request in std::iter::once(address).chain(route) {
+                match ask_one(&mut socket, &request) {
+                    Err(error) if error.errno() == Some(libc::EEXIST) => {}
+                    done => drop(done?),
+                }
+            }
+            Ok(())
         })
     }
 

@@ -60,6 +60,8 @@ pub struct HostLink {
     pub is_bridge: bool,
     /// Whether it is one that tells VLANs apart.
     pub filtering: bool,
+    /// Whether it is a VRF.
+    pub is_vrf: bool,
     /// Its alias.
     pub alias: Option<String>,
 }

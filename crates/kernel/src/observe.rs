@@ -112,6 +112,7 @@ fn link_of(key: &Key) -> Option<&IfName> {
     match key {
         Key::Bridge(name)
         | Key::VlanFiltering(name)
+        | Key::BridgeVrf(name, _)
         | Key::BridgeAddress(name, _)
         | Key::BridgeVlan(name, _)
         | Key::VlanAddress(name, _)
@@ -135,7 +136,7 @@ fn leads_to<'a>(key: &'a Key, value: &'a Value) -> Option<&'a IfName> {
         (Key::Veth(_), Value::Veth { bridge, .. }) => bridge.as_ref(),
         (Key::Vlan(_), Value::Vlan { parent, .. })
         | (Key::Child(..), Value::Child { parent, inside: false, .. }) => Some(parent),
-        (Key::Neighbour(name, _), _) => Some(name),
+        (Key::Neighbour(name, _) | Key::BridgeVrf(_, name), _) => Some(name),
         (Key::Redirect(_), Value::Redirect { to }) => Some(to),
         (Key::HostRoute(_), Value::Route { dev, .. }) => Some(dev),
         _ => None,
@@ -191,6 +192,11 @@ impl Host<'_> {
             Key::Vlan(name) => {
                 let link = self.links.get(name)?;
                 Some((ownership(link, "vlan", owner), self.vlan(link, value)?))
+            }
+            Key::BridgeVrf(name, vrf) => {
+                let link = self.links.get(name)?;
+                let is_in = link.master.is_some() && link.master == self.links.index(vrf);
+                is_in.then(|| (hanging(link, "bridge", owner), Value::Present))
             }
             Key::VlanFiltering(name) => {
                 let link = self.links.get(name)?;

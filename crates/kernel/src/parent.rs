@@ -28,6 +28,7 @@ pub fn link(socket: &mut Socket, name: &IfName) -> Result<Option<HostLink>, Kern
         addresses: addresses.map(|address| address.net).collect(),
         is_bridge: found.kind.as_deref() == Some("bridge"),
         filtering: found.filtering,
+        is_vrf: found.kind.as_deref() == Some("vrf"),
         alias: found.alias,
     }))
 }

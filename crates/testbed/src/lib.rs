@@ -10,6 +10,7 @@ mod command;
 mod dhcp;
 mod echo;
 pub mod frame;
+pub mod grpc;
 mod host;
 pub mod names;
 pub mod namespaces;

@@ -194,11 +194,10 @@ pub fn link_plugins(dir: &Path) {
     }
 }
 
-/// Fills a directory with what Podman looks for: a link to the command, and the name server that Debian has.
+/// Fills a directory with what Podman looks for: links to the command.
 pub fn link_helpers(dir: &Path) {
-    let link = |to: &Path, name: &str| {
-        symlink(to, dir.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    };
-    link(&program(), "netavark");
-    link(Path::new("/usr/lib/podman/aardvark-dns"), "aardvark-dns");
+    let program = program();
+    for name in ["netavark", "aardvark-dns"] {
+        symlink(&program, dir.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
 }

@@ -8,6 +8,7 @@ mod firewalld;
 mod log;
 mod plugin;
 mod process;
+mod proxy;
 mod setup;
 mod sysctl;
 mod teardown;
@@ -65,7 +66,7 @@ fn run(line: door::Line) -> Done {
         Command::Version => Ok(Some(version())),
         Command::FirewallReload => reload(&call).map(|()| None),
         Command::FirewalldReload => firewalld::listen(&call).map(|()| None),
-        Command::DhcpProxy => Err(Failure("dhcp-proxy is not there yet".into())),
+        Command::DhcpProxy(proxy) => proxy::serve(proxy).map(|()| None),
     }
 }
 

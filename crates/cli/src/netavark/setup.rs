@@ -84,7 +84,10 @@ fn job<'a>(
 ) -> Result<Job<'a>, Failure> {
     let leave = setting::detach(context.options, (own, network))?;
     let act = match network.driver.as_str() {
-        "bridge" => Act::Ours(Box::new(setting::attach(context, (own, network))?), leave),
+        "bridge" => {
+            need_vrf(network)?;
+            Act::Ours(Box::new(setting::attach(context, (own, network))?), leave)
+        }
         "macvlan" | "ipvlan" => {
             let attach = setting::attach_child(context, (own, network), parent(network)?)?;
             Act::Ours(Box::new(attach), leave)
@@ -95,6 +98,20 @@ fn job<'a>(
         Entry::new(context.options, (own, network), &[])?;
     }
     Ok(Job { own, network, act })
+}
+
+/// Refuses a network whose VRF is not there; in netavark's words, which are looked for.
+fn need_vrf(network: &Network) -> Result<(), Failure> {
+    let Some(vrf) = setting::vrf(network)? else { return Ok(()) };
+    let wrong = |error: qiao_kernel::KernelError| Failure(error.to_string());
+    match Linux::open().map_err(wrong)?.link(&vrf).map_err(wrong)? {
+        Some(link) if link.is_vrf => Ok(()),
+        Some(_) => Err(Failure(format!("vrf {vrf} already exists but is another interface"))),
+        None => {
+            let gone = "Netlink error: No such device (os error 19)";
+            Err(Failure(format!("get vrf to set up bridge interface: {gone}")))
+        }
+    }
 }
 
 /// Whether names are resolved on a network.

@@ -1,5 +1,6 @@
 //! Settings that other tools look for: of the container's interface, and of a bridge that was made for it.
 
+use qiao_core::IfName;
 use qiao_core::plan::{Key, Op};
 use qiao_doors::netavark::{Failure, Network};
 use qiao_engine::Attached;
@@ -41,13 +42,17 @@ fn of_bridge(device: &str, network: &Network) -> Vec<(String, &'static str)> {
     settings
 }
 
-/// Sets those of a bridge, if it was made just now. systemd is told, which would set its own when it sees the bridge.
+/// Sets those of a bridge, and of the VLAN of it that has the gateways, if they were made just now.
 pub fn bridge(made: &Attached, network: &Network) -> Result<(), Failure> {
-    let new = made.plan.ops().iter().find_map(|op| match (op, op.key()) {
-        (Op::Add { .. }, Key::Bridge(device)) => Some(device),
+    let mut new = made.plan.ops().iter().filter_map(|op| match (op, op.key()) {
+        (Op::Add { .. }, Key::Bridge(device) | Key::Vlan(device)) => Some(device),
         _ => None,
     });
-    let Some(device) = new else { return Ok(()) };
+    new.try_for_each(|device| new_bridge(device, network))
+}
+
+/// systemd is told, which would set its own when it sees the bridge.
+fn new_bridge(device: &IfName, network: &Network) -> Result<(), Failure> {
     let settings = of_bridge(device.as_str(), network);
     let wrong =
         |error: std::io::Error| Failure(format!("cannot set what bridge {device} must have: {error}"));
@@ -68,10 +73,14 @@ fn told(device: &str) -> PathBuf {
     format!("/run/sysctl.d/10-netavark-{device}.conf").into()
 }
 
-/// Forgets a bridge that is gone.
-pub fn forget(device: &str) {
-    if !Path::new("/sys/class/net").join(device).exists() {
-        let _ = std::fs::remove_file(told(device));
+/// Forgets a network's bridge, and the VLAN of it, that are gone.
+pub fn forget(network: &Network) {
+    let Some(bridge) = &network.network_interface else { return };
+    let vlan = network.option("vlan").map(|id| format!("{bridge}.{id}"));
+    for device in std::iter::once(bridge).chain(&vlan) {
+        if !Path::new("/sys/class/net").join(device).exists() {
+            let _ = std::fs::remove_file(told(device));
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub fn teardown(call: &Call, netns: &Path) -> Result<(), Failure> {
     let mut engine = call.engine()?;
     for (own, network) in &networks {
         failures.extend(leave((call, &mut engine), (&options, own, network), netns).err());
-        network.network_interface.iter().for_each(|device| sysctl::forget(device));
+        sysctl::forget(network);
     }
     let context =
         Context { options: &options, netns: "", firewall, rootless: call.line.rootless, dns_port: None };

@@ -48,9 +48,9 @@ pub fn network(network: &Network, members: &[Endpoint]) -> Value {
         "Created": rfc3339(network.created),
         "Scope": "local",
         "Driver": network.driver.as_str(),
-        "EnableIPv4": network.has(Family::V4) || is_dhcp(network),
+        "EnableIPv4": network.has(Family::V4) || network.is_dhcp(),
         "EnableIPv6": network.has(Family::V6),
-        "IPAM": {"Driver": if is_dhcp(network) { "dhcp" } else { "default" }, "Options": {}, "Config": network.pools().iter().map(pool).collect::<Vec<_>>()},
+        "IPAM": {"Driver": if network.is_dhcp() { "dhcp" } else { "default" }, "Options": {}, "Config": network.pools().iter().map(pool).collect::<Vec<_>>()},
         "Internal": network.is_internal(),
         "Attachable": false,
         "Ingress": false,
@@ -60,10 +60,6 @@ pub fn network(network: &Network, members: &[Endpoint]) -> Value {
         "Labels": network.labels,
         "Engine": {"bridge": bridge.map(engine), "child": network.child(), "members": members.len()},
     })
-}
-
-fn is_dhcp(network: &Network) -> bool {
-    network.child().is_some_and(|child| child.dhcp)
 }
 
 fn pool(pool: &Pool) -> Value {

@@ -21,6 +21,9 @@ pub fn network(network: &Network, bridge: &Bridge, activation: &Activation) -> S
     let mut state = activation.essence(&network.name);
     let mut put = |key, value| state.insert(key, &owner, value);
     put(Key::BridgeUp(device.clone()), Value::Present);
+    if let Some(vrf) = bridge.vrf.clone().filter(|_| !activation.foreign) {
+        put(Key::BridgeVrf(device.clone(), vrf), Value::Present);
+    }
     members(bridge).into_iter().for_each(|member| put(Key::Member(member), Value::Present));
     let gateway = bridge.gateway_if();
     let address = |net| match gateway == *device {
@@ -86,15 +89,19 @@ fn resolver(bridge: &Bridge) -> Vec<(Key, Value)> {
 
 /// The network's places in the rule set.
 fn members(bridge: &Bridge) -> Vec<Member> {
-    let device = || bridge.device.clone();
+    let device = || bridge.gateway_if();
     if let Some(inline) = bridge.inline.filter(|inline| !inline.closed) {
         return open_members(bridge, inline);
     }
-    let mut members = link_members(bridge, &bridge.device);
+    let mut members = link_members(bridge, &device());
     members.extend(bridge.inline.filter(|inline| inline.apart).map(|_| Member::Apart(device())));
     // Without it members do not reach one another by way of the gateway either; the ports are kept apart besides.
     members.extend(bridge.icc.then(|| Member::Pair(device(), device())));
-    members.extend(bridge.pools.iter().map(|pool| Member::Own(pool.subnet, device())));
+    // What comes in by a VRF's bridge comes in by the VRF once more (`l3mdev_ip_rcv`).
+    let links = std::iter::once(device()).chain(bridge.vrf.clone());
+    members.extend(
+        links.flat_map(|link| bridge.pools.iter().map(move |pool| Member::Own(pool.subnet, link.clone()))),
+    );
     members.extend(bridge.pools.iter().flat_map(|pool| subnet_members(bridge, pool)));
     let outbound = |pool: &Pool| {
         let ip = bridge.inline.filter(|_| bridge.masquerade)?.outbound(pool.subnet.family())?;

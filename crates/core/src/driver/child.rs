@@ -20,7 +20,7 @@ pub fn endpoint(child: &Child, activation: &Activation, (endpoint, wire): (&Endp
         mac: wire.own_mac(),
         mtu: wire.mtu,
         inside: child.inside,
-        queue: child.queue,
+        broadcasts: child.broadcasts,
     };
     put((Key::Child(sandbox.clone(), ifname.clone()), link));
     if !wire.addresses.is_empty() {

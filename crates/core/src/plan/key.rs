@@ -26,6 +26,8 @@ pub enum Key {
     Sysctl(Sysctl),
     /// A bridge device.
     Bridge(IfName),
+    /// A bridge that is in a VRF.
+    BridgeVrf(IfName, IfName),
     /// A bridge that tells VLANs apart.
     VlanFiltering(IfName),
     /// An address of a bridge.
@@ -327,6 +329,7 @@ impl Key {
             (
                 Key::BridgeAddress(link, _)
                 | Key::VlanFiltering(link)
+                | Key::BridgeVrf(link, _)
                 | Key::BridgeUp(link)
                 | Key::BridgeVlan(link, _)
                 | Key::VlanAddress(link, _)

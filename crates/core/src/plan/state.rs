@@ -1,7 +1,7 @@
 //! What must exist and what does exist.
 
 use super::{Guard, Key, Member};
-use crate::child::Mode;
+use crate::child::{Broadcasts, Mode};
 use crate::endpoint::PortVlans;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
@@ -69,9 +69,9 @@ pub enum Value {
         /// The parent is in the sandbox.
         #[serde(default)]
         inside: bool,
-        /// How many broadcast frames wait for it at most, where that was asked for.
+        /// What becomes of broadcast frames for it, where that was asked for.
         #[serde(default)]
-        queue: Option<u32>,
+        broadcasts: Broadcasts,
     },
     /// An interface that leads nowhere.
     Dummy {

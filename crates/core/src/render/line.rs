@@ -45,6 +45,7 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::Member(member) => ("member", member_words(member)),
         Key::Bridge(device) => ("bridge", device.to_string()),
         Key::VlanFiltering(device) => ("filtering", format!("of VLANs on {device}")),
+        Key::BridgeVrf(device, vrf) => ("vrf", format!("{vrf} of {device}")),
         Key::BridgeVlan(device, id) => ("vlan", format!("{id} at {device}")),
         Key::PortVlans(port) => ("vlans", port.to_string()),
         Key::BridgeAddress(device, net) | Key::VlanAddress(device, net) => {
@@ -178,11 +179,11 @@ fn value(value: &Value) -> String {
             let down = if *up { "" } else { " down" };
             format!("{id} on {parent}{down}")
         }
-        Value::Child { parent, mode, mac, mtu, inside, queue } => {
+        Value::Child { parent, mode, mac, mtu, inside, broadcasts } => {
             let mac = mac.map(|mac| format!("{mac} ")).unwrap_or_default();
-            let queue = queue.map(|queue| format!(" bcqueuelen {queue}")).unwrap_or_default();
+            let casts = broadcasts.words();
             let there = if *inside { " there" } else { "" };
-            format!("{mac}mtu {mtu} {mode}{queue} on {parent}{there}")
+            format!("{mac}mtu {mtu} {mode}{casts} on {parent}{there}")
         }
         Value::Vlans(vlans) => vlan_words(vlans),
         Value::Dummy { mac, mtu } => format!("{mac} mtu {mtu} dummy"),

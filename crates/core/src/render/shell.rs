@@ -73,6 +73,7 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::VlanFiltering(device), _) => {
             vec![format!("ip link set {device} type bridge vlan_filtering 1")]
         }
+        (Key::BridgeVrf(device, vrf), _) => vec![format!("ip link set {device} master {vrf}")],
         (Key::BridgeVlan(device, id), _) => vec![format!("bridge vlan add vid {id} dev {device} self")],
         (Key::PortVlans(port), Value::Vlans(vlans)) => port_vlans(port, vlans),
         (Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link), _) => {
@@ -132,9 +133,9 @@ fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> 
         (Key::Vlan(link), Value::Vlan { .. }) => vec![format!("ip link set {link} up")],
         (Key::Vrf(_, link), _) => vec![format!("ip link set {link} up")],
         (Key::Ifb(_) | Key::Redirect(_), _) => shape::set(key, &to.value),
-        (Key::Child(_, link), Value::Child { mode, mac, mtu, queue, .. }) => {
+        (Key::Child(_, link), Value::Child { mode, mac, mtu, broadcasts, .. }) => {
             let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
-            vec![format!("ip link set {link}{mac} mtu {mtu} type {mode}{}", bc_queue(*queue))]
+            vec![format!("ip link set {link}{mac} mtu {mtu} type {mode}{}", broadcasts.words())]
         }
         (Key::Lone(_, link), Value::Dummy { mac, mtu } | Value::Tap { mac, mtu, .. }) => {
             vec![format!("ip link set {link} address {mac} mtu {mtu}")]
@@ -169,6 +170,7 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
             vec![address("del", device, *net)]
         }
         Key::VlanFiltering(device) => vec![format!("ip link set {device} type bridge vlan_filtering 0")],
+        Key::BridgeVrf(device, _) => vec![format!("ip link set {device} nomaster")],
         Key::BridgeVlan(device, id) => vec![format!("bridge vlan del vid {id} dev {device} self")],
         Key::PortVlans(_) => Vec::new(),
         Key::BridgeUp(link) | Key::HostUp(link) | Key::SandboxUp(_, link) => {
@@ -260,10 +262,10 @@ fn vlan(link: &IfName, (parent, id): (&IfName, u16), owner: &Owner) -> Vec<Strin
 }
 
 fn child((sandbox, link): (&SandboxName, &IfName), value: &Value, paths: &Paths) -> String {
-    let Value::Child { parent, mode, mac, mtu, inside, queue } = value else { return String::new() };
+    let Value::Child { parent, mode, mac, mtu, inside, broadcasts } = value else { return String::new() };
     let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
     let netns = if *inside { String::new() } else { format!(" netns {}", path(sandbox, paths)) };
-    format!("ip link add link {parent} name {link}{mac} mtu {mtu}{netns} type {mode}{}", bc_queue(*queue))
+    format!("ip link add link {parent} name {link}{mac} mtu {mtu}{netns} type {mode}{}", broadcasts.words())
 }
 
 fn lone(link: &IfName, value: &Value) -> Vec<String> {
@@ -291,10 +293,6 @@ fn take_home(link: &IfName, lent: &Lent) -> Vec<String> {
     let mut commands = vec![format!("ip link set {link} netns 1 name {device} alias '{alias}'")];
     commands.extend(lent.up.then(|| format!("nsenter --net=/proc/1/ns/net ip link set {device} up")));
     commands
-}
-
-fn bc_queue(queue: Option<u32>) -> String {
-    queue.map(|queue| format!(" bcqueuelen {queue}")).unwrap_or_default()
 }
 
 fn accept_ra(link: &IfName, value: u8) -> String {

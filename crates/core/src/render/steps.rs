@@ -131,7 +131,7 @@ pub fn steps(plan: &Plan, paths: &Paths) -> Vec<Step> {
 fn step_of(key: &Key) -> usize {
     match key {
         Key::Sysctl(_) | Key::Ruleset | Key::Member(_) => 0,
-        Key::Bridge(_) | Key::VlanFiltering(_) | Key::Vlan(_) => 1,
+        Key::Bridge(_) | Key::BridgeVrf(..) | Key::VlanFiltering(_) | Key::Vlan(_) => 1,
         Key::BridgeAddress(..) => 2,
         Key::BridgeUp(_) | Key::BridgeVlan(..) | Key::VlanAddress(..) => 3,
         Key::Veth(_) | Key::Child(..) | Key::Lone(..) | Key::Lent(..) => 4,

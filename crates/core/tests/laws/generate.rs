@@ -5,7 +5,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use qiao_core::child::{Mode, Vlan};
+use qiao_core::child::{Broadcasts, Mode, Vlan};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
 use qiao_core::endpoint::{Clients, Extras, Join, PortVlans, Tunable, Tuned, Way, Wire, host_if};
 use qiao_core::network::Inline;
@@ -63,6 +63,7 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                 guard,
                 publish_address: None,
                 dns: None,
+                vrf: guard.then(|| "vrf0".parse().unwrap()),
                 inline: None,
             };
             bridge.check().unwrap();
@@ -72,7 +73,8 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                 Kind::Bridge => Driver::Bridge(bridge),
                 Kind::Routed => Driver::Routed(bridge),
                 Kind::Tagged(vlan) => {
-                    let inline = Inline { routed: icc, filtering: true, vlan, ..Inline::default() };
+                    let inline =
+                        Inline { routed: icc, filtering: true, vlan, closed: guard, ..Inline::default() };
                     Driver::Bridge(Bridge { inline: Some(inline), ..bridge })
                 }
                 Kind::Open => Driver::Routed(Bridge {
@@ -86,9 +88,23 @@ fn network(number: usize) -> impl Strategy<Value = Network> {
                 Kind::Solo(_) => Driver::Solo(Solo::Device(Select::Name("nic0".parse().unwrap()))),
                 Kind::Child(mode, parent) => {
                     let Bridge { pools, mtu, internal, .. } = bridge;
-                    let (inside, queue) = (parent == "eth8", Some(7).filter(|_| masquerade));
+                    let inside = parent == "eth8";
+                    let broadcasts = Broadcasts {
+                        queue: Some(7).filter(|_| masquerade),
+                        cutoff: Some(-1).filter(|_| icc),
+                    };
                     let (parent, inline, dhcp) = (parent.parse().unwrap(), guard, false);
-                    Driver::Child(Child { parent, mode, pools, mtu, internal, inside, queue, dhcp, inline })
+                    Driver::Child(Child {
+                        parent,
+                        mode,
+                        pools,
+                        mtu,
+                        internal,
+                        inside,
+                        broadcasts,
+                        dhcp,
+                        inline,
+                    })
                 }
             };
             Network { id, name, driver, labels: Default::default(), created: 7 }
@@ -339,8 +355,8 @@ fn changed(value: &Value) -> Value {
         Value::Bridge { mac, mtu } => Value::Bridge { mac, mtu: mtu + 1 },
         Value::Port { fixed, isolated, hairpin } => Value::Port { fixed: !fixed, isolated, hairpin },
         Value::Vlan { parent, id, up } => Value::Vlan { parent, id, up: !up },
-        Value::Child { parent, mode, mac, mtu, inside, queue } => {
-            Value::Child { parent, mode, mac, mtu: mtu + 1, inside, queue }
+        Value::Child { parent, mode, mac, mtu, inside, broadcasts } => {
+            Value::Child { parent, mode, mac, mtu: mtu + 1, inside, broadcasts }
         }
         Value::Vlans(vlans) => Value::Vlans(PortVlans { native: None, tagged: [4].into(), ..vlans }),
         Value::Dummy { mac, mtu } => Value::Dummy { mac, mtu: mtu + 1 },

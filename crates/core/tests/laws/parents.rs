@@ -13,6 +13,7 @@ pub fn parents<'a>(key: &Key, object: &Object, all: &'a State) -> Vec<&'a Key> {
         Key::BridgeAddress(name, _)
         | Key::BridgeUp(name)
         | Key::VlanFiltering(name)
+        | Key::BridgeVrf(name, _)
         | Key::BridgeVlan(name, _) => *other == Key::Bridge(name.clone()),
         Key::VlanAddress(name, _) => *other == Key::Vlan(name.clone()),
         // An interface comes up when the one that it is on is up.

@@ -142,6 +142,7 @@ impl Settings {
             guard: true,
             publish_address: None,
             dns: None,
+            vrf: None,
             inline: Some(Inline {
                 routed: self.gateway,
                 filtering: self.vlans.is_some(),

@@ -7,7 +7,7 @@ use super::config::Config;
 use super::doc::Doc;
 use super::failure::Failure;
 use super::main_plugin::mtu;
-use qiao_core::child::{Child, Mode};
+use qiao_core::child::{Broadcasts, Child, Mode};
 use qiao_core::mac::Mac;
 use qiao_core::network::Driver;
 use qiao_core::{IfName, Refusal};
@@ -89,7 +89,7 @@ impl Settings {
             mtu: self.mtu,
             internal: false,
             inside: self.inside,
-            queue: self.queue,
+            broadcasts: Broadcasts { queue: self.queue, cutoff: None },
             dhcp: false,
             inline: true,
         };

@@ -65,6 +65,7 @@ impl Settings {
             guard: true,
             publish_address: None,
             dns: None,
+            vrf: None,
             inline: Some(Inline { routed: true, apart: false, ..Inline::default() }),
         }))
     }

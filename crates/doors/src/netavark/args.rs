@@ -43,11 +43,24 @@ pub enum Command {
     /// Say which version this is.
     Version,
     /// Serve DHCP.
-    DhcpProxy,
+    DhcpProxy(Proxy),
     /// Put the rules in order whenever firewalld has loaded its own.
     FirewalldReload,
     /// Put the rules in order.
     FirewallReload,
+}
+
+/// How DHCP is served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxy {
+    /// Where leases are written down.
+    pub dir: Option<String>,
+    /// The directory of the socket, where it is another.
+    pub uds: Option<String>,
+    /// How long a server is waited for, in seconds.
+    pub timeout: Option<u32>,
+    /// How long it stays without anything to do, in seconds; 0 for ever.
+    pub activity: Option<u64>,
 }
 
 /// What came of reading the words.
@@ -184,7 +197,7 @@ fn command(word: &OsStr, rest: &mut dyn Iterator<Item = OsString>) -> Result<Com
         "update" => return update(rest),
         "create" => Command::Create,
         "version" => Command::Version,
-        "dhcp-proxy" => return Ok(Command::DhcpProxy),
+        "dhcp-proxy" => return proxy(rest).map(Command::DhcpProxy),
         "firewalld-reload" => Command::FirewalldReload,
         "firewall-reload" => Command::FirewallReload,
         other => return Err(usage(format_args!("unrecognized subcommand '{other}'"))),
@@ -202,6 +215,31 @@ fn one(name: &str, what: &str, rest: &mut dyn Iterator<Item = OsString>) -> Resu
              Usage: netavark {name} <{what}>\n\n{MORE}"
         )
     })
+}
+
+fn proxy(rest: &mut dyn Iterator<Item = OsString>) -> Result<Proxy, String> {
+    let mut proxy = Proxy::default();
+    while let Some(word) = rest.next() {
+        let unexpected = || usage(format_args!("unexpected argument '{}' found", word.to_string_lossy()));
+        let (name, value) = option(&word).ok_or_else(unexpected)?;
+        let missing = || usage(format_args!("a value is required for '{name}' but none was supplied"));
+        let mut text = || {
+            let value = value.clone().or_else(|| rest.next()).ok_or_else(missing)?;
+            Ok::<_, String>(value.to_string_lossy().into_owned())
+        };
+        match name.as_str() {
+            "-d" | "--dir" => proxy.dir = Some(text()?),
+            "-u" | "--uds" => proxy.uds = Some(text()?),
+            "-t" | "--timeout" => proxy.timeout = Some(number(&name, &text()?)?),
+            "-a" | "--activity-timeout" => proxy.activity = Some(number(&name, &text()?)?),
+            _ => return Err(unexpected()),
+        }
+    }
+    Ok(proxy)
+}
+
+fn number<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("error: invalid value '{text}' for '{name}': {error}\n\n{MORE}"))
 }
 
 fn update(rest: &mut dyn Iterator<Item = OsString>) -> Result<Command, String> {
@@ -263,6 +301,21 @@ mod tests {
         };
         assert_eq!(servers("-c /n update net --network-dns-servers 1.1.1.1,8.8.8.8"), "1.1.1.1,8.8.8.8");
         assert_eq!(servers("-c /n update net --network-dns-servers="), "");
+    }
+
+    #[test]
+    fn the_proxy_has_options() {
+        let proxy = |line: &str| match run(line).command {
+            Command::DhcpProxy(proxy) => proxy,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(proxy("dhcp-proxy"), Proxy::default());
+        let all = proxy("dhcp-proxy -d /a --uds=/b -t 3 --activity-timeout 0");
+        assert_eq!((all.dir.as_deref(), all.uds.as_deref()), (Some("/a"), Some("/b")));
+        assert_eq!((all.timeout, all.activity), (Some(3), Some(0)));
+        for bad in ["dhcp-proxy x", "dhcp-proxy -t", "dhcp-proxy -t x", "dhcp-proxy -q 1"] {
+            assert!(parse(words(bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]

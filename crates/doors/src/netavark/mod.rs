@@ -10,9 +10,10 @@ pub mod create;
 pub mod dns;
 mod failure;
 mod options;
+mod ports;
 pub mod setting;
 
-pub use args::{Command, Line, Parsed, parse};
+pub use args::{Command, Line, Parsed, Proxy, parse};
 pub use failure::{Failure, joined};
 pub use options::{Network, Options, PerNetwork, PortMapping, Route, Subnet};
 

@@ -1,16 +1,16 @@
 //! What a network's description asks of the engine.
 
 use super::failure::Failure;
-use super::options::{Network, Options, PerNetwork, PortMapping, Route};
+use super::options::{Network, Options, PerNetwork, Route};
+pub use super::ports::publish;
 use ipnet::IpNet;
-use qiao_core::child::{Child, Mode};
-use qiao_core::endpoint::Extras;
+use qiao_core::child::{Broadcasts, Child, Mode};
+use qiao_core::endpoint::{Extras, PortVlans};
 use qiao_core::network::{Bridge, Driver, Inline, Network as Ours, Pool};
 use qiao_core::owner::fnv;
-use qiao_core::port::{PortRange, PublishSpec};
 use qiao_core::request::{Attach, Detach, Given, Wish};
 use qiao_core::route::{Attributes, Kind, Static};
-use qiao_core::{IfName, Mac, NetworkId, NetworkName, Protocol, SandboxName, Subnet};
+use qiao_core::{IfName, Mac, NetworkId, NetworkName, SandboxName, Subnet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -76,6 +76,8 @@ struct Settings {
     isolate: Isolate,
     no_default: bool,
     managed: bool,
+    vlan: Option<u16>,
+    vrf: Option<IfName>,
 }
 
 /// What a call is about, besides the network.
@@ -118,7 +120,13 @@ pub fn attach(context: Context<'_>, (own, network): (&PerNetwork, &Network)) -> 
     let extras = Extras {
         statics: routes(network, settings.metric)?,
         learns: !settings.managed || addresses.is_empty(),
-        no_default: settings.no_default || network.gateways().is_empty(),
+        // In no other VLAN besides: it would hear what is for others.
+        vlans: settings.vlan.map(|id| PortVlans {
+            native: Some(id),
+            untagged: [id].into(),
+            tagged: [].into(),
+        }),
+        no_default: settings.no_default || network.gateways().is_empty() && network.ipam() != "dhcp",
         defaults: administered(settings.metric),
         ..Extras::default()
     };
@@ -131,7 +139,7 @@ pub fn attach(context: Context<'_>, (own, network): (&PerNetwork, &Network)) -> 
         extras,
         host_if: host_if(own)?,
         held: true,
-        hostname: None,
+        hostname: hostname(context.options),
     };
     Ok(Attach {
         netns: Some(context.netns.to_owned()),
@@ -162,7 +170,7 @@ pub fn attach_child(
         mtu: option::<u32>(network, "mtu")?.filter(|mtu| *mtu != 0),
         internal: network.internal,
         inside: false,
-        queue: None,
+        broadcasts: Broadcasts { queue: None, cutoff: option(network, "bclim")? },
         dhcp,
         inline: true,
     };
@@ -181,7 +189,7 @@ pub fn attach_child(
         extras,
         host_if: None,
         held: true,
-        hostname: context.options.container_hostname.clone().filter(|name| !name.is_empty()),
+        hostname: hostname(context.options),
     };
     // One that has its parent's hardware address is told it again when it is reloaded.
     let own_mac = matches!(mode, Mode::Macvlan(_)) && !mode.is_passthru();
@@ -193,6 +201,11 @@ pub fn attach_child(
         given: Some(Box::new(given)),
         ..Attach::new(sandbox(context.options)?)
     })
+}
+
+/// What a DHCP server is told.
+fn hostname(options: &Options) -> Option<String> {
+    options.container_hostname.clone().filter(|name| !name.is_empty())
 }
 
 fn child_mode(network: &Network) -> Result<Mode, Failure> {
@@ -235,6 +248,8 @@ impl Settings {
             isolate: isolate(network)?,
             no_default: option(network, "no_default_route")?.unwrap_or(false),
             managed,
+            vlan: vlan(network)?,
+            vrf: vrf(network)?,
         })
     }
 
@@ -253,14 +268,17 @@ impl Settings {
             guard: true,
             publish_address: Some(Ipv4Addr::UNSPECIFIED.into()),
             dns: None,
+            vrf: self.vrf.clone(),
             inline: Some(Inline {
                 routed: self.managed && !network.gateways().is_empty(),
                 apart: self.isolate == Isolate::On && closed,
+                filtering: self.vlan.is_some(),
+                vlan: self.vlan,
+                dhcp: network.ipam() == "dhcp",
                 closed,
                 outbound4: option(network, "outbound_addr4")?,
                 outbound6: option(network, "outbound_addr6")?,
                 dns_port: context.dns_port.filter(|port| network.dns_enabled && *port != 53 && closed),
-                ..Inline::default()
             }),
         };
         ours(network, Driver::Bridge(bridge))
@@ -294,6 +312,26 @@ fn option<T: FromStr<Err: fmt::Display>>(network: &Network, name: &str) -> Resul
     network.option(name).filter(|text| !text.is_empty()).map(parse).transpose()
 }
 
+/// The VLAN of a bridge's ports; 0 is none.
+fn vlan(network: &Network) -> Result<Option<u16>, Failure> {
+    match option(network, "vlan")?.filter(|id| *id != 0) {
+        Some(4095..) => Err(Failure("vlan must be between 0 and 4094".into())),
+        id => Ok(id),
+    }
+}
+
+/// The VRF that a bridge is made in. One that somebody else made is where he put it, and the rules that shut an internal
+/// network off do not see the VRF.
+pub fn vrf(network: &Network) -> Result<Option<IfName>, Failure> {
+    let Some(name) = network.option("vrf").filter(|name| !name.is_empty()) else { return Ok(None) };
+    let with = match network.option("mode") {
+        Some("unmanaged") => "mode=unmanaged",
+        _ if network.internal => "internal networks",
+        _ => return Ok(Some(IfName::new(name)?)),
+    };
+    Err(Failure(format!("network option vrf is not supported with {with}")))
+}
+
 fn isolate(network: &Network) -> Result<Isolate, Failure> {
     match network.option("isolate") {
         None | Some("" | "strict") => Ok(Isolate::Strict),
@@ -305,17 +343,36 @@ fn isolate(network: &Network) -> Result<Isolate, Failure> {
     }
 }
 
-/// What is not there yet is said, rather than left out.
+/// What is not there yet, or not for such a network, is said, rather than left out.
 fn refuse_rest(network: &Network) -> Result<(), Failure> {
-    for name in ["vlan", "vrf", "bclim"] {
+    let others: &[&str] = match network.driver.as_str() {
+        "bridge" => &["bclim"],
+        "macvlan" => &["vrf", "vlan"],
+        _ => &["vrf", "vlan", "bclim"],
+    };
+    for name in others {
         if let Some(value) = network.option(name).filter(|value| !matches!(*value, "" | "0")) {
-            return Err(Failure(format!("network option {name}={value} is not supported yet")));
+            let driver = &network.driver;
+            return Err(Failure(format!("network option {name}={value} is not supported with {driver}")));
         }
     }
     match network.ipam() {
         "host-local" | "none" => Ok(()),
         "dhcp" if network.driver == "macvlan" => Ok(()),
+        "dhcp" if network.driver == "bridge" => refuse_dhcp(network),
         other => Err(Failure(format!("ipam driver {other} is not supported yet"))),
+    }
+}
+
+/// A DHCP server is reached by a bridge of somebody else. It is asked before there is a port that could be in a VLAN.
+fn refuse_dhcp(network: &Network) -> Result<(), Failure> {
+    if network.option("mode") != Some("unmanaged") {
+        let what = "cannot use dhcp ipam driver without using the option mode=unmanaged";
+        return Err(Failure(what.into()));
+    }
+    match vlan(network)? {
+        Some(_) => Err(Failure("network option vlan is not supported with ipam driver dhcp".into())),
+        None => Ok(()),
     }
 }
 
@@ -370,55 +427,4 @@ fn one_route(route: &Route, metric: u32) -> Result<Static, Failure> {
             Ok(Static { to, via: None, attributes })
         }
     }
-}
-
-/// What is published on a network: nothing on an internal one. Addresses of a family that the container has not on
-/// this network are another one's affair.
-pub fn publish(
-    context: Context<'_>,
-    (internal, addresses): (bool, &[IpNet]),
-) -> Result<Vec<PublishSpec>, Failure> {
-    let mappings = context.options.port_mappings.as_deref().unwrap_or_default();
-    let specs = mappings.iter().map(specs).collect::<Result<Vec<_>, _>>()?;
-    if internal || addresses.is_empty() || context.firewall == Firewall::None {
-        return Ok(Vec::new());
-    }
-    let has = |v4: bool| addresses.iter().any(|net| net.addr().is_ipv4() == v4);
-    let here = |spec: &PublishSpec| {
-        let reached = spec.host_ip.is_none_or(|ip| has(ip.is_ipv4()) || ip.is_loopback() && has(true));
-        let asked = !(context.rootless && spec.host_ip.is_some_and(|ip| ip.is_loopback()));
-        reached && asked
-    };
-    let mut all: Vec<PublishSpec> = specs.into_iter().flatten().filter(here).collect();
-    // The same one twice is one, and so is one on an address beside the same on all of them.
-    let wide = all.clone();
-    let mut seen: Vec<PublishSpec> = Vec::new();
-    all.retain(|spec| {
-        let on_all = PublishSpec { host_ip: None, ..spec.clone() };
-        let told = seen.contains(spec) || spec.host_ip.is_some() && wide.contains(&on_all);
-        seen.push(spec.clone());
-        !told
-    });
-    Ok(all)
-}
-
-fn specs(mapping: &PortMapping) -> Result<Vec<PublishSpec>, Failure> {
-    let ports = |first: u16| {
-        let last = first.checked_add(mapping.range.max(1) - 1);
-        let last =
-            last.ok_or_else(|| Failure(format!("the ports from {first} on are more than there are")))?;
-        PortRange::new(first, last).map_err(Failure::from)
-    };
-    let host_ip = match mapping.host_ip.as_str() {
-        "" => None,
-        text => Some(text.parse::<IpAddr>().map_err(|_| {
-            Failure(format!("invalid host ip \"{text}\" provided for port {}", mapping.host_port))
-        })?),
-    };
-    let (host, container) = (Some(ports(mapping.host_port)?), ports(mapping.container_port)?);
-    let each = |protocol: &str| {
-        let protocol: Protocol = protocol.parse()?;
-        Ok(PublishSpec { host_ip, host, container, protocol })
-    };
-    mapping.protocol.split(',').map(each).collect()
 }

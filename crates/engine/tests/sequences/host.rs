@@ -1,6 +1,6 @@
 //! A host to try things on: a fake kernel, and a store in a directory of its own.
 
-use qiao_core::child::{Child, Mode};
+use qiao_core::child::{Broadcasts, Child, Mode};
 use qiao_core::dhcp::{Ask, Keeper, Leased, Tenant, Terms, Trouble};
 use qiao_core::endpoint::{Extras, Join, PortVlans, Wire};
 use qiao_core::network::Inline;
@@ -383,6 +383,7 @@ pub fn ptp() -> Driver {
         guard: true,
         publish_address: None,
         dns: None,
+        vrf: None,
         inline: Some(Inline { routed: true, apart: false, ..Inline::default() }),
     })
 }
@@ -403,7 +404,8 @@ pub fn tagged(sandbox: &str) -> Attach {
 /// A network of interfaces on another one, as CNI has it.
 pub fn on(parent: &str, (mode, inside): (Mode, bool)) -> Driver {
     let parent = parent.parse().unwrap();
-    let (pools, mtu, queue) = (Vec::new(), None, Some(9));
+    let (pools, mtu) = (Vec::new(), None);
+    let broadcasts = Broadcasts { queue: Some(9), cutoff: Some(2) };
     Driver::Child(Child {
         parent,
         mode,
@@ -411,7 +413,7 @@ pub fn on(parent: &str, (mode, inside): (Mode, bool)) -> Driver {
         mtu,
         internal: false,
         inside,
-        queue,
+        broadcasts,
         dhcp: false,
         inline: true,
     })

@@ -196,7 +196,7 @@ impl<'a> Batch<'a> {
     }
 
     fn child(&mut self, op: &'a Op, (name, value): (&'a IfName, &'a Value), netns: Option<&Netns>) -> Taken {
-        let Value::Child { parent, mode, mac, mtu, queue, .. } = value else { return Ok(Ok(())) };
+        let Value::Child { parent, mode, mac, mtu, broadcasts, .. } = value else { return Ok(Ok(())) };
         let parent = match self.index(parent)? {
             Ok(index) => index,
             Err(error) => return Ok(Err(error)),
@@ -206,7 +206,8 @@ impl<'a> Batch<'a> {
         };
         place.indices.remove(name.as_str());
         let netns = Some(place.handle.as_raw_fd());
-        let new = NewChild { name, netns, parent, mode: *mode, mac: *mac, mtu: *mtu, queue: *queue };
+        let new =
+            NewChild { name, netns, parent, mode: *mode, mac: *mac, mtu: *mtu, broadcasts: *broadcasts };
         self.push(op, [child::new_child(new)]);
         Ok(Ok(()))
     }
@@ -246,6 +247,7 @@ impl<'a> Batch<'a> {
                 return Ok(Ok(()));
             }
             (Key::PortVlans(name), Value::Vlans(vlans)) => return self.port_vlans(op, (name, vlans)),
+            (Key::BridgeVrf(name, vrf), _) => (vrf, Box::new(|index| link::enslave(name, index))),
             (Key::BridgeVlan(name, id), _) => (name, Box::new(|index| vlan::own(index, *id, true))),
             (Key::HostRoute(net), Value::Route { dev, via, onlink, src, attributes }) => {
                 let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
@@ -295,6 +297,10 @@ impl<'a> Batch<'a> {
             }
             Key::VlanFiltering(name) => {
                 self.push(op, [vlan::filtering(name, false)]);
+                return Ok(Ok(()));
+            }
+            Key::BridgeVrf(name, _) => {
+                self.push(op, [link::enslave(name, 0)]);
                 return Ok(Ok(()));
             }
             Key::Switch(name, which) => {

@@ -121,10 +121,18 @@ fn write(sandbox: &Sandbox, path: &str, value: &Value) -> Result<(), KernelError
 
 /// Makes a child of another interface of the sandbox. What comes behind it may need its name.
 fn make(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<(), KernelError> {
-    let Value::Child { parent, mode, mac, mtu, queue, .. } = value else { return Ok(()) };
+    let Value::Child { parent, mode, mac, mtu, broadcasts, .. } = value else { return Ok(()) };
     let parent = sandbox.index(parent)?;
     sandbox.indices.remove(link.as_str());
-    let new = NewChild { name: link, netns: None, parent, mode: *mode, mac: *mac, mtu: *mtu, queue: *queue };
+    let new = NewChild {
+        name: link,
+        netns: None,
+        parent,
+        mode: *mode,
+        mac: *mac,
+        mtu: *mtu,
+        broadcasts: *broadcasts,
+    };
     ask_one(&mut sandbox.rtnl, &child::new_child(new)).map(drop)
 }
 
@@ -221,8 +229,8 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
         (Key::SandboxUp(_, link), None) => vec![link::up(link, false)],
         (Key::SandboxAddress(_, link, net), Some(_)) => vec![address::add(index(link)?, *net)],
         (Key::SandboxAddress(_, link, net), None) => vec![address::delete(index(link)?, *net)],
-        (Key::Child(_, link), Some(Value::Child { mode, mac, mtu, queue, .. })) => {
-            child::set_child(link, (mode, queue), (mac, mtu))
+        (Key::Child(_, link), Some(Value::Child { mode, mac, mtu, broadcasts, .. })) => {
+            child::set_child(link, (mode, broadcasts), (mac, mtu))
         }
         (Key::SandboxNeighbour(_, link, ip), Some(Value::Mac(mac))) => {
             vec![neighbour::set(index(link)?, *ip, mac)]

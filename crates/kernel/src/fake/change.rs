@@ -81,6 +81,7 @@ impl World {
                 Key::BridgeAddress(name, _)
                 | Key::BridgeUp(name)
                 | Key::VlanFiltering(name)
+                | Key::BridgeVrf(name, _)
                 | Key::BridgeVlan(name, _),
                 _,
             ) => {

@@ -410,6 +410,7 @@ pub(super) fn link_of(key: &Key) -> Option<&IfName> {
     match key {
         Key::Bridge(name)
         | Key::VlanFiltering(name)
+        | Key::BridgeVrf(name, _)
         | Key::BridgeVlan(name, _)
         | Key::VlanAddress(name, _)
         | Key::PortVlans(name)

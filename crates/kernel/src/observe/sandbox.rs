@@ -9,7 +9,7 @@ use crate::netns::NetnsHandle;
 use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, address, ask_one, neighbour, route, rule};
 use crate::sysctl;
-use qiao_core::child::Mode;
+use qiao_core::child::{Broadcasts, Mode};
 use qiao_core::endpoint::Tunable;
 use qiao_core::owner::MARK_PREFIX;
 use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value};
@@ -135,7 +135,7 @@ impl View {
 
     /// A child: of the parent that is wanted, or of another interface.
     fn child(&self, name: &IfName, (wanted, host): (&Value, &Links)) -> Option<Found> {
-        let Value::Child { parent, inside, queue, .. } = wanted else { return None };
+        let Value::Child { parent, inside, broadcasts, .. } = wanted else { return None };
         let link = self.links.get(name.as_str())?;
         let there = match inside {
             true => self.links.get(parent.as_str()).map(|parent| parent.index),
@@ -146,8 +146,11 @@ impl View {
         let Some(mode) = link.mode else { return Some((Some(Ownership::Foreign), Value::Present)) };
         let own = matches!(mode, Mode::Macvlan(_));
         let mac = link.mac.and_then(|mac| Mac::new(mac).ok()).filter(|_| own);
-        let queue = queue.and(link.queue);
-        let value = Value::Child { parent, mode, mac, mtu: link.mtu, inside: *inside, queue };
+        let broadcasts = Broadcasts {
+            queue: broadcasts.queue.and(link.broadcasts.queue),
+            cutoff: broadcasts.cutoff.and(link.broadcasts.cutoff),
+        };
+        let value = Value::Child { parent, mode, mac, mtu: link.mtu, inside: *inside, broadcasts };
         Some((foreign_end(link), value))
     }
 

@@ -8,7 +8,7 @@ use netlink_packet_route::link::{
     InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanFlags, IpVlanMode,
     LinkAttribute as Attribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
-use qiao_core::child::{IpvlanFlag, IpvlanMode, MacvlanMode, Mode};
+use qiao_core::child::{Broadcasts, IpvlanFlag, IpvlanMode, MacvlanMode, Mode};
 use qiao_core::{IfName, Mac};
 use rustix::fd::RawFd;
 
@@ -27,8 +27,8 @@ pub struct NewChild<'a> {
     pub mac: Option<Mac>,
     /// The MTU in bytes.
     pub mtu: u32,
-    /// How many broadcast frames wait for it at most; none for the kernel's default.
-    pub queue: Option<u32>,
+    /// What becomes of broadcast frames for it.
+    pub broadcasts: Broadcasts,
 }
 
 /// Makes a child, down, in its namespace and under its final name: one message. The kernel looks for the parent
@@ -42,14 +42,14 @@ pub fn new_child(child: NewChild<'_>) -> Request {
     ];
     attributes.extend(child.netns.map(Attribute::NetNsFd));
     attributes.extend(child.mac.map(|mac| Attribute::Address(mac.octets().to_vec())));
-    attributes.push(Attribute::LinkInfo(of_mode(child.mode, child.queue)));
+    attributes.push(Attribute::LinkInfo(of_mode(child.mode, child.broadcasts)));
     new(attributes)
 }
 
 /// Gives a child its mode, its hardware address and its MTU.
 pub fn set_child(
     name: &IfName,
-    (mode, queue): (Mode, Option<u32>),
+    (mode, broadcasts): (Mode, Broadcasts),
     (mac, mtu): (Option<Mac>, u32),
 ) -> Vec<Request> {
     let mut attributes = vec![Attribute::Mtu(mtu)];
@@ -57,13 +57,13 @@ pub fn set_child(
     let mut requests = vec![set(name, attributes)];
     if !matches!(mode, Mode::Vlan(_)) {
         // RTM_SETLINK ignores IFLA_LINKINFO; RTM_NEWLINK without NLM_F_CREATE does not (rtnetlink.c).
-        let info = named(name, vec![Attribute::LinkInfo(of_mode(mode, queue))]);
+        let info = named(name, vec![Attribute::LinkInfo(of_mode(mode, broadcasts))]);
         requests.push(Request::change(Message::NewLink(info), How::Change));
     }
     requests
 }
 
-fn of_mode(mode: Mode, queue: Option<u32>) -> Vec<LinkInfo> {
+fn of_mode(mode: Mode, broadcasts: Broadcasts) -> Vec<LinkInfo> {
     match mode {
         Mode::Vlan(id) => {
             vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(id)]))]
@@ -76,7 +76,8 @@ fn of_mode(mode: Mode, queue: Option<u32>) -> Vec<LinkInfo> {
                 MacvlanMode::Passthru => MacVlanMode::Passthrough,
             };
             let mut data = vec![InfoMacVlan::Mode(mode)];
-            data.extend(queue.map(InfoMacVlan::BcQueueLen));
+            data.extend(broadcasts.queue.map(InfoMacVlan::BcQueueLen));
+            data.extend(broadcasts.cutoff.map(InfoMacVlan::BcCutoff));
             let data = InfoData::MacVlan(data);
             vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]
         }
@@ -120,11 +121,16 @@ pub fn read(kind: Option<&str>, data: &[u8]) -> (Option<Mode>, Option<u16>) {
     }
 }
 
-/// How many broadcast frames wait for a macvlan child at most.
-pub fn read_queue(data: &[u8]) -> Option<u32> {
+/// What becomes of broadcast frames for a macvlan child.
+pub fn read_broadcasts(data: &[u8]) -> Broadcasts {
     /// `IFLA_MACVLAN_BC_QUEUE_LEN`.
     const QUEUE: u16 = 7;
-    attributes(data).find_map(|(kind, value)| (kind == QUEUE).then(|| number(value)).flatten())
+    /// `IFLA_MACVLAN_BC_CUTOFF`: the default is not told (`macvlan_fill_info`).
+    const CUTOFF: u16 = 9;
+    const DEFAULT_CUTOFF: i32 = 1;
+    let value = |of| attributes(data).find_map(|(kind, value)| (kind == of).then(|| number(value)).flatten());
+    let cutoff = value(CUTOFF).map_or(DEFAULT_CUTOFF, u32::cast_signed);
+    Broadcasts { queue: value(QUEUE), cutoff: Some(cutoff) }
 }
 
 fn macvlan_mode(mode: u32) -> Option<Mode> {
@@ -160,7 +166,7 @@ pub fn new_vlan(name: &IfName, (parent, id): (u32, u16)) -> Request {
         Attribute::IfName(name.to_string()),
         Attribute::Link(parent),
         Attribute::Group(GROUP),
-        Attribute::LinkInfo(of_mode(Mode::Vlan(id), None)),
+        Attribute::LinkInfo(of_mode(Mode::Vlan(id), Broadcasts::default())),
     ])
 }
 

@@ -9,7 +9,7 @@ use netlink_packet_route::link::{
     InfoPortKind, InfoVeth, InfoVrf, LinkAttribute as Attribute, LinkExtentMask, LinkFlags, LinkInfo,
     LinkMessage,
 };
-use qiao_core::child::Mode;
+use qiao_core::child::{Broadcasts, Mode};
 use qiao_core::endpoint::Tunable;
 use qiao_core::plan::Switch;
 use qiao_core::solo::Tap;
@@ -164,6 +164,11 @@ pub fn switch(name: &IfName, (which, on): (Switch, bool)) -> Request {
 /// Gives a link a master and an MTU.
 pub fn set_master(name: &IfName, master: u32, mtu: u32) -> Request {
     set(name, vec![Attribute::Mtu(mtu), Attribute::Controller(master)])
+}
+
+/// Gives a link a master; 0 for none.
+pub fn enslave(name: &IfName, master: u32) -> Request {
+    set(name, vec![Attribute::Controller(master)])
 }
 
 /// Gives a link an MTU.
@@ -353,8 +358,8 @@ pub struct Link {
     pub vlan: Option<u16>,
     /// The table of a `vrf` device.
     pub table: Option<u32>,
-    /// How many broadcast frames wait for a macvlan child at most.
-    pub queue: Option<u32>,
+    /// What becomes of broadcast frames for a macvlan child.
+    pub broadcasts: Broadcasts,
     /// Who may open a tap.
     pub tap: Option<Tap>,
     /// The number that the link's namespace has for the other end's; a namespace that is being destroyed has none.
@@ -426,7 +431,9 @@ fn read_info(link: &mut Link, kind: u16, value: &[u8]) {
             link.filtering = link.kind.as_deref() == Some("bridge") && is_filtering(value);
             link.table = (link.kind.as_deref() == Some("vrf")).then(|| read_table(value)).flatten();
             link.tap = (link.kind.as_deref() == Some("tun")).then(|| read_tap(value));
-            link.queue = child::read_queue(value).filter(|_| matches!(link.mode, Some(Mode::Macvlan(_))));
+            if matches!(link.mode, Some(Mode::Macvlan(_))) {
+                link.broadcasts = child::read_broadcasts(value);
+            }
         }
         libc::IFLA_INFO_SLAVE_KIND if text(value) == "bridge" => link.port = Some(BridgePort::default()),
         libc::IFLA_INFO_SLAVE_DATA => link.port.iter_mut().for_each(|port| read_port(port, value)),

@@ -71,6 +71,7 @@ fn everything() -> State {
         guard: true,
         publish_address: None,
         dns: None,
+        vrf: None,
         inline: None,
     };
     let (name, id) = ("blue".parse().unwrap(), NetworkId::from_bytes([7; 32]));

@@ -55,6 +55,7 @@ pub fn network() -> Network {
         guard: true,
         publish_address: None,
         dns: None,
+        vrf: None,
         inline: None,
     };
     let id = NetworkId::from_bytes([7; 32]);

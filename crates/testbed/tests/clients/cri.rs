@@ -1,16 +1,10 @@
 //! As much of the Container Runtime Interface (`runtime.v1`) as a kubelet needs for a pod's network: one gRPC
 //! call at a time, over a Unix socket.
 
-use bytes::Bytes;
-use h2::RecvStream;
 use prost::Message;
-use std::error::Error;
+use qiao_testbed::grpc;
 
 const SOCKET: &str = "/run/containerd/containerd.sock";
-/// Before each message: not compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
-const PREFIX: usize = 5;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct PortMapping {
@@ -122,45 +116,10 @@ pub fn addresses(id: &str) -> Vec<String> {
     std::iter::once(network.ip).chain(network.additional.into_iter().map(|ip| ip.ip)).collect()
 }
 
-fn must<T>(result: Result<T>, what: &str) -> T {
+fn must<T>(result: Result<T, String>, what: &str) -> T {
     result.unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
-fn call<A: Message + Default>(method: &str, request: &impl Message) -> Result<A> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let bytes = runtime.block_on(exchange(method, request.encode_to_vec()))?;
-    Ok(A::decode(bytes)?)
-}
-
-async fn exchange(method: &str, message: Vec<u8>) -> Result<Bytes> {
-    let socket = tokio::net::UnixStream::connect(SOCKET).await?;
-    let (client, connection) = h2::client::handshake(socket).await?;
-    tokio::spawn(connection);
-    let request = http::Request::post(format!("http://localhost/runtime.v1.RuntimeService/{method}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())?;
-    let (answer, mut body) = client.ready().await?.send_request(request, false)?;
-    let mut framed = vec![0];
-    framed.extend((message.len() as u32).to_be_bytes());
-    framed.extend(message);
-    body.send_data(framed.into(), true)?;
-    let answer = answer.await?;
-    let headers = answer.headers().clone();
-    let (bytes, trailers) = read(answer.into_body()).await?;
-    let status = |name: &str| trailers.get(name).or(headers.get(name)).and_then(|value| value.to_str().ok());
-    match status("grpc-status") {
-        Some("0") => Ok(bytes.get(PREFIX..).map(Bytes::copy_from_slice).unwrap_or_default()),
-        code => Err(format!("{method}: status {code:?}: {:?}", status("grpc-message")).into()),
-    }
-}
-
-async fn read(mut body: RecvStream) -> Result<(Vec<u8>, http::HeaderMap)> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = body.data().await {
-        let chunk = chunk?;
-        body.flow_control().release_capacity(chunk.len())?;
-        bytes.extend(chunk);
-    }
-    Ok((bytes, body.trailers().await?.unwrap_or_default()))
+fn call<A: Message + Default>(method: &str, request: &impl Message) -> Result<A, String> {
+    grpc::call(SOCKET, &format!("/runtime.v1.RuntimeService/{method}"), request)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Where the machine's own files are: not in `/run`, which a reboot empties.
 pub const FILES: &str = "/opt/machine";
 /// The programs of the root file system, all of them one.
-const PROGRAMS: [&str; 4] = ["sh", "sleep", "ip", "true"];
+const PROGRAMS: [&str; 6] = ["sh", "sleep", "ip", "true", "cat", "nslookup"];
 
 /// A host with a container runtime.
 #[derive(Debug)]

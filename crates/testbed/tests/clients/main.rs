@@ -7,6 +7,7 @@ mod cri_pods;
 mod ctr_run;
 mod machine;
 mod netavark_life;
+mod netavark_names;
 mod netavark_networks;
 mod netavark_ports;
 mod plugins;

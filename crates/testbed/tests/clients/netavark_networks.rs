@@ -1,55 +1,17 @@
-//! Podman on our netavark: networks, names, several of them, and what keeps them apart.
+//! Podman on our netavark: networks, several of them, and what keeps them apart.
 
 use crate::machine::{address, answers, is_closed, is_published};
+use crate::netavark_names::resolves;
 use crate::podman::{Backend, Podman};
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Place, Protocol, Service, ask, eventually, run};
+use qiao_testbed::{Place, Protocol, Service, ask, run};
 use std::collections::BTreeSet;
 use std::thread;
-use std::time::Duration;
-
-/// What a name server of the host says to a container: all that `nslookup` prints.
-fn looked_up(from: &Place, name: &str, server: &str) -> String {
-    let output = from.command("busybox").args(["nslookup", name, server]).output().expect("busybox");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A container finds an address under a name.
-fn resolves(from: &Place, (name, server): (&str, &str), to: &str) {
-    let good = || looked_up(from, name, server).lines().any(|line| line == format!("Address: {to}"));
-    assert!(
-        eventually(Duration::from_secs(10), good),
-        "{name} at {server}: {}",
-        looked_up(from, name, server)
-    );
-}
 
 fn addresses_on(place: &Place, prefix: &str) -> Option<String> {
     let text = place.stdout("ip -o addr");
     let word = text.split_whitespace().find(|word| word.starts_with(prefix))?;
     word.split('/').next().map(str::to_owned)
-}
-
-#[test]
-#[ignore = "needs root: cargo xtask test"]
-fn names_and_aliases() {
-    on_a_host(|host| {
-        let podman = Podman::on(host, Backend::Netavark);
-        podman.ok("network create --subnet 10.90.1.0/24 one");
-        let before = podman.machine.snapshot();
-        podman.start("web", "--network one --network-alias www --ip 10.90.1.77");
-        podman.start("friend", "--network one");
-        let friend = podman.place("friend");
-        for name in ["web", "www", "web.dns.podman"] {
-            resolves(&friend, (name, "10.90.1.1"), "10.90.1.77");
-        }
-        podman.remove("web");
-        let gone = || looked_up(&friend, "web", "10.90.1.1").contains("NXDOMAIN");
-        assert!(eventually(Duration::from_secs(10), gone), "{}", looked_up(&friend, "web", "10.90.1.1"));
-        friend.delete();
-        podman.remove("friend");
-        podman.machine.assert_like(&before, "containers with names");
-    });
 }
 
 /// Defect A: an internal network is internal in both families, whoever asks.

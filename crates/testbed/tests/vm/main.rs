@@ -5,3 +5,4 @@ mod cni_children;
 mod cni_solo;
 mod cni_vlans;
 mod cni_vrf;
+mod netavark;

@@ -216,6 +216,8 @@ fn translations(table: &mut Builder) {
         again(own(Family::Ip6, Load::Source6, "own6")),
         itself(Family::Ip, Load::Source4, ("homes4", "gateways4")),
         itself(Family::Ip6, Load::Source6, ("homes6", "gateways6")),
+        // The host speaks to its own gateways as itself: the name server knows it by that.
+        accept(&[oif("lo")]),
         accept(&[oif_in("downlinks")]),
         // Ports of routed networks reach one another as themselves.
         accept(&[own(Family::Ip, Load::Target4, "homes4")]),
