@@ -2,7 +2,8 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use qiao_dns::forward::reply::{Question, Verdict, judge};
+use qiao_dns::forward::judge::{Verdict, judge};
+use qiao_dns::forward::reply::{Question, Reply};
 use qiao_dns::records::Records;
 use qiao_dns::snapshot::{Asker, Outcome, Snapshot};
 use qiao_dns::source::aardvark::parse;
@@ -192,4 +193,107 @@ fn the_longest_name() {
     };
     assert!(Query::parse(&long(61)).is_ok());
     assert!(Query::parse(&long(62)).is_err());
+}
+
+/// An answer to `web A` with these records behind the question; its answers and authorities are counted.
+fn answered(code: u8, (answers, authorities): (u16, u16), records: &[u8]) -> Option<Reply> {
+    let message = message("web", 1, None);
+    let query = Query::parse(&message).unwrap();
+    let mut answer = message.clone();
+    answer[2..4].copy_from_slice(&[0x81, 0x80 | code]);
+    answer[6..8].copy_from_slice(&answers.to_be_bytes());
+    answer[8..10].copy_from_slice(&authorities.to_be_bytes());
+    answer.extend(records);
+    match judge(&answer, (query.id, &Question::of(&query))) {
+        Verdict::Good(reply) => Some(reply),
+        _ => None,
+    }
+}
+
+/// What a client gets of it.
+fn passed_on(reply: &Reply) -> Vec<u8> {
+    let message = message("web", 1, None);
+    let mut answer = Vec::new();
+    reply.write(&mut answer, &Query::parse(&message).unwrap(), (0, 1232));
+    answer
+}
+
+fn record(owner: &[u8], (rtype, ttl): (u8, u32), data: &[u8]) -> Vec<u8> {
+    let mut record = [owner, &[0, rtype, 0, 1], &ttl.to_be_bytes()].concat();
+    record.extend((data.len() as u16).to_be_bytes());
+    record.extend(data);
+    record
+}
+
+const OWN: &[u8] = &[0xc0, 12];
+
+/// Records about names that were not asked for, and to which those that were do not lead, are not passed on.
+#[test]
+fn only_records_about_what_was_asked_are_believed() {
+    let bank = record(b"\x04bank\0", (1, 60), &[6, 6, 6, 6]);
+    let own = record(OWN, (1, 60), &[9, 9, 9, 9]);
+    let alias = record(OWN, (5, 60), b"\x03www\0");
+    let target = record(b"\x03WWW\0", (1, 60), &[9, 9, 9, 8]);
+    assert!(answered(0, (1, 0), &bank).is_none(), "it is no answer");
+    let both = answered(0, (2, 0), &[own.clone(), bank.clone()].concat()).expect("an answer");
+    let told = passed_on(&both);
+    assert!(told.windows(4).any(|four| four == [9, 9, 9, 9]) && !told.windows(4).any(|four| four == b"bank"));
+    assert_eq!(told[6..8], [0, 1]);
+    for chain in [[alias.clone(), target.clone()].concat(), [target, alias].concat()] {
+        let told = passed_on(&answered(0, (2, 0), &chain).expect("in whatever order"));
+        assert_eq!((told[7], &told[told.len() - 4..].len()), (2, &4));
+    }
+}
+
+/// That there is no such name is said by whose it is, for as long as he says.
+#[test]
+fn absence_is_remembered_as_its_zone_says() {
+    let soa = |owner: &[u8], ttl| record(owner, (6, ttl), &[&b"\0\0"[..], &[0; 16], &[0, 0, 0, 30]].concat());
+    let ttl = |records: &[u8]| answered(3, (0, 1), records).expect("an answer").ttl;
+    assert_eq!((ttl(&soa(b"\0", 20)), ttl(&soa(b"\0", 90)), ttl(&soa(OWN, 90))), (20, 30, 30));
+    assert_eq!(ttl(&soa(b"\x05other\0", 20)), 0, "somebody else's");
+    assert_eq!(ttl(&record(b"\0", (2, 20), b"\0")), 0, "a referral denies nothing");
+    assert_eq!(answered(3, (0, 0), &[]).unwrap().ttl, 0, "nobody says for how long");
+    let told = passed_on(&answered(3, (0, 1), &record(b"\0", (2, 20), b"\x04bank\0")).unwrap());
+    assert!(!told.windows(4).any(|four| four == b"bank"), "nor is it passed on");
+    assert_eq!(answered(0, (1, 0), &record(OWN, (1, 1 << 31), &[1; 4])).unwrap().ttl, 0, "RFC 2181");
+}
+
+/// Names that point at names that point at names: reading a message takes time in proportion to its length.
+#[test]
+fn no_message_is_more_work_than_it_is_long() {
+    let mut records = record(OWN, (16, 60), &[1; 250]); // labels of one octet: 125 steps from its beginning
+    let at = (message("web", 1, None).len() + 12) as u16;
+    (0..2000).for_each(|_| records.extend(record(&(0xc000 | at).to_be_bytes(), (1, 60), &[1; 4])));
+    let few = answered(0, (1, 0), &records);
+    assert!(few.is_some(), "the record itself is one");
+    let chain: Vec<u8> = (0..2000).flat_map(|_| record(OWN, (5, 60), &(0xc000 | at).to_be_bytes())).collect();
+    let all = [record(OWN, (16, 60), &[[1u8; 250].as_slice(), &[0]].concat()), chain].concat();
+    assert!(answered(0, (2001, 0), &all).is_none(), "too many steps");
+    // What a client sends has one OPT record, and hardly anything besides.
+    let mut question = message("web", 1, Some(1232));
+    question.extend(record(OWN, (16, 0), &[0]));
+    question[11] = 2;
+    assert!(Query::parse(&question).is_ok());
+    question.extend_from_slice(&message("web", 1, Some(1232))[21..]);
+    question[11] = 3;
+    assert!(Query::parse(&question).is_err(), "two OPT records");
+    let mut question = message("web", 1, None);
+    (0..60).for_each(|_| question.extend(record(OWN, (16, 0), &[0])));
+    question[11] = 60;
+    assert!(Query::parse(&question).is_err(), "more than anybody needs");
+}
+
+proptest! {
+    /// The question that is kept for those who wait asks the same.
+    #[test]
+    fn a_question_that_waits_is_the_same(name in "[a-z]{1,9}(\\.[A-Z]{1,9}){0,3}", edns: Option<u16>, rubbish in vec(any::<u8>(), 0..200)) {
+        let mut bytes = message(&name, 28, edns);
+        bytes.extend(rubbish);
+        let query = Query::parse(&bytes).unwrap();
+        let plain = query.plain();
+        let again = Query::parse(&plain).unwrap();
+        prop_assert!(plain.len() <= 12 + query.question.len() + 11);
+        prop_assert_eq!((again.id, again.flags, again.question, again.edns), (query.id, query.flags, query.question, query.edns));
+    }
 }

@@ -79,7 +79,7 @@ impl<S: Source> Server<S> {
             true => Asked::Nobody,
             false => {
                 let (back, source) = (came.back, came.source);
-                let waiter = Waiter { back, source, message: came.message.into(), limit };
+                let waiter = Waiter { back, source, message: query.plain(), limit };
                 self.forwarder.ask(&self.epoll, (query, &upstreams), waiter)
             }
         };

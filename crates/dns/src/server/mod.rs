@@ -5,6 +5,7 @@ mod batch;
 mod client;
 mod control;
 mod listen;
+mod room;
 mod streams;
 mod udp;
 mod watcher;
@@ -18,6 +19,7 @@ use crate::wire::name::Key;
 use batch::Batch;
 use client::Client;
 use listen::Listeners;
+use room::Room;
 use rustix::fd::OwnedFd;
 use std::collections::HashMap;
 use std::io;
@@ -59,6 +61,7 @@ pub struct Server<S> {
     snapshot: Snapshot,
     listeners: Listeners,
     forwarder: Forwarder<Back>,
+    room: Room,
     resolv: Resolv,
     batch: Option<Batch>,
     found: Vec<IpAddr>,
@@ -84,14 +87,15 @@ const SWEEP: Duration = Duration::from_millis(100);
 impl<S: Source> Server<S> {
     /// A server that listens already.
     pub fn open(source: S, options: Options) -> io::Result<Self> {
-        let now = Instant::now();
+        let (now, room) = (Instant::now(), Room::of_process());
         let control = options.control.as_deref().map(watcher::listen).transpose()?;
         let mut server = Self {
             source,
             epoll: Epoll::new()?,
             snapshot: Snapshot::default(),
             listeners: Listeners::default(),
-            forwarder: Forwarder::new(now),
+            forwarder: Forwarder::new(now, room.questions),
+            room,
             resolv: Resolv::open(&options.resolv)?,
             batch: Some(Batch::new()),
             found: Vec::new(),
@@ -136,6 +140,7 @@ impl<S: Source> Server<S> {
             for token in &told {
                 self.turn(*token)?;
             }
+            self.forwarder.ended().into_iter().for_each(|done| self.deliver(done));
             self.sweep()?;
         }
         Ok(())
