@@ -21,7 +21,7 @@ use client::Client;
 use listen::Listeners;
 use room::Room;
 use rustix::fd::OwnedFd;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -58,6 +58,9 @@ pub struct Server<S> {
     source: S,
     options: Options,
     epoll: Epoll,
+    /// Clients' connections by themselves: however many ask, datagrams have their turn.
+    streams: Epoll,
+    unfinished: VecDeque<u32>,
     snapshot: Snapshot,
     listeners: Listeners,
     forwarder: Forwarder<Back>,
@@ -81,6 +84,8 @@ impl<S> std::fmt::Debug for Server<S> {
     }
 }
 
+/// What is told at one time.
+const EVENTS: usize = 64;
 /// How often is looked who has been silent for too long.
 const SWEEP: Duration = Duration::from_millis(100);
 
@@ -91,7 +96,9 @@ impl<S: Source> Server<S> {
         let control = options.control.as_deref().map(watcher::listen).transpose()?;
         let mut server = Self {
             source,
-            epoll: Epoll::new()?,
+            epoll: Epoll::new(EVENTS)?,
+            streams: Epoll::new(streams::CLIENTS)?,
+            unfinished: VecDeque::new(),
             snapshot: Snapshot::default(),
             listeners: Listeners::default(),
             forwarder: Forwarder::new(now, room.questions),
@@ -110,6 +117,7 @@ impl<S: Source> Server<S> {
         };
         server.epoll.add(server.source.fd(), Token::Source, Interest::Read)?;
         server.epoll.add(&server.resolv, Token::Resolv, Interest::Read)?;
+        server.epoll.add(&server.streams, Token::Clients, Interest::Read)?;
         if let Some(control) = &server.control {
             server.epoll.add(control, Token::Control, Interest::Read)?;
         }
@@ -140,6 +148,9 @@ impl<S: Source> Server<S> {
             for token in &told {
                 self.turn(*token)?;
             }
+            if !self.unfinished.is_empty() && !told.contains(&Token::Clients) {
+                self.serve_clients()?;
+            }
             self.forwarder.ended().into_iter().for_each(|done| self.deliver(done));
             self.sweep()?;
         }
@@ -156,7 +167,7 @@ impl<S: Source> Server<S> {
             }
             Token::Udp(number) => self.answer_datagrams(number)?,
             Token::Tcp(number) => self.accept(number),
-            Token::Client(number) => self.serve_client(number)?,
+            Token::Clients | Token::Client(_) => self.serve_clients()?,
             Token::Upstream(number) => {
                 if let Some(done) = self.forwarder.hear(&self.epoll, number) {
                     self.deliver(done);
@@ -170,6 +181,9 @@ impl<S: Source> Server<S> {
 
     /// How long nothing need be looked at.
     fn timeout(&self) -> Option<Duration> {
+        if !self.unfinished.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let busy = self.forwarder.is_busy() || !self.clients.is_empty();
         let due = self.due().map(|due| due.saturating_duration_since(Instant::now()));
         let due = due.map(|due| due.max(Duration::from_millis(1)));
