@@ -6,6 +6,7 @@ mod client;
 mod control;
 mod listen;
 mod room;
+mod shares;
 mod streams;
 mod udp;
 mod watcher;
@@ -20,6 +21,7 @@ use batch::Batch;
 use client::Client;
 use listen::Listeners;
 use room::Room;
+use shares::Shares;
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -65,6 +67,7 @@ pub struct Server<S> {
     listeners: Listeners,
     forwarder: Forwarder<Back>,
     room: Room,
+    shares: Shares,
     resolv: Resolv,
     batch: Option<Batch>,
     found: Vec<IpAddr>,
@@ -103,6 +106,7 @@ impl<S: Source> Server<S> {
             listeners: Listeners::default(),
             forwarder: Forwarder::new(now, room.questions),
             room,
+            shares: Shares::new(now),
             resolv: Resolv::open(&options.resolv)?,
             batch: Some(Batch::new()),
             found: Vec::new(),

@@ -31,8 +31,7 @@ impl<S: Source> Server<S> {
             _ => return,
         };
         let Ok(source) = SocketAddr::try_from(from).map(|from| from.ip()) else { return };
-        let zone = &self.snapshot.zones()[listener.zone];
-        let known = zone.member(source).is_some() || zone.listen.contains(&source);
+        let known = self.is_known(listener.zone, source);
         let own = self.clients.values().filter(|client| client.source == source).count();
         if !known || own >= MOST_OF_ONE {
             return; // which closes it

@@ -72,6 +72,51 @@ fn nothing_that_a_client_does_holds_up_another() {
     });
 }
 
+/// As many questions as a container can send, whose answers it does not read.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_flood_of_questions_holds_up_nobody() {
+    on_a_host(|host| {
+        front(host, "");
+        let web = host.attached("web", "--network front");
+        let bad = host.attached("bad", "--network front");
+        let stop = AtomicBool::new(false);
+        let quiet = times(&web, 300)[297];
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                bad.inside(|| {
+                    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                    socket.connect((FRONT, 53)).unwrap();
+                    while !stop.load(Ordering::Relaxed) {
+                        (0..1000).for_each(|id| drop(socket.send(&question(id, "web", A))));
+                    }
+                });
+            });
+            let ended = Ended(&stop);
+            std::thread::sleep(Duration::from_millis(500));
+            let before = cpu();
+            let mut best = Duration::MAX;
+            for _ in 0..4 {
+                let times = times(&web, 300); // which fails if an answer is lost
+                println!("median {:?}, p99 {:?}, server {:?}", times[150], times[297], cpu() - before);
+                best = best.min(times[297]);
+            }
+            drop(ended);
+            println!("when all is quiet {quiet:?}");
+            assert!(best < Duration::from_millis(20).max(2 * quiet), "{best:?}");
+        });
+    });
+}
+
+/// Whatever comes of a test, the others stop.
+struct Ended<'s>(&'s AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// 200 idle connections, one that sends a byte now and then, torn ones, 65,535 octets at once, garbage.
 fn misbehave(stop: &AtomicBool) {
     let _idle: Vec<TcpStream> = (0..200).map(|_| connect()).collect();
