@@ -83,12 +83,12 @@ fn a_flood_of_questions_holds_up_nobody() {
         // What the flood does to the machine, and what it does to the server: the first goes to nobody.
         let quiet = best_while_flooded(&web, (&bad, 9));
         let flooded = best_while_flooded(&web, (&bad, 53));
-        println!("p99 {flooded:?}, when nobody gets the flood {quiet:?}");
-        assert!(flooded < Duration::from_millis(20).max(2 * quiet), "{flooded:?}, else {quiet:?}");
+        println!("median {flooded:?}, when nobody gets the flood {quiet:?}");
+        assert!(flooded < Duration::from_millis(5).max(2 * quiet), "{flooded:?}, else {quiet:?}");
     });
 }
 
-/// The shortest of some p99s while another container sends all that it can to a port of the gateway.
+/// The shortest of some medians while another container sends all that it can to a port of the gateway.
 fn best_while_flooded(web: &Place, (bad, port): (&Place, u16)) -> Duration {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -96,14 +96,15 @@ fn best_while_flooded(web: &Place, (bad, port): (&Place, u16)) -> Duration {
             bad.inside(|| {
                 let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
                 socket.connect((FRONT, port)).unwrap();
+                let (message, many) = (question(7, "web", A), 0..1000);
                 while !stop.load(Ordering::Relaxed) {
-                    (0..1000).for_each(|id| drop(socket.send(&question(id, "web", A))));
+                    many.clone().for_each(|_| drop(socket.send(&message)));
                 }
             });
         });
         let _ended = Ended(&stop);
         std::thread::sleep(Duration::from_millis(300));
-        (0..4).map(|_| times(web, 200)[197]).min().unwrap_or_default() // which fails if an answer is lost
+        (0..4).map(|_| times(web, 200)[100]).min().unwrap_or_default() // which fails if an answer is lost
     })
 }
 
