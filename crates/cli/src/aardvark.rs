@@ -7,7 +7,7 @@
 
 use qiao_dns::source::aardvark::{Folder, PID_FILE};
 use qiao_dns::wire::name;
-use qiao_dns::{Options, Server, confine};
+use qiao_dns::{Files, Options, Server, confine};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -21,6 +21,8 @@ const VERSION: &str = "2.0.0";
 const CHILD: &str = "QIAO_AARDVARK_CHILD";
 /// What the process that serves says when everything is listened on.
 const READY: &str = "ready\n";
+/// The host's resolvers.
+const RESOLV: &str = "/etc/resolv.conf";
 /// The port unless another is given.
 const PORT: u16 = 5533;
 const USAGE: &str = "\
@@ -161,7 +163,7 @@ fn try_serve(run: &Run) -> Result<(), String> {
     let folder = Folder::open(&run.config).map_err(|error| format!("{}: {error}", in_config("read")))?;
     let options = Options {
         port: run.port,
-        resolv: "/etc/resolv.conf".into(),
+        resolv: RESOLV.into(),
         alone: std::env::var_os("AARDVARK_NO_PROXY").is_some(),
         filter: name::key(run.filter.trim_start_matches('.')),
         control: None,
@@ -181,7 +183,9 @@ fn try_serve(run: &Run) -> Result<(), String> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let null = null.map_err(|error| error.to_string())?;
     let _ = rustix::stdio::dup2_stdout(&null); // who started us waits for its end
-    confine("aardvark-dns");
+    let files = Files { own: &run.config, read: &[], resolv: RESOLV, port: run.port };
+    let remarks = confine("aardvark-dns", &files);
+    server.remark(remarks);
     server.serve().map_err(|error| format!("the name server ended: {error}"))
 }
 

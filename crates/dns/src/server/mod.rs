@@ -75,6 +75,7 @@ pub struct Server<S> {
     clients: HashMap<u32, Client>,
     control: Option<OwnedFd>,
     watchers: HashMap<u32, Watcher>,
+    remarks: Vec<String>,
     next: u32,
     swept: Instant,
     /// When to try again to listen where somebody else does, and how often that was tried.
@@ -114,6 +115,7 @@ impl<S: Source> Server<S> {
             clients: HashMap::new(),
             control,
             watchers: HashMap::new(),
+            remarks: Vec::new(),
             next: 0,
             swept: now,
             again: None,
@@ -127,6 +129,11 @@ impl<S: Source> Server<S> {
         }
         server.read()?;
         Ok(server)
+    }
+
+    /// Notes something that those who watch should know.
+    pub fn remark(&mut self, remarks: Vec<String>) {
+        self.remarks.extend(remarks);
     }
 
     /// What the names come from.

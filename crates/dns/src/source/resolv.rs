@@ -34,8 +34,12 @@ impl Resolv {
                 let _ = self.watch.add(dir); // without it changes are not seen, and the rest works
             }
         }
-        let text = std::fs::read(&self.path).unwrap_or_default();
-        self.servers = servers(&String::from_utf8_lossy(&text)).into();
+        self.servers = match std::fs::read(&self.path) {
+            Ok(text) => servers(&String::from_utf8_lossy(&text)).into(),
+            // It leads where this process may not look: the last that was known is better than nobody.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return,
+            Err(_) => [].into(),
+        };
     }
 
     /// The resolvers.

@@ -10,11 +10,16 @@ use crate::output::table::Table;
 use crate::output::{self, line, print};
 use qiao_core::names::Named;
 use qiao_dns::source::links::Links;
-use qiao_dns::{Options, Server, confine, leave_cgroup};
+use qiao_dns::{Files, Options, Server, confine, leave_cgroup};
 use qiao_engine::EngineError;
 use serde_json::json;
 use std::io;
 use std::process::ExitCode;
+
+/// The port of name servers.
+const PORT: u16 = 53;
+/// The host's resolvers.
+const RESOLV: &str = "/etc/resolv.conf";
 
 /// Carries out a command on names.
 pub fn run(app: &App, command: &Dns) -> Done {
@@ -46,15 +51,15 @@ pub fn serve_names((run, state): (&str, &str)) -> ExitCode {
 
 fn serve(run: &str, state: &str) -> io::Result<()> {
     let Some(links) = Links::open(run, state)? else { return Ok(()) };
-    let options = Options {
-        port: 53,
-        resolv: "/etc/resolv.conf".into(),
-        alone: false,
-        filter: None,
-        control: Some(format!("{}/control", links.dir())),
-    };
-    confine("qiao-dns");
-    Server::open(links, options)?.serve()
+    let own = links.dir().to_owned();
+    let control = Some(format!("{own}/control"));
+    let options = Options { port: PORT, resolv: RESOLV.into(), alone: false, filter: None, control };
+    let mut server = Server::open(links, options)?;
+    // Whoever waits for us has been told already, and nobody has been heard yet.
+    let remarks = confine("qiao-dns", &Files { own: &own, read: &[state], resolv: RESOLV, port: PORT });
+    remarks.iter().for_each(output::note);
+    server.remark(remarks);
+    server.serve()
 }
 
 /// `NAME  TYPE  VALUE  NETWORK  TTL`.
