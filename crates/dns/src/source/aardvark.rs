@@ -52,15 +52,21 @@ impl Folder {
         self.trouble.values().next()
     }
 
-    /// Writes our number into the folder, and holds the file for as long as we live.
-    pub fn write_pid(&mut self) -> io::Result<()> {
+    /// Takes the file that says which process serves; it is held for as long as we live, our children too.
+    pub fn take_pid_file(&mut self) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
         let file = rustix::fs::open(format!("{}/{PID_FILE}", self.path), flags, mode)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         rustix::fs::ftruncate(&file, 0)?;
-        rustix::io::write(&file, std::process::id().to_string().as_bytes())?;
         self.pid = Some(file);
+        Ok(())
+    }
+
+    /// Writes into it which process it is.
+    pub fn write_pid(&self, number: u32) -> io::Result<()> {
+        let Some(file) = &self.pid else { return Ok(()) };
+        rustix::io::write(file, number.to_string().as_bytes())?;
         Ok(())
     }
 
@@ -159,7 +165,8 @@ impl Source for Folder {
         if !self.is_called() {
             return Ok(true);
         }
-        self.write_pid().map(|()| false)
+        self.take_pid_file()?;
+        self.write_pid(std::process::id()).map(|()| false)
     }
 }
 

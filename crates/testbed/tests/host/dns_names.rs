@@ -174,9 +174,10 @@ fn the_server_lives_by_itself_and_ends_with_the_last_name() {
             || std::process::Command::new("flock").args(["-n", &lock, "true"]).status().unwrap().success();
         let first = server().expect("the first attachment starts it");
         let pid: i32 = first.split_whitespace().next().unwrap().parse().unwrap();
-        let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let cgroups = || std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         // Only this hierarchy is mounted here; the attachment itself was in a cgroup below its root.
-        assert!(cgroups.lines().any(|line| line == "0::/"), "{cgroups}");
+        let left = || cgroups().lines().any(|line| line == "0::/");
+        assert!(eventually(Duration::from_secs(2), left), "{}", cgroups());
         qiao_testbed::run(&format!("kill -9 {pid}"));
         assert!(eventually(Duration::from_secs(2), killed), "killed");
         assert!(lookup(&web, FRONT, ("web", A)).is_none(), "it is gone");
