@@ -9,7 +9,7 @@ use qiao_dns::snapshot::{Asker, Outcome, Snapshot};
 use qiao_dns::source::aardvark::parse;
 use qiao_dns::wire::name::{key, reverse, text};
 use qiao_dns::wire::query::Query;
-use qiao_dns::zone::{Member, Zone};
+use qiao_dns::zone::{ContainerId, Member, MemberKey, Zone};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
@@ -47,7 +47,9 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
 
 fn zone(name: &str, members: &[Member], internal: bool) -> Zone {
     let mut zone = Zone::new(name, vec![GATEWAY], (internal, &[]));
-    members.iter().for_each(|member| zone.add(member));
+    for member in members {
+        zone.add(MemberKey::new(&member.id), member);
+    }
     zone
 }
 
@@ -97,6 +99,43 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
+    /// Members come and go: what is left is what there would be had nobody else been there.
+    #[test]
+    fn a_zone_that_was_changed_is_as_one_made_anew(
+        members in members(), gone in vec(any::<prop::sample::Index>(), 0..40), back in 0usize..10,
+    ) {
+        let mut changed = zone("front", &members, false);
+        let mut left: BTreeMap<String, Member> =
+            members.iter().map(|member| (member.id.clone(), member.clone())).collect();
+        for index in &gone {
+            let member = index.get(&members);
+            let was = left.remove(&member.id).is_some();
+            prop_assert_eq!(changed.remove(MemberKey::new(&member.id)), was);
+        }
+        for member in members.iter().take(back) {
+            let is_new = left.insert(member.id.clone(), member.clone()).is_none();
+            prop_assert_eq!(changed.add(MemberKey::new(&member.id), member), is_new);
+        }
+        let anew = zone("front", &left.values().cloned().collect::<Vec<_>>(), false);
+        prop_assert_eq!(changed.is_empty(), anew.is_empty());
+        let find = |zone: &Zone, name: &str| {
+            let mut found = Vec::new();
+            let known = zone.find(&key(name).unwrap(), &mut found);
+            found.sort();
+            (known, found)
+        };
+        for member in &members {
+            for name in &member.names {
+                prop_assert_eq!(find(&changed, name), find(&anew, name), "{}", name);
+            }
+            let ip = member.addresses[0];
+            let names = |zone: &Zone| zone.names_of(ip).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            prop_assert_eq!(names(&changed), names(&anew));
+            prop_assert_eq!(changed.member(ip).map(|m| changed.id(m)), anew.member(ip).map(|m| anew.id(m)));
+            prop_assert_eq!(changed.has(ContainerId::new(&member.id)), left.contains_key(&member.id));
+        }
+    }
+
     #[test]
     fn answers_fit(members in members(), wanted in "[a-c]{1,2}", limit in 40usize..600) {
         let snapshot = Snapshot::new(vec![Rc::new(zone("front", &members, true))], Rc::new(Records::default()), None);
@@ -132,7 +171,7 @@ proptest! {
             Rc::new(Zone::new("back", vec![IpAddr::from([10, 9, 0, 1])], (true, &[]))),
             Rc::new({
                 let mut zone = Zone::new("third", vec![IpAddr::from([10, 9, 1, 1])], (true, &[]));
-                zone.add(&other);
+                zone.add(MemberKey::new("other"), &other);
                 zone
             }),
         ];
@@ -296,4 +335,33 @@ proptest! {
         prop_assert!(plain.len() <= 12 + query.question.len() + 11);
         prop_assert_eq!((again.id, again.flags, again.question, again.edns), (query.id, query.flags, query.question, query.edns));
     }
+}
+
+/// So many come and go that the arrays are packed: nothing of it is seen, and they do not grow for ever.
+#[test]
+fn a_zone_does_not_grow_with_those_who_left() {
+    let mut zone = Zone::new("front", vec![GATEWAY], (false, &[]));
+    let member = |n: u32| Member {
+        id: format!("id{n}"),
+        addresses: vec![IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + n))],
+        names: vec![format!("n{n}"), "pool".into()],
+        upstreams: vec![IpAddr::from([9, 9, 9, (n % 3) as u8])],
+        ports: vec![(n as u16, "tcp".into())],
+    };
+    for n in 0..5000 {
+        zone.add(MemberKey::new(&format!("id{n}")), &member(n));
+        if n >= 10 {
+            assert!(zone.remove(MemberKey::new(&format!("id{}", n - 10))));
+        }
+    }
+    let mut found = Vec::new();
+    assert!(zone.find(&key("pool").unwrap(), &mut found));
+    assert_eq!(found.len(), 10);
+    for n in 4990..5000 {
+        let own = zone.member(IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + n)));
+        assert_eq!(zone.upstreams(own)[0], IpAddr::from([9, 9, 9, (n % 3) as u8]));
+        assert!(zone.offers(&key(&format!("n{n}")).unwrap(), (n as u16, "tcp")));
+    }
+    assert!(!zone.offers(&key("n4999").unwrap(), (4998, "tcp")));
+    assert!(format!("{zone:?}").len() < 60_000, "what left is not kept: {}", format!("{zone:?}").len());
 }

@@ -6,7 +6,7 @@
 //! SIGHUP says that they have changed.
 
 use super::Source;
-use crate::zone::{Member, Zone};
+use crate::zone::{Member, MemberKey, Zone};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -102,9 +102,16 @@ pub fn parse(name: &str, text: &str) -> Option<Zone> {
     let (listen, upstreams) = lines.next().map(|line| line.split_once(' ').unwrap_or((line, "")))?;
     let listen = addresses(listen).filter(|listen| !listen.is_empty())?;
     let mut zone = Zone::new(network, listen, (internal, &addresses(upstreams)?));
-    lines.filter_map(member).for_each(|member| zone.add(&member));
+    lines.for_each(|line| add(&mut zone, line));
     zone.shrink();
     Some(zone)
+}
+
+/// Adds what a line says. The same line twice is one.
+fn add(zone: &mut Zone, line: &str) {
+    if let Some(member) = member(line) {
+        zone.add(MemberKey::new(line), &member);
+    }
 }
 
 fn member(line: &str) -> Option<Member> {
