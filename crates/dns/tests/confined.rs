@@ -23,15 +23,22 @@ fn attempts(dir: &str, port: u16) -> Vec<Attempt> {
         ("list the state", fs::read_dir(format!("{dir}/state")).map(drop)),
         ("read the resolvers", unit(fs::read(format!("{dir}/etc/resolv.conf")).map(|text| text.len()))),
         ("a socket", UdpSocket::bind("127.0.0.1:0").map(drop)),
-        ("threads of memory", { drop(vec![1u8; 1 << 22]); Ok(()) }),
+        ("threads of memory", {
+            drop(vec![1u8; 1 << 22]);
+            Ok(())
+        }),
         ("remove the directory", fs::remove_dir(inside(""))),
         ("! write the state", fs::write(format!("{dir}/state/x"), "x")),
         ("! read other files", fs::read("/etc/passwd").map(drop)),
         ("! list other directories", fs::read_dir("/etc").map(drop)),
         ("! write elsewhere", fs::write(format!("{dir}/x"), "x")),
         ("! start a program", Command::new("/bin/true").status().map(drop)),
-        ("! another kind of socket", rustix::net::socket(
-            rustix::net::AddressFamily::NETLINK, rustix::net::SocketType::RAW, None).map(drop).map_err(Into::into)),
+        (
+            "! another kind of socket",
+            rustix::net::socket(rustix::net::AddressFamily::NETLINK, rustix::net::SocketType::RAW, None)
+                .map(drop)
+                .map_err(Into::into),
+        ),
         ("! listen elsewhere", TcpListener::bind("127.0.0.1:0").map(drop)),
         ("! connect elsewhere", TcpStream::connect(("127.0.0.1", port)).map(drop)),
         ("! a thread", std::thread::Builder::new().spawn(|| ()).map(drop)),

@@ -274,7 +274,7 @@ fn only_records_about_what_was_asked_are_believed() {
     let alias = record(OWN, (5, 60), b"\x03www\0");
     let target = record(b"\x03WWW\0", (1, 60), &[9, 9, 9, 8]);
     assert!(answered(0, (1, 0), &bank).is_none(), "it is no answer");
-    let both = answered(0, (2, 0), &[own.clone(), bank.clone()].concat()).expect("an answer");
+    let both = answered(0, (2, 0), &[own, bank].concat()).expect("an answer");
     let told = passed_on(&both);
     assert!(told.windows(4).any(|four| four == [9, 9, 9, 9]) && !told.windows(4).any(|four| four == b"bank"));
     assert_eq!(told[6..8], [0, 1]);

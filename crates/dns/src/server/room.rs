@@ -1,6 +1,6 @@
 //! How many descriptors there are for what: who uses up his share takes none of another's.
 
-use rustix::process::{Resource, getrlimit, setrlimit, Rlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors for clients and for questions to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,7 +43,8 @@ impl<S: Source> Server<S> {
         let Some(zone) = self.listeners.get(number).map(|listener| listener.zone) else { return };
         for place in 0..batch.came.len() {
             let from = batch.came[place].1;
-            if !is_free && !(self.is_known(zone, from.ip()) && self.shares.may_ask(from.ip())) {
+            let mut may_ask = || self.is_known(zone, from.ip()) && self.shares.may_ask(from.ip());
+            if !is_free && !may_ask() {
                 continue;
             }
             let start = batch.out.len();

@@ -131,7 +131,9 @@ fn changed(known: &Known, (text, lines): (&str, &[MemberKey])) -> Option<Zone> {
         return None;
     }
     let gone = &old[same..old.len() - end];
-    if gone.len() > MOST || gone.iter().any(|key| lines[..same].contains(key) || lines[lines.len() - end..].contains(key)) {
+    if gone.len() > MOST
+        || gone.iter().any(|key| lines[..same].contains(key) || lines[lines.len() - end..].contains(key))
+    {
         return None;
     }
     let mut zone = Zone::clone(&known.zone);

@@ -107,7 +107,8 @@ impl Links {
         if line.as_deref() == self.lines.get(name).map(|old| &**old) {
             return;
         }
-        let networks = [line.as_deref().and_then(network), self.lines.get(name).and_then(|line| network(line))];
+        let networks =
+            [line.as_deref().and_then(network), self.lines.get(name).and_then(|line| network(line))];
         for network in networks.into_iter().flatten() {
             self.stale.entry(network).or_default().insert(name.into());
         }

@@ -203,7 +203,8 @@ pub fn assert_confined(pid: &str) {
     const BIND: u64 = 1 << 10;
     // It is told that names are served before that, so that nobody waits for it.
     let status = || std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let has = |line: &str| status().lines().any(|of| of.split_whitespace().collect::<Vec<_>>().join(" ") == line);
+    let has =
+        |line: &str| status().lines().any(|of| of.split_whitespace().collect::<Vec<_>>().join(" ") == line);
     assert!(eventually(Duration::from_secs(2), || has("Seccomp: 2")), "{}", status());
     assert!(has("NoNewPrivs: 1"), "{}", status());
     for (set, most) in [("CapEff", BIND), ("CapPrm", BIND), ("CapInh", 0), ("CapAmb", 0)] {

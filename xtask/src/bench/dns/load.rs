@@ -38,7 +38,8 @@ impl Noticed {
             (time.as_secs_f64() * 1e7).round() / 10.0
         };
         let (asked, lost) = (self.times.len() + self.lost, self.lost);
-        let line = format!("  {name:8} p50 {:>8.1} us, p99 {:>9.1} us, {lost} of {asked} lost\n", at(50), at(99));
+        let line =
+            format!("  {name:8} p50 {:>8.1} us, p99 {:>9.1} us, {lost} of {asked} lost\n", at(50), at(99));
         (line, json!({"p50_us": at(50), "p99_us": at(99), "asked": asked, "lost": lost}))
     }
 }

@@ -31,7 +31,8 @@ pub fn run(app: &App, command: &Dns) -> Done {
         Dns::Rm(args) => added::rm(app, args),
         Dns::Serve => {
             let paths = app.paths();
-            serve((&paths.run, &paths.state), || ()).map_err(|error| EngineError::failed("serve names", error))?;
+            serve((&paths.run, &paths.state), || ())
+                .map_err(|error| EngineError::failed("serve names", error))?;
             Ok(OK)
         }
     }
