@@ -365,3 +365,27 @@ fn a_zone_does_not_grow_with_those_who_left() {
     assert!(!zone.offers(&key("n4999").unwrap(), (4998, "tcp")));
     assert!(format!("{zone:?}").len() < 60_000, "what left is not kept: {}", format!("{zone:?}").len());
 }
+
+/// A name of many who offer much: whether one of them offers a port is found without comparing all with all.
+#[test]
+fn what_many_offer_is_found_quickly() {
+    let mut zone = Zone::new("front", vec![GATEWAY], (false, &[]));
+    for n in 0..4000u32 {
+        zone.add(
+            MemberKey::new(&n.to_string()),
+            &Member {
+                id: n.to_string(),
+                addresses: vec![IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + n))],
+                names: vec![format!("n{n}"), "pool".into()],
+                ports: vec![(n as u16, "tcp".into()), (n as u16, "udp".into())],
+                ..Member::default()
+            },
+        );
+    }
+    let begun = std::time::Instant::now();
+    assert!((0..20).all(|_| !zone.offers(&key("pool").unwrap(), (9999, "tcp"))));
+    assert!(zone.offers(&key("pool").unwrap(), (3999, "tcp")) && zone.offers(&key("n7").unwrap(), (7, "udp")));
+    assert!(!zone.offers(&key("n7").unwrap(), (8, "udp")));
+    // All with all would be 640 million comparisons.
+    assert!(begun.elapsed() < std::time::Duration::from_millis(500), "{:?}", begun.elapsed());
+}

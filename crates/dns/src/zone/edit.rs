@@ -18,8 +18,7 @@ impl Zone {
         let names: Vec<Key> = member.names.iter().enumerate().filter_map(served).collect();
         let upstreams = (!member.upstreams.is_empty()).then(|| self.shared(&member.upstreams));
         let place = (key, ContainerId::new(&member.id), upstreams);
-        let number = self.put(place, &member.addresses, names.iter().map(|name| &**name));
-        self.ports.extend(member.ports.iter().map(|(port, protocol)| (*port, protocol.clone(), number)));
+        self.put(place, (&member.addresses, &member.ports), names.iter().map(|name| &**name));
         true
     }
 
@@ -28,7 +27,7 @@ impl Zone {
         let Some(number) = self.place_of(key) else { return false };
         let place = &mut self.members[number as usize];
         let (addresses, names, id) = (place.addresses, place.names, place.id);
-        (place.addresses, place.names, place.upstreams) = ((0, 0), (0, 0), None);
+        (place.addresses, place.names, place.ports, place.upstreams) = ((0, 0), (0, 0), (0, 0), None);
         for (table, hash) in [(&mut self.by_key, key.0), (&mut self.by_id, id.0)] {
             if let Ok(entry) = table.find_entry(hash, |member| *member == number) {
                 entry.remove();
@@ -41,7 +40,6 @@ impl Zone {
             }
         }
         (names.0..names.1).for_each(|index| self.unlink(index));
-        self.ports.retain(|(_, _, member)| *member != number);
         self.left += 1;
         if self.left > MOST_LEFT && 2 * self.left > self.members.len() {
             *self = self.packed();
@@ -57,11 +55,12 @@ impl Zone {
     fn put<'n>(
         &mut self,
         (key, id, upstreams): (MemberKey, ContainerId, Option<Upstreams>),
-        ips: &[IpAddr],
+        (ips, offered): (&[IpAddr], &[(u16, String)]),
         keys: impl Iterator<Item = &'n [u8]>,
-    ) -> u32 {
+    ) {
         let number = self.members.len() as u32;
         let (addresses, names) = (self.addresses.len() as u32, self.names.len() as u32);
+        let ports = self.ports.len() as u32;
         for ip in ips {
             let index = self.addresses.len() as u32;
             self.addresses.push(*ip);
@@ -70,13 +69,14 @@ impl Zone {
             self.by_address.insert_unique(HASH.hash_one(ip), (index, number), hash);
         }
         keys.for_each(|key| self.add_name(key, number));
+        self.ports.extend_from_slice(offered);
         let addresses = (addresses, self.addresses.len() as u32);
         let names = (names, self.names.len() as u32);
-        self.members.push(Place { key, id, addresses, names, upstreams });
+        let ports = (ports, self.ports.len() as u32);
+        self.members.push(Place { key, id, addresses, names, ports, upstreams });
         let members = &self.members;
         self.by_key.insert_unique(key.0, number, |member| members[*member as usize].key.0);
         self.by_id.insert_unique(id.0, number, |member| members[*member as usize].id.0);
-        number
     }
 
     /// Most members have the same ones.
@@ -139,22 +139,15 @@ impl Zone {
     fn packed(&self) -> Self {
         let own = (self.internal, &*self.upstreams);
         let mut zone = Self::new(&self.name, self.listen.clone(), own);
-        let mut ports: Vec<_> = self.ports.iter().map(|port| (port, None)).collect();
         for (number, place) in self.members.iter().enumerate() {
             if self.place_of(place.key) != Some(number as u32) {
                 continue;
             }
-            let addresses = &self.addresses[place.addresses.0 as usize..place.addresses.1 as usize];
-            let names = &self.names[place.names.0 as usize..place.names.1 as usize];
-            let keys = names.iter().map(|name| letters_of(&self.letters, *name));
-            let put = zone.put((place.key, place.id, place.upstreams.clone()), addresses, keys);
-            let own = ports.iter_mut().filter(|(port, _)| port.2 == number as u32);
-            own.for_each(|(_, moved)| *moved = Some(put));
+            let part = |(from, to): (u32, u32)| from as usize..to as usize;
+            let parts = (&self.addresses[part(place.addresses)], &self.ports[part(place.ports)]);
+            let keys = self.names[part(place.names)].iter().map(|name| letters_of(&self.letters, *name));
+            zone.put((place.key, place.id, place.upstreams.clone()), parts, keys);
         }
-        zone.ports = ports
-            .into_iter()
-            .filter_map(|((port, protocol, _), to)| Some((*port, protocol.clone(), to?)))
-            .collect();
         zone
     }
 

@@ -79,7 +79,7 @@ pub struct Zone {
     letters: Vec<u8>,
     names: Vec<Name>,
     by_name: HashTable<u32>,
-    ports: Vec<(u16, String, u32)>,
+    ports: Vec<(u16, String)>,
 }
 
 /// A member's part of the arrays. One that has left has none.
@@ -89,6 +89,7 @@ struct Place {
     id: ContainerId,
     addresses: (u32, u32),
     names: (u32, u32),
+    ports: (u32, u32),
     upstreams: Option<Upstreams>,
 }
 
@@ -184,9 +185,9 @@ impl Zone {
         let Some(mut at) = self.head(key) else { return false };
         while at != END {
             let name = self.names[at as usize];
-            let is =
-                |(p, of, member): &(u16, String, u32)| (*p, &**of, *member) == (port, protocol, name.member);
-            if self.ports.iter().any(is) {
+            let (from, to) = self.members[name.member as usize].ports;
+            let offered = &self.ports[from as usize..to as usize];
+            if offered.iter().any(|(p, of)| (*p, &**of) == (port, protocol)) {
                 return true;
             }
             at = name.next;
