@@ -384,7 +384,9 @@ fn what_many_offer_is_found_quickly() {
     }
     let begun = std::time::Instant::now();
     assert!((0..20).all(|_| !zone.offers(&key("pool").unwrap(), (9999, "tcp"))));
-    assert!(zone.offers(&key("pool").unwrap(), (3999, "tcp")) && zone.offers(&key("n7").unwrap(), (7, "udp")));
+    assert!(
+        zone.offers(&key("pool").unwrap(), (3999, "tcp")) && zone.offers(&key("n7").unwrap(), (7, "udp"))
+    );
     assert!(!zone.offers(&key("n7").unwrap(), (8, "udp")));
     // All with all would be 640 million comparisons.
     assert!(begun.elapsed() < std::time::Duration::from_millis(500), "{:?}", begun.elapsed());

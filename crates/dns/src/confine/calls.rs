@@ -21,7 +21,9 @@ const ALLOWED: &[i64] = &[
     libc::SYS_ppoll,
     libc::SYS_recvfrom,
     libc::SYS_recvmmsg,
+    libc::SYS_recvmsg,
     libc::SYS_sendmmsg,
+    libc::SYS_sendmsg, // musl makes sendmmsg of it
     libc::SYS_sendto,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,

@@ -345,7 +345,9 @@ mod tests {
     #[test]
     fn addresses_that_reach_the_same_are_the_same() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        for (of, by) in [("::ffff:10.0.0.1", "10.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("fd00::1", "fd00::1")] {
+        for (of, by) in
+            [("::ffff:10.0.0.1", "10.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("fd00::1", "fd00::1")]
+        {
             assert_eq!(reached(ip(of)), ip(by), "{of}");
         }
     }

@@ -108,7 +108,7 @@ impl<S: Source> Server<S> {
             forwarder: Forwarder::new(now, room.questions),
             room,
             shares: Shares::new(now),
-            resolv: Resolv::open(&options.resolv)?,
+            resolv: Resolv::open(&options.resolv),
             batch: Some(Batch::new()),
             found: Vec::new(),
             turn: 0,
@@ -122,7 +122,9 @@ impl<S: Source> Server<S> {
             options,
         };
         server.epoll.add(server.source.fd(), Token::Source, Interest::Read)?;
-        server.epoll.add(&server.resolv, Token::Resolv, Interest::Read)?;
+        if let Some(watch) = server.resolv.watch() {
+            server.epoll.add(watch, Token::Resolv, Interest::Read)?;
+        }
         server.epoll.add(&server.streams, Token::Clients, Interest::Read)?;
         if let Some(control) = &server.control {
             server.epoll.add(control, Token::Control, Interest::Read)?;
@@ -232,7 +234,15 @@ impl<S: Source> Server<S> {
 
     /// Puts another snapshot in the place of the one there is.
     fn read(&mut self) -> io::Result<()> {
-        let zones = self.source.zones()?;
+        let zones = match self.source.zones() {
+            Ok(zones) => zones,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            // It is short of something: what was known is served, and is read again later.
+            Err(_) => {
+                self.note_failure(true);
+                return Ok(());
+            }
+        };
         let changed = self.listeners.bring_to(&zones, self.options.port);
         self.forwarder.never_ask(zones.iter().flat_map(|zone| zone.listen.iter().copied()).collect());
         self.note_failure(!changed.failed.is_empty());

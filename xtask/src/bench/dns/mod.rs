@@ -4,6 +4,7 @@
 
 mod load;
 
+use crate::dist;
 use crate::shell::find;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -35,12 +36,25 @@ pub struct Dns {
     /// Also: what a client notices of names that change so often in a second
     #[arg(long, value_name = "N")]
     pub reloads: Option<u32>,
+    /// Our program; it is built if none is given
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
     /// The aardvark-dns that is compared with
     #[arg(long, value_name = "FILE", default_value = "/usr/lib/podman/aardvark-dns")]
     pub peer: PathBuf,
     /// Write the figures to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+impl Dns {
+    /// The directory of our program, built unless it is given.
+    pub fn programs(&self) -> Result<PathBuf> {
+        match self.program.as_deref().and_then(Path::parent) {
+            Some(dir) => Ok(dir.to_owned()),
+            None => dist::build(&["qiao"]),
+        }
+    }
 }
 
 /// A server at a gateway.
