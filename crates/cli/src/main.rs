@@ -20,6 +20,9 @@ use std::process::ExitCode;
 #[global_allocator]
 static HEAP: qiao_kernel::Heap = qiao_kernel::Heap::new();
 
+/// In which order `cargo xtask dist` has functions linked; named so that another order links anew.
+const _: Option<&str> = option_env!("QIAO_LAYOUT");
+
 fn main() -> ExitCode {
     let called =
         cni::called_as_plugin().or_else(netavark::called_as_netavark).or_else(aardvark::called_as_server);

@@ -119,8 +119,17 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Whether the host has an address: without IPv6 it has no ::1, which nobody asked for by name.
     fn has(&mut self, spec: &PublishSpec, host: HostAddr) -> bool {
-        let listen = Listen { protocol: spec.protocol, host, ports: spec.container };
-        !matches!(self.kernel.in_the_way(listen), Some(InTheWay::NoSuchAddress))
+        let ports = spec.host.filter(|_| !spec.is_choice()).unwrap_or(spec.container);
+        let listen = Listen { protocol: spec.protocol, host, ports };
+        let found = self.kernel.in_the_way(listen);
+        self.asked = Some((listen, found));
+        !matches!(found, Some(InTheWay::NoSuchAddress))
+    }
+
+    /// What is in the way of ports of the host. What was just asked is not asked again.
+    fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {
+        let asked = self.asked.take_if(|(asked, _)| *asked == listen);
+        asked.map_or_else(|| self.kernel.in_the_way(listen), |(_, found)| found)
     }
 
     /// Why clients of 127.0.0.1 and ::1 are not served, if they are not.
@@ -192,7 +201,7 @@ impl<K: Kernel> Session<'_, K> {
         if let Some(binding) = bindings.iter().find(is_other) {
             return Err(taken(format!("{} publishes {}", owner_words(&binding.owner), binding.listen)));
         }
-        match self.kernel.in_the_way(listen) {
+        match self.in_the_way(listen) {
             None => Ok(()),
             Some(InTheWay::Socket(_)) if own.held.is_some() => Ok(()),
             Some(InTheWay::Socket(port)) => {

@@ -7,9 +7,10 @@ use crate::stuck::{Stuck, words};
 use qiao_core::dhcp::{Keeper, Leased};
 use qiao_core::driver::{Activation, Active, endpoint_state};
 use qiao_core::plan::{Key, Object, Observed, State, diff, diff_all};
+use qiao_core::port::Listen;
 use qiao_core::settings::{LoopbackMethod, Settings};
 use qiao_core::{Endpoint, IfName, Network, Op, Owner, Plan, Refusal};
-use qiao_kernel::{ApplyError, FREED, Kernel, KernelError, Places};
+use qiao_kernel::{ApplyError, FREED, InTheWay, Kernel, KernelError, Places};
 use qiao_store::Txn;
 use std::collections::BTreeSet;
 
@@ -32,6 +33,8 @@ pub(crate) struct Session<'e, K> {
     pub members_known: bool,
     /// Whether something was not as it was taken to be: from here on everything is looked at.
     pub doubts: bool,
+    /// What was asked last of the host's ports, and what was in their way.
+    pub asked: Option<(Listen, Option<InTheWay>)>,
 }
 
 impl<'e, K: Kernel> Session<'e, K> {
@@ -77,6 +80,7 @@ impl<'e, K: Kernel> Session<'e, K> {
             seen: State::default(),
             members_known: false,
             doubts: false,
+            asked: None,
         })
     }
 

@@ -47,8 +47,9 @@ impl Heap {
 const STEP: usize = 16;
 /// The largest small object, in bytes.
 const LARGEST: usize = 512;
-/// What is cut into small objects at a time.
-const PIECE: usize = 16 << 10;
+/// What is cut into small objects at a time: about what an attachment needs. It is asked for with all its pages, each
+/// of which would else be a page fault.
+const PIECE: usize = 64 << 10;
 
 /// Small objects by their size, and the rest.
 struct Shelves {
@@ -90,11 +91,7 @@ impl Shelves {
     /// A new object. What is left of a piece that is too small for it is lost: less than LARGEST bytes.
     fn cut(&mut self, size: usize) -> *mut u8 {
         if self.piece.1 < size {
-            // SAFETY: any size that is not zero may be asked for.
-            let piece = unsafe { self.rest.malloc(PIECE, STEP) };
-            if piece.is_null() {
-                return piece;
-            }
+            let Some(piece) = piece() else { return null_mut() };
             self.piece = (piece, PIECE);
         }
         let (at, left) = self.piece;
@@ -102,6 +99,14 @@ impl Shelves {
         self.piece = (unsafe { at.add(size) }, left - size);
         at
     }
+}
+
+/// Pages of our own; none where there is no memory.
+fn piece() -> Option<*mut u8> {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: new pages of nobody, wherever the kernel has room.
+    let at = unsafe { libc::mmap(null_mut(), PIECE, access, kind | libc::MAP_POPULATE, -1, 0) };
+    (at != libc::MAP_FAILED).then_some(at.cast())
 }
 
 // SAFETY: `with` gives the heap to one thread at a time.

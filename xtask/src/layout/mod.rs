@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -28,7 +29,10 @@ const LINKS: &str = "QIAO_XTASK_LINKS";
 pub fn arrange(build: &mut Command, target: &str) -> Result<()> {
     let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
     let own = env::current_exe().context("find the path of this program")?;
-    build.env(variable, own).env(LINKS, "1");
+    // The program names it too (`main.rs`), which has cargo link it anew when the list is another.
+    let mut sum = DefaultHasher::new();
+    HOT.hash(&mut sum);
+    build.env(variable, own).env(LINKS, "1").env("QIAO_LAYOUT", sum.finish().to_string());
     Ok(())
 }
 
@@ -87,8 +91,9 @@ fn is_whole(key: &str) -> bool {
     !key.starts_with("_ZN") && !key.starts_with("_R")
 }
 
-/// A symbol without the hashes of its compilation: `17h` and 16 digits at the end of a legacy name, `s` and digits
-/// of base 62 behind the `C` of a crate in a new one (rustc book, symbol mangling).
+/// A symbol without what differs from build to build: the hashes of its compilation, which are `17h` and 16 digits at
+/// the end of a legacy name, `s` and digits of base 62 behind the `C` of a crate in a new one (rustc book, symbol
+/// mangling); the crate that happened to need it first, at the end of a new one; and the number of a clone.
 fn key(symbol: &str) -> String {
     const HASH: usize = "17h0123456789abcdefE".len();
     if symbol.starts_with("_ZN") && symbol.len() > HASH {
@@ -97,13 +102,29 @@ fn key(symbol: &str) -> String {
     if !symbol.starts_with("_R") {
         return symbol.to_owned();
     }
-    let mut parts = symbol.split("Cs");
-    let mut key = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
+    let (mut key, mut rest) = (String::new(), symbol.split('.').next().unwrap_or(symbol));
+    while let Some((before, crate_name)) = rest.split_once("Cs") {
+        key += before;
         key += "C";
-        key += part.split_once('_').map_or(part, |(_, rest)| rest);
+        // The hash may have `Cs` in it itself.
+        rest = crate_name.split_once('_').map_or(crate_name, |(_, rest)| rest);
     }
+    key += rest;
+    key.truncate(key.len() - first_user(&key).map_or(0, str::len));
     key
+}
+
+/// The crate at the end of a name: its own name, or where it was named before.
+fn first_user(key: &str) -> Option<&str> {
+    let is_name = |text: &str| {
+        let name = text.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        text[..text.len() - name.len()].parse() == Ok(name.trim_start_matches('_').len())
+    };
+    let named = key.rfind('C').filter(|at| is_name(&key[at + 1..]));
+    let is_back =
+        |text: &str| text.strip_suffix('_').is_some_and(|at| at.chars().all(|c| c.is_ascii_alphanumeric()));
+    let back = key.rfind('B').filter(|at| is_back(&key[at + 1..]));
+    named.or(back).map(|at| &key[at..])
 }
 
 #[cfg(test)]
@@ -116,6 +137,11 @@ mod tests {
         let (one, other) = ("_RNvNtCsaz6eC2DG7lh_3std2io4read", "_RNvNtCs00000000001_3std2io4read");
         assert_eq!(key(one), key(other));
         assert_ne!(key(one), key("_RNvNtCsaz6eC2DG7lh_3std2io5write"));
+        assert_eq!(key(one), key("_RNvNtCsazCsC2DG7lh_3std2io4read"), "a hash with `Cs` in it");
+        assert_eq!(key("_RNvMs_NtB4_3VecE4growCsaz6eC2DG7lh_9qiao_core"), "_RNvMs_NtB4_3VecE4grow");
+        assert_eq!(key("_RNvMs_NtB4_3VecE4growB1y_"), "_RNvMs_NtB4_3VecE4grow");
+        assert_eq!(key("_RNvMs_NtB4_3VecE4grow.1138"), "_RNvMs_NtB4_3VecE4grow");
+        assert_eq!(key("_RNvCsaz6eC2DG7lh_4qiao4main"), "_RNvC4qiao4main");
         assert_eq!(key("memcpy"), "memcpy");
     }
 

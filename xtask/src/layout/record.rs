@@ -9,7 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What is recorded, on a host of its own: a first container, one beside it, both away again.
+/// What is recorded, on a host of its own: two containers beside another, which had the server of names started, and
+/// both away again.
 const SCRIPT: &str = r#"
 set -eu
 mount -t tmpfs tmpfs /run
@@ -20,11 +21,14 @@ mkdir "$QIAO_CGROUP"
 ip link set lo up
 ip netns add a
 ip netns add b
-"$1/qiao" network create front --subnet 10.64.0.0/16 --ipv6=false --dns off >/run/said
+"$1/qiao" network create front --subnet 10.64.0.0/16 --ipv6=false >/run/said
+ip netns add first
+"$1/qiao" attach first --netns /run/netns/first --network front >/run/said
 for words in "attach a --netns /run/netns/a --network front -p 1001:80" \
              "attach b --netns /run/netns/b --network front -p 1002:80" "detach b" "detach a"; do
     valgrind --quiet --tool=callgrind --demangle=no --callgrind-out-file="$2/%p" "$1/qiao" $words >/run/said 2>&1
 done
+"$1/qiao" detach first
 "$1/qiao" network rm front >/run/said
 rmdir "$QIAO_CGROUP"
 "#;

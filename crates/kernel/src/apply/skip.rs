@@ -1,4 +1,5 @@
-//! What need not be done because something else does it: deleting a link takes along what hangs on it.
+//! What is done otherwise than one operation after another: what need not be done because something else does it
+//! (deleting a link takes along what hangs on it), and what is done together.
 
 use qiao_core::plan::{Key, Op, Plan, Value};
 use qiao_core::route::Kind;
@@ -20,11 +21,23 @@ pub fn needed(plan: &Plan) -> Vec<Op> {
     let kept = plan.ops().iter().filter(|op| !is_implied(op, &deleted));
     let rebuilt = plan.ops().iter().any(|op| matches!(op, Op::Set { key: Key::Ruleset, .. }));
     if !rebuilt {
-        return kept.cloned().collect();
+        return joined(kept.cloned().collect());
     }
     let (firewall, rest): (Vec<_>, Vec<_>) =
         kept.cloned().partition(|op| matches!(op.key(), Key::Ruleset) || op.key().set().is_some());
     [firewall, rest].concat()
+}
+
+/// A new port's elements in one transaction: what it may send and what is published, just before it goes up. Until
+/// then no packet passes.
+fn joined(ops: Vec<Op>) -> Vec<Op> {
+    let is_up = |op: &Op| matches!(op, Op::Add { key: Key::HostUp(_), .. });
+    let Some(first) = ops.iter().position(is_up) else { return ops };
+    let is_element = |op: &Op| matches!(op, Op::Add { key: Key::Guard(_) | Key::Publish(_), .. });
+    let (before, after) = ops.split_at(first);
+    let kept = |ops: &[Op]| ops.iter().filter(|op| !is_element(op)).cloned().collect::<Vec<_>>();
+    let elements = ops.iter().filter(|op| is_element(op)).cloned().collect();
+    [kept(before), elements, kept(after)].concat()
 }
 
 fn deleted(plan: &Plan) -> Deleted<'_> {

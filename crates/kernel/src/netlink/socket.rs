@@ -6,6 +6,7 @@ use netlink_sys::{Socket as RawSocket, SocketAddr};
 use rustix::net::sockopt;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Mutex;
 
 /// A message of an answer: its type, and what follows its header.
 pub type Message = (u16, Vec<u8>);
@@ -35,7 +36,19 @@ pub enum Reply {
 pub struct Socket {
     raw: RawSocket,
     sequence: u32,
-    buffer: Vec<u8>,
+}
+
+/// What a datagram is received into: one for all sockets, for each is waited for by itself.
+static BUFFER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// Calls `act` with room for a datagram.
+fn with_room<T>(act: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut shared = BUFFER.try_lock(); // another thread may wait for its datagram
+    let mut own = Vec::new();
+    let room = shared.as_deref_mut().unwrap_or(&mut own);
+    room.clear();
+    room.reserve(RECEIVE);
+    act(room)
 }
 
 impl std::fmt::Debug for Socket {
@@ -48,7 +61,7 @@ impl Socket {
     /// Opens a socket in the calling thread's namespace. `protocol` is `NETLINK_ROUTE` or `NETLINK_NETFILTER`.
     pub fn open(protocol: isize) -> Result<Self, KernelError> {
         let raw = open(protocol).map_err(KernelError::io("open a netlink socket"))?;
-        Ok(Self { raw, sequence: 0, buffer: Vec::with_capacity(RECEIVE) })
+        Ok(Self { raw, sequence: 0 })
     }
 
     /// Makes the kernel take a dump request's header as a filter (`NETLINK_GET_STRICT_CHK`, since 4.20).
@@ -83,11 +96,12 @@ impl Socket {
         let mut pending: Vec<Pending> = replies.iter().map(|reply| Pending::of(*reply)).collect();
         let mut open = replies.iter().filter(|reply| **reply != Reply::None).count();
         while open > 0 {
-            self.receive()?;
-            for frame in frames(&self.buffer) {
-                let at = frame.sequence.wrapping_sub(numbers.start) as usize;
-                open -= pending.get_mut(at).map_or(0, |p| usize::from(p.take(&frame)));
-            }
+            self.receive(|datagram| {
+                for frame in frames(datagram) {
+                    let at = frame.sequence.wrapping_sub(numbers.start) as usize;
+                    open -= pending.get_mut(at).map_or(0, |p| usize::from(p.take(&frame)));
+                }
+            })?;
         }
         Ok(pending.into_iter().map(|p| p.outcome.unwrap_or(Ok(())).map(|()| p.messages)).collect())
     }
@@ -111,15 +125,12 @@ impl Socket {
             .or_else(|_| sockopt::set_socket_send_buffer_size(&self.raw, length + SLACK))
     }
 
-    /// Receives a datagram.
-    pub fn datagram(&mut self) -> Result<&[u8], KernelError> {
-        self.receive()?;
-        Ok(&self.buffer)
-    }
-
-    fn receive(&mut self) -> Result<(), KernelError> {
-        self.buffer.clear();
-        self.raw.recv(&mut self.buffer, 0).map(|_| ()).map_err(KernelError::io("receive from the kernel"))
+    /// Receives a datagram, for `act`.
+    pub fn receive<T>(&mut self, act: impl FnOnce(&[u8]) -> T) -> Result<T, KernelError> {
+        with_room(|room| {
+            self.raw.recv(room, 0).map_err(KernelError::io("receive from the kernel"))?;
+            Ok(act(room))
+        })
     }
 }
 

@@ -147,16 +147,17 @@ impl Session {
 
     /// Receives one datagram and hands out its replies; errors of the kernel's come as errors.
     fn collect(&mut self, take: &mut dyn FnMut(u32, Result<Reply, KernelError>)) -> Result<(), KernelError> {
-        let datagram = self.socket.datagram()?;
-        for reply in parse(datagram) {
-            match reply? {
-                (number, Reply::Error { errno, text, .. }) => {
-                    take(number, Err(KernelError::Errno { errno, text }))
+        self.socket.receive(|datagram| {
+            for reply in parse(datagram) {
+                match reply? {
+                    (number, Reply::Error { errno, text, .. }) => {
+                        take(number, Err(KernelError::Errno { errno, text }))
+                    }
+                    (number, reply) => take(number, Ok(reply)),
                 }
-                (number, reply) => take(number, Ok(reply)),
             }
-        }
-        Ok(())
+            Ok(())
+        })?
     }
 }
 

@@ -3,7 +3,7 @@
 //! `cargo xtask sweep` kills at every call; otherwise every seventh, beginning elsewhere in each test.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Point, Server, attach_line, eventually, kill_at, points, run};
+use qiao_testbed::{Host, Outcome, Point, Server, attach_line, eventually, kill_at, points, run};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,11 +26,7 @@ fn sweep(host: &Host, sweep: &Sweep<'_>) {
     prepare();
     host.ok(line); // what is made once and kept, such as directories, is there when the calls are counted
     ended(host, end);
-    prepare();
-    std::thread::sleep(FREED);
-    let (outcome, all) = points(&host.qiao, line);
-    assert_eq!(outcome.code, Some(0), "the control: it works under strace: {outcome}");
-    ended(host, end);
+    let (outcome, all) = counted(host, sweep);
     let before = host.snapshot();
     let step = if std::env::var_os("QIAO_SWEEP").is_some() { 1 } else { 7 };
     assert!(all.len() > 20, "{} calls", all.len());
@@ -45,10 +41,24 @@ fn sweep(host: &Host, sweep: &Sweep<'_>) {
     // A few calls depend on the time, such as the note that rules are still being freed.
     assert!(
         missed.len() <= 2 + all.len() / step / 20,
-        "of {} calls these did not come: {missed:?}",
+        "of {} calls these did not come: {missed:?}; when they were counted it was said: {outcome}",
         all.len()
     );
     eprintln!("`qiao {line}`: {} calls, every {step}, {} did not come", all.len(), missed.len());
+}
+
+/// The calls of a command: the fewer of two counts, for what the machine does besides can make it say more.
+fn counted(host: &Host, sweep: &Sweep<'_>) -> (Outcome, Vec<Point>) {
+    let count = || {
+        (sweep.prepare)();
+        std::thread::sleep(FREED);
+        let (outcome, all) = points(&host.qiao, &sweep.line);
+        assert_eq!(outcome.code, Some(0), "the control: it works under strace: {outcome}");
+        ended(host, sweep.end);
+        (outcome, all)
+    };
+    let (one, other) = (count(), count());
+    if one.1.len() <= other.1.len() { one } else { other }
 }
 
 /// Kills a command at a call. It is killed, or it ends well because the call does not come this time.
