@@ -10,6 +10,14 @@ use std::process::Command;
 
 type Attempt = (&'static str, Result<(), std::io::Error>);
 
+/// What C libraries make of calls that send several messages at once.
+fn send() -> std::io::Result<()> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.connect(socket.local_addr()?)?;
+    let (slice, mut nothing) = ([std::io::IoSlice::new(b"x")], Default::default());
+    Ok(rustix::net::sendmsg(&socket, &slice, &mut nothing, rustix::net::SendFlags::empty()).map(drop)?)
+}
+
 /// Everything that is tried, in this order.
 fn attempts(dir: &str, port: u16) -> Vec<Attempt> {
     let inside = |name: &str| format!("{dir}/names/{name}");
@@ -22,6 +30,7 @@ fn attempts(dir: &str, port: u16) -> Vec<Attempt> {
         ("list names", fs::read_dir(inside("")).map(drop)),
         ("list the state", fs::read_dir(format!("{dir}/state")).map(drop)),
         ("read the resolvers", unit(fs::read(format!("{dir}/etc/resolv.conf")).map(|text| text.len()))),
+        ("send a message", send()),
         ("a socket", UdpSocket::bind("127.0.0.1:0").map(drop)),
         ("threads of memory", {
             drop(vec![1u8; 1 << 22]);

@@ -98,6 +98,24 @@ fn framed(id: u16, name: &str) -> Vec<u8> {
     [&(message.len() as u16).to_be_bytes(), &*message].concat()
 }
 
+/// One client that has many questions on its way all the time is no flood.
+#[test]
+fn a_client_with_many_questions_at_once_loses_none() {
+    let engine = Engine::new("many");
+    engine.put("web");
+    let server = engine.serve();
+    engine.await_served();
+    let (client, question) = (engine.client(), &framed(7, "web")[2..]);
+    for many in [32, 100] {
+        for _ in 0..200 {
+            (0..many).for_each(|_| drop(client.send(question)));
+            assert!((0..many).all(|_| client.recv(&mut [0; 512]).is_ok()), "an answer is lost");
+        }
+    }
+    engine.take("web");
+    server.join().unwrap();
+}
+
 /// RFC 7766 section 6.2.1.1: however many questions come at once, each gets its answer.
 #[test]
 fn all_questions_of_a_connection_are_answered() {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// So many full batches after one another are more than can be answered.
-const FULL: u32 = 4;
+const FULL: u32 = 2;
 /// How many questions of one client are answered then, in a turn.
 const MOST: u32 = 100;
 /// How long a turn is.
