@@ -15,6 +15,7 @@ mod detach;
 mod draft;
 mod engine;
 mod error;
+mod forward;
 mod gc;
 mod inline;
 mod inspect;

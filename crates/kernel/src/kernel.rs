@@ -150,6 +150,11 @@ pub trait Kernel {
     /// The families in which `iptables` drops what the host forwards unless a rule lets it through.
     fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError>;
 
+    /// The families in which the legacy `iptables` does, whose rules are left alone.
+    fn drops_by_legacy(&mut self) -> Vec<Family> {
+        Vec::new()
+    }
+
     /// What is in the way of publishing a port, among the sockets and addresses of the host.
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay>;
 
@@ -165,6 +170,11 @@ pub trait Kernel {
     /// What keeps clients of 127.0.0.1 and ::1 from being served, if anything does.
     fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {
         Ok(None)
+    }
+
+    /// Takes away what engines whose network namespace is gone have left for clients of 127.0.0.1; what it was.
+    fn collect_hooks(&mut self) -> Result<Vec<String>, KernelError> {
+        Ok(Vec::new())
     }
 
     /// Says which generation of the firewall is known to be whole.

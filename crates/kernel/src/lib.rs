@@ -17,6 +17,7 @@ mod heap;
 mod kernel;
 mod lend;
 mod linux;
+mod living;
 mod lo;
 mod loopback;
 pub mod netlink;

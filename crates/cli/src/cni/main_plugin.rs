@@ -4,10 +4,10 @@ use super::door::{Door, failure};
 use super::{Done, chain, check, host_local, ipam};
 use qiao_core::endpoint::Tunable;
 use qiao_core::request::Detach;
-use qiao_core::{Endpoint, Mac, Network};
+use qiao_core::{Endpoint, Mac, Network, Value};
 use qiao_doors::cni::main_plugin::{Made, Settings};
 use qiao_doors::cni::{Answer, Failure, Verb};
-use qiao_engine::Engine;
+use qiao_engine::{Attached, Engine};
 use qiao_kernel::{Kernel, Linux};
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -15,6 +15,9 @@ use std::net::IpAddr;
 /// The codes for an address that is taken, and for none that is left (docs/cni.md).
 const TAKEN: u32 = 106;
 const FULL: u32 = 101;
+
+/// What is changed of an interface that was made just now.
+type Tunings = Vec<(Tunable, Value)>;
 
 /// Runs.
 pub fn run(door: &mut Door) -> Done {
@@ -99,21 +102,27 @@ fn make(
         wanted.retain(|(what, _)| *what != Tunable::Mac || request.wish.mac.is_none());
         tunings = Some(wanted);
     }
-    let mut made = engine.attach(&request).map_err(failure)?;
-    let tuned = tunings.map(|wanted| chain::set(door, (engine, &mut made.endpoint), wanted));
-    if let Some(Err(failure)) = tuned {
-        let _ = engine.detach(&leaving(door)?);
-        return Err(failure);
+    let made = engine.attach(&request).map_err(failure)?;
+    let said = finish(door, (settings, engine), (made, tunings, std::mem::take(&mut lease.answer)));
+    if said.is_err() {
+        let _ = engine.detach(&leaving(door)?); // what cannot be said has not been
+    }
+    said
+}
+
+/// What comes after the interface was made, up to what is said of it.
+fn finish(
+    door: &Door,
+    (settings, engine): (&Settings, &mut Engine<Linux>),
+    (mut made, tunings, answer): (Attached, Option<Tunings>, Answer),
+) -> Result<serde_json::Value, Failure> {
+    if let Some(wanted) = tunings {
+        chain::set(door, (engine, &mut made.endpoint), wanted)?;
     }
     let bridge_mac = bridge_mac(engine, &made.network)?;
     let mac = inner_mac(engine, &made.endpoint)?;
     let made = Made { endpoint: &made.endpoint, network: &made.network, bridge_mac, mac };
-    let answer = std::mem::take(&mut lease.answer);
-    let said = settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version);
-    if said.is_err() {
-        let _ = engine.detach(&leaving(door)?); // what cannot be said in its version has not been
-    }
-    said
+    settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version)
 }
 
 fn bridge_mac(engine: &Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {

@@ -9,7 +9,7 @@ use crate::reap;
 use crate::rtnl::child::NewChild;
 use crate::rtnl::link::{NewBridge, NewVeth};
 use crate::rtnl::route::Hop;
-use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route, vlan};
+use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, merge, neighbour, route, vlan};
 use crate::sysctl::has_ipv6;
 use qiao_core::endpoint::{Netns, PortVlans};
 use qiao_core::plan::{Key, Object, Op, Value};
@@ -30,13 +30,25 @@ pub fn apply(linux: &mut Linux, group: &[Op], places: &Places) -> Result<(), App
         batch.take(op, places).map_err(|e| failed(op, e))??;
     }
     batch.send()?;
+    // A success is reported when packets pass: the pending link events are run now, not when a worker has time.
     for op in group {
-        // A success is reported when packets pass: the pending link event is run now, not when a worker has time.
-        if let Op::Add { key: Key::HostUp(name), .. } = op {
-            batch.linux.interfaces.force_link_event(name).map_err(|e| failed(op, e))?;
-        }
+        let events = pending(op).into_iter();
+        let run = |name| batch.linux.interfaces.force_link_event(name).map(drop);
+        events.flatten().try_for_each(run).map_err(|e| failed(op, e))?;
     }
     Ok(())
+}
+
+/// The links that have events: one that comes up; a port that is put on another bridge, and that bridge, which begins to
+/// send with its first port.
+fn pending(op: &Op) -> [Option<&IfName>; 2] {
+    match op {
+        Op::Add { key: Key::HostUp(name), .. } => [Some(name), None],
+        Op::Set { key: Key::Veth(name), to: Value::Veth { bridge: Some(bridge), .. }, .. } => {
+            [Some(name), Some(bridge)]
+        }
+        _ => [None, None],
+    }
 }
 
 fn gone() -> KernelError {
@@ -47,7 +59,13 @@ type Taken = Result<Result<(), ApplyError>, KernelError>;
 
 impl<'a> Batch<'a> {
     fn push(&mut self, op: &'a Op, requests: impl IntoIterator<Item = Request>) {
-        self.waiting.extend(requests.into_iter().map(|request| (op, request)));
+        for request in requests {
+            let last = self.waiting.last_mut().map(|(_, last)| last);
+            match last.and_then(|last| merge::merged(last, &request).map(|both| *last = both)) {
+                Some(()) => {}
+                None => self.waiting.push((op, request)),
+            }
+        }
     }
 
     /// Sends what waits. Deleting what is gone already has succeeded.

@@ -100,8 +100,11 @@ impl View {
             return Ok(view);
         }
         let wants = |of: fn(&Key) -> bool| wanted.iter().any(|key| of(key));
-        if wants(|key| matches!(key, Key::SandboxAddress(..))) {
+        if wants(|key| matches!(key, Key::SandboxAddress(.., net) if net.addr().is_ipv6())) {
             view.addresses = address::read(&ask_one(&mut sandbox.rtnl, &address::get_all(0))?);
+        } else if wants(|key| matches!(key, Key::SandboxAddress(..))) {
+            let those = address::get_all_of(Family::V4); // a quarter of the work
+            view.addresses = address::read(&ask_one(&mut sandbox.rtnl, &those)?);
         }
         if wants(|key| matches!(key, Key::SandboxNeighbour(..))) {
             view.neighbours = neighbour::read(&ask_one(&mut sandbox.rtnl, &neighbour::get_all())?);

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod child;
 pub mod link;
+pub mod merge;
 pub mod neighbour;
 pub mod netconf;
 pub mod route;
@@ -62,6 +63,11 @@ impl Request {
     /// A question about all objects.
     pub fn dump(message: Message) -> Self {
         Self { message, flags: NLM_F_REQUEST | NLM_F_DUMP, reply: Reply::End }
+    }
+
+    /// Whether it makes something that is not there.
+    fn makes(&self) -> bool {
+        self.flags & NLM_F_CREATE != 0
     }
 
     /// Puts the request with its number behind what is in `bytes`. The last change of a datagram is acknowledged:

@@ -5,6 +5,7 @@ use super::{Mode, PROTOCOL, Request};
 use crate::netlink::Message as Received;
 use crate::netlink::attribute::{attributes, ip, number, number_at};
 use ipnet::IpNet;
+use netlink_packet_core::Parseable;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{
     RouteAttribute as Attribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
@@ -63,6 +64,24 @@ pub fn set(destination: IpNet, hop: Hop, mode: Mode) -> Request {
     message.attributes.extend(hop.src.map(|src| Attribute::PrefSource(src.into())));
     message.attributes.push(Attribute::Oif(hop.index));
     Request::change(Message::NewRoute(message), mode)
+}
+
+/// A route as the kernel told of it, made once more; none where that is none.
+pub fn again(told: &[u8]) -> Option<Request> {
+    let mut message = RouteMessage::parse(told).ok()?;
+    message.header.flags &= RouteFlags::Onlink; // the others are the kernel's to set
+    Some(Request::change(Message::NewRoute(message), Mode::Create))
+}
+
+/// The routes of an answer that lead out by an interface and that the kernel does not make by itself, as they were
+/// told: those first that other routes' gateways are found by.
+pub fn told_of(index: u32, messages: Vec<Received>) -> Vec<Vec<u8>> {
+    let by_itself = |told: &[u8]| told.get(5) == Some(&libc::RTPROT_KERNEL);
+    let told = messages.into_iter().map(|(_, told)| told).filter(|told| !by_itself(told));
+    let read = told.filter_map(|told| Some((read_one(&told)?, told)));
+    let mut led: Vec<_> = read.filter(|(route, _)| route.index == Some(index) && route.forwards).collect();
+    led.sort_by_key(|(route, _)| route.via.is_some());
+    led.into_iter().map(|(_, told)| told).collect()
 }
 
 /// What a route has besides a way to a destination.

@@ -18,7 +18,7 @@ fn looked_up(from: &Place, name: &str, server: &str) -> String {
 fn resolves(from: &Place, (name, server): (&str, &str), to: &str) {
     let good = || looked_up(from, name, server).lines().any(|line| line == format!("Address: {to}"));
     assert!(
-        eventually(Duration::from_secs(3), good),
+        eventually(Duration::from_secs(10), good),
         "{name} at {server}: {}",
         looked_up(from, name, server)
     );
@@ -45,7 +45,7 @@ fn names_and_aliases() {
         }
         podman.remove("web");
         let gone = || looked_up(&friend, "web", "10.90.1.1").contains("NXDOMAIN");
-        assert!(eventually(Duration::from_secs(3), gone), "{}", looked_up(&friend, "web", "10.90.1.1"));
+        assert!(eventually(Duration::from_secs(10), gone), "{}", looked_up(&friend, "web", "10.90.1.1"));
         friend.delete();
         podman.remove("friend");
         podman.machine.assert_like(&before, "containers with names");

@@ -67,7 +67,7 @@ pub fn address(prev: &Value, at: usize) -> String {
 /// As it is when what the reference's plugins leave to the kernel is done, and nobody has talked.
 pub fn steady(host: &Host) -> Snapshot {
     let tentative = || stdout("ip -o addr").contains("tentative");
-    assert!(eventually(Duration::from_secs(4), || !tentative()), "addresses are usable");
+    assert!(eventually(Duration::from_secs(10), || !tentative()), "addresses are usable");
     run("conntrack -F");
     host.snapshot()
 }

@@ -232,7 +232,7 @@ fn reply(message: &[u8], (ip, ttl): ([u8; 4], u8), more: &[u8]) -> Vec<u8> {
 fn equal_questions_are_asked_once_and_answers_remembered() {
     on_a_host(|host| {
         let upstream = Upstream::start(host, |message, number| {
-            vec![(true, reply(message, ([9, 9, 9, number as u8], 1), &[]))]
+            vec![(true, reply(message, ([9, 9, 9, number as u8], 4), &[]))]
         });
         front(host, "");
         let web = host.attached("web", "--network front");
@@ -243,7 +243,7 @@ fn equal_questions_are_asked_once_and_answers_remembered() {
         });
         assert_eq!(upstream.count(), 1);
         assert_eq!(found(&web, FRONT, "Example.ORG"), ["9.9.9.1"], "remembered");
-        std::thread::sleep(Duration::from_millis(1100));
+        std::thread::sleep(Duration::from_millis(4100));
         assert_eq!(found(&web, FRONT, "example.org"), ["9.9.9.2"], "for as long as it said");
         for number in 0..20 {
             found(&web, FRONT, &format!("n{number}.example.org"));
@@ -322,7 +322,7 @@ fn a_dead_upstream_is_remembered() {
         std::thread::sleep(Duration::from_millis(1500));
         let second = time("b.example");
         assert!(first > Duration::from_millis(800), "{first:?}: it was asked first");
-        assert!(second < Duration::from_millis(600), "{second:?}: now the other one is");
+        assert!(second < Duration::from_millis(750), "{second:?}: now the other one is");
     });
 }
 

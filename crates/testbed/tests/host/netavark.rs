@@ -312,7 +312,7 @@ fn macvlan_with_a_dhcp_server() {
         );
         place.run("busybox ping -c 1 -W 2 192.0.2.100");
         teardown(host, &place, &options);
-        assert!(eventually(Duration::from_secs(3), || server.leases().is_empty()), "{:?}", server.leases());
+        assert!(eventually(Duration::from_secs(10), || server.leases().is_empty()), "{:?}", server.leases());
         assert!(!place.stdout("ip -o link").contains("eth0"));
     });
 }
@@ -358,7 +358,7 @@ while True:
 fn rules_are_in_order_when_firewalld_has_reloaded() {
     on_a_host(|host| {
         let mut bus = Command::new("/usr/bin/python3").args(["-c", BUS]).spawn().expect("python3");
-        let patience = Duration::from_secs(5);
+        let patience = Duration::from_secs(10);
         assert!(eventually(patience, || std::path::Path::new("/run/bus").exists()));
         let place = host.container("c1");
         setup(host, &place, &publishing(on("c1", 7, &[&network(1, false)]), &[("", 8080, 80)]));
