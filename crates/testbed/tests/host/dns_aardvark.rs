@@ -63,6 +63,7 @@ fn it_starts_reads_again_and_ends() {
         );
         assert_eq!(address(&web, "db").as_deref(), Some("10.89.0.3"), "bound when it returned");
         assert_eq!(address(&web, "DB.dns.podman").as_deref(), Some("10.89.0.3"));
+        crate::dns_names::assert_confined(&pid());
         assert!(pid().bytes().all(|byte| byte.is_ascii_digit()), "no line's end");
         let process = stdout(&format!("ps -o ppid=,sid=,args= -p {}", pid()));
         let words: Vec<_> = process.split_whitespace().collect();
