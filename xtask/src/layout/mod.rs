@@ -1,7 +1,7 @@
 //! Where functions lie in the program. What a runtime waits for touches a tenth of it, scattered over all of it:
 //! every 64 KiB of it that are touched are a page fault of two microseconds. So the functions that attaching and
-//! detaching call are put side by side. `hot.txt` lists them; whoever is not on it lies somewhere else, and what is on
-//! it and not in the program does no harm.
+//! detaching call are put side by side, behind them those that the doors of other programs call besides. `hot.txt`
+//! lists them; whoever is not on it lies somewhere else, and what is on it and not in the program does no harm.
 //!
 //! `dist` has its program linked by this one ([`link`]), which tells `lld` the order (`--symbol-ordering-file`), where
 //! the Rust toolchain has one; else all is as always.
@@ -58,10 +58,13 @@ fn order(words: &[OsString]) -> Result<Vec<OsString>> {
     let Some(lld) = lld().filter(|dir| dir.join("ld.lld").exists()) else { return Ok(Vec::new()) };
     let at = words.iter().position(|word| word == "-o").context("nothing is to be linked")?;
     let out = Path::new(words.get(at + 1).context("it has no name")?);
-    let hot: BTreeSet<&str> = HOT.lines().collect();
-    let mut order = hot.iter().filter(|key| is_whole(key)).map(|key| (*key).to_owned()).collect::<Vec<_>>();
-    for object in words.iter().filter(|word| Path::new(word).extension() == Some(OsStr::new("o"))) {
-        order.extend(symbols(object)?.into_iter().filter(|symbol| hot.contains(key(symbol).as_str())));
+    let objects = words.iter().filter(|word| Path::new(word).extension() == Some(OsStr::new("o")));
+    let symbols = objects.map(symbols).collect::<Result<Vec<_>>>()?.concat();
+    let mut order = Vec::new();
+    for tier in HOT.split("\n\n") {
+        let hot: BTreeSet<&str> = tier.lines().collect();
+        order.extend(hot.iter().filter(|key| is_whole(key)).map(|key| (*key).to_owned()));
+        order.extend(symbols.iter().filter(|symbol| hot.contains(key(symbol).as_str())).cloned());
     }
     let file = out.with_extension("order");
     fs::write(&file, order.join("\n")).with_context(|| format!("write {}", file.display()))?;
@@ -80,7 +83,7 @@ fn lld() -> Option<PathBuf> {
 }
 
 /// The functions and objects that a file defines.
-fn symbols(object: &OsStr) -> Result<Vec<String>> {
+fn symbols(object: &OsString) -> Result<Vec<String>> {
     let names = Command::new("nm").args(["--defined-only", "--format=just-symbols"]).arg(object).output();
     let names = names.context("start `nm`")?.stdout;
     Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
@@ -149,5 +152,6 @@ mod tests {
     fn the_list_has_keys_only() {
         assert!(HOT.lines().count() > 300);
         assert!(HOT.lines().all(|line| key(line) == line || line.starts_with("_ZN")));
+        assert_eq!(HOT.split("\n\n").count(), 2);
     }
 }

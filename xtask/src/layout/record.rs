@@ -9,53 +9,45 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What is recorded, on a host of its own: two containers beside another, which had the server of names started, and
-/// both away again.
-const SCRIPT: &str = r#"
-set -eu
-mount -t tmpfs tmpfs /run
-mkdir /run/netns
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-export QIAO_STATE_DIR=/run/state QIAO_RUN_DIR=/run/qiao QIAO_CGROUP="/sys/fs/cgroup/qiao-layout-$$"
-mkdir "$QIAO_CGROUP"
-ip link set lo up
-ip netns add a
-ip netns add b
-"$1/qiao" network create front --subnet 10.64.0.0/16 --ipv6=false >/run/said
-ip netns add first
-"$1/qiao" attach first --netns /run/netns/first --network front >/run/said
-for words in "attach a --netns /run/netns/a --network front -p 1001:80" \
-             "attach b --netns /run/netns/b --network front -p 1002:80" "detach b" "detach a"; do
-    valgrind --quiet --tool=callgrind --demangle=no --callgrind-out-file="$2/%p" "$1/qiao" $words >/run/said 2>&1
-done
-"$1/qiao" detach first
-"$1/qiao" network rm front >/run/said
-rmdir "$QIAO_CGROUP"
-"#;
+/// What is recorded, by the directories below its second argument that it fills.
+const SCRIPT: &str = include_str!("record.sh");
+/// The hottest first.
+const TIERS: [&str; 2] = ["first", "then"];
 
 /// Records anew which functions are hot.
 pub fn record() -> Result<()> {
     let built = dist::build_with(&["qiao"], &[("CARGO_PROFILE_RELEASE_STRIP", "none")])?;
     let seen = built.join("layout");
     let _ = fs::remove_dir_all(&seen);
-    fs::create_dir_all(&seen).with_context(|| format!("create {}", seen.display()))?;
+    for tier in TIERS.map(|tier| seen.join(tier)) {
+        fs::create_dir_all(&tier).with_context(|| format!("create {}", tier.display()))?;
+    }
     let mut host = Command::new("unshare");
     host.args(["--net", "--mount", "sh", "-c", SCRIPT, "layout"]).arg(&built).arg(&seen);
     run(&mut host)?;
+    let [first, then] = TIERS.map(|tier| keys(&seen.join(tier)));
+    let (first, then) = (first?, then?);
+    let tiers = [first.iter().collect::<Vec<_>>(), then.difference(&first).collect()];
+    if tiers[0].len() < 300 {
+        bail!("valgrind saw {} functions only", tiers[0].len());
+    }
+    let list = top().join("xtask/src/layout/hot.txt");
+    let lines = |keys: &Vec<&String>| keys.iter().map(|key| format!("{key}\n")).collect::<String>();
+    let text = tiers.each_ref().map(lines).join("\n");
+    fs::write(&list, text).with_context(|| format!("write {}", list.display()))?;
+    println!("{}: {} and {} functions", list.display(), tiers[0].len(), tiers[1].len());
+    Ok(())
+}
+
+/// The functions that files of callgrind's name.
+fn keys(dir: &Path) -> Result<BTreeSet<String>> {
     let mut keys = BTreeSet::new();
-    for file in fs::read_dir(&seen).context("list what valgrind saw")? {
+    for file in fs::read_dir(dir).context("list what valgrind saw")? {
         let file = file.context("list what valgrind saw")?.path();
         let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
         keys.extend(text.lines().filter_map(called));
     }
-    if keys.len() < 300 {
-        bail!("valgrind saw {} functions only", keys.len());
-    }
-    let list = top().join("xtask/src/layout/hot.txt");
-    let text: String = keys.iter().flat_map(|key| [key.as_str(), "\n"]).collect();
-    fs::write(&list, text).with_context(|| format!("write {}", list.display()))?;
-    println!("{}: {} functions", Path::new(&list).display(), keys.len());
-    Ok(())
+    Ok(keys)
 }
 
 /// The function that a line of callgrind's names for the first time: `fn=(12) name`, `cfn=(12) name`. Recursion adds
