@@ -22,7 +22,7 @@ pub fn dist(dir: &Path) -> Result<()> {
 }
 
 /// The CNI plugins: the same file under their names.
-const PLUGINS: [&str; 16] = [
+const PLUGINS: [&str; 19] = [
     "qiao",
     "bridge",
     "ptp",
@@ -39,6 +39,9 @@ const PLUGINS: [&str; 16] = [
     "portmap",
     "firewall",
     "tuning",
+    "bandwidth",
+    "sbr",
+    "vrf",
 ];
 
 /// What Podman starts: the same file under its names.

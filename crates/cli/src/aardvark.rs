@@ -1,26 +1,23 @@
 //! This program under the name `aardvark-dns`: the name server of Podman's networks, as its network backend starts
 //! it.
 //!
-//! `aardvark-dns --config DIR -p PORT run` returns once everything is listened on, and leaves a process that serves
-//! until the last network is gone. It holds a lock (flock(2)) on its pid file for as long as it lives: who wants to
+//! `aardvark-dns --config DIR -p PORT run` returns once everything is listened on, and leaves a child that serves
+//! until the last network is gone. Nobody waits for the child: what it has to be told it has when it begins. It holds a lock (flock(2)) on its pid file for as long as it lives: who wants to
 //! signal it can tell whether the number is still its own.
 
 use qiao_dns::source::aardvark::{Folder, PID_FILE};
 use qiao_dns::wire::name;
-use qiao_dns::{Options, Server, confine};
+use qiao_dns::{Files, Options, Server, confine};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
-use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 /// The version of the reference whose behaviour this is.
 const VERSION: &str = "2.0.0";
-/// Set for the process that serves.
-const CHILD: &str = "QIAO_AARDVARK_CHILD";
-/// What the process that serves says when everything is listened on.
-const READY: &str = "ready\n";
+/// The host's resolvers.
+const RESOLV: &str = "/etc/resolv.conf";
 /// The port unless another is given.
 const PORT: u16 = 5533;
 const USAGE: &str = "\
@@ -47,8 +44,13 @@ pub fn called_as_server() -> Option<ExitCode> {
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Ok(Asked::Run(run)) if std::env::var_os(CHILD).is_some() => serve(&run),
-        Ok(Asked::Run(_)) => start(&own),
+        Ok(Asked::Run(run)) => match start(&run) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                let _ = std::io::stderr().write_all(format!("{}\n", why.trim_end()).as_bytes());
+                ExitCode::FAILURE
+            }
+        },
         Err(why) => {
             let _ = std::io::stderr().write_all(format!("error: {why}\n\n{USAGE}").as_bytes());
             ExitCode::from(2)
@@ -99,6 +101,9 @@ fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, String> {
         Some("version") => Ok(Asked::Text(about())),
         Some(_) => {
             let config = config.ok_or("run needs --config DIR")?;
+            // The server leaves the directory that it was started in.
+            let whole = std::path::absolute(&config).map(|path| path.to_string_lossy().into_owned());
+            let config = whole.unwrap_or(config);
             Ok(Asked::Run(Run { config, port, filter }))
         }
         None => Err("a command is missing".into()),
@@ -116,52 +121,14 @@ fn about() -> String {
     format!("{about:#}\n")
 }
 
-/// Starts the process that serves, and waits until it does or says why not.
-fn start(own: &OsString) -> ExitCode {
-    match start_child(own) {
-        Ok(said) if said == READY || said.is_empty() => ExitCode::SUCCESS,
-        Ok(said) => fail(&said),
-        Err(error) => fail(&format!("cannot start the name server: {error}")),
-    }
-}
-
-fn start_child(own: &OsString) -> std::io::Result<String> {
-    qiao_kernel::sandbox::close_rest_on_exec()?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0(own).args(std::env::args_os().skip(1)).env(CHILD, "1");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn()?;
-    let mut said = String::new();
-    if let Some(mut output) = child.stdout.take() {
-        output.read_to_string(&mut said)?;
-    }
-    Ok(said)
-}
-
-fn fail(why: &str) -> ExitCode {
-    let _ = std::io::stderr().write_all(format!("{}\n", why.trim_end()).as_bytes());
-    ExitCode::FAILURE
-}
-
-/// Serves. What is printed goes to the process that waits for us.
-fn serve(run: &Run) -> ExitCode {
-    match try_serve(run) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            let _ = std::io::stdout().write_all(why.as_bytes());
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn try_serve(run: &Run) -> Result<(), String> {
-    let _ = rustix::process::setsid();
-    let _ = std::env::set_current_dir("/");
+/// Listens, and leaves a child that serves.
+fn start(run: &Run) -> Result<(), String> {
+    close_inherited();
     let in_config = |act: &str| format!("cannot {act} {}", run.config);
     let folder = Folder::open(&run.config).map_err(|error| format!("{}: {error}", in_config("read")))?;
     let options = Options {
         port: run.port,
-        resolv: "/etc/resolv.conf".into(),
+        resolv: RESOLV.into(),
         alone: std::env::var_os("AARDVARK_NO_PROXY").is_some(),
         filter: name::key(run.filter.trim_start_matches('.')),
         control: None,
@@ -174,14 +141,34 @@ fn try_serve(run: &Run) -> Result<(), String> {
     if !server.is_serving() {
         return Ok(());
     }
-    let written = server.source_mut().write_pid();
-    written.map_err(|error| format!("{}/{PID_FILE}: {error}", in_config("write")))?;
-    let _ = std::io::stdout().write_all(READY.as_bytes());
-    let _ = std::io::stdout().flush();
+    let written = |error| format!("{}/{PID_FILE}: {error}", in_config("write"));
+    server.source_mut().take_pid_file().map_err(written)?;
+    let child = qiao_kernel::sandbox::go_on_in_child();
+    match child.map_err(|error| format!("cannot start the name server: {error}"))? {
+        Some(number) => server.source().write_pid(number).map_err(written),
+        None => serve(run, server),
+    }
+}
+
+/// Whoever started us may wait until the last of what he gave us is closed.
+fn close_inherited() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<i32> = open.filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect();
+    numbers.into_iter().filter(|number| *number > 2).for_each(|fd| drop(qiao_kernel::sandbox::inherited(fd)));
+}
+
+/// Serves, as a process that is nobody's.
+fn serve(run: &Run, mut server: Server<Folder>) -> Result<(), String> {
+    let _ = rustix::process::setsid();
+    let _ = std::env::set_current_dir("/");
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let null = null.map_err(|error| error.to_string())?;
-    let _ = rustix::stdio::dup2_stdout(&null); // who started us waits for its end
-    confine("aardvark-dns");
+    let _ = rustix::stdio::dup2_stdin(&null);
+    let _ = rustix::stdio::dup2_stdout(&null);
+    let _ = rustix::stdio::dup2_stderr(&null);
+    let files = Files { own: &run.config, read: &[], resolv: RESOLV, port: run.port };
+    let remarks = confine("aardvark-dns", &files);
+    server.remark(remarks);
     server.serve().map_err(|error| format!("the name server ended: {error}"))
 }
 

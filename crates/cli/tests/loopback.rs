@@ -17,6 +17,7 @@ fn in_host(name: &str, unshare: &[&str], test: impl FnOnce(&mut Host)) {
         return;
     }
     let dir = env::temp_dir().join(format!("qiao-test-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir); // of a killed test, whose number this process has again
     fs::create_dir(&dir).unwrap();
     let mut command = Command::new("unshare");
     command.args(unshare).args(["--net", "--mount", "--"]).arg(env::current_exe().unwrap());
@@ -115,7 +116,7 @@ impl Drop for Container {
 
 fn within(mut what: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(5) {
+    while start.elapsed() < Duration::from_secs(10) {
         if what() {
             return true;
         }
@@ -199,11 +200,13 @@ fn a_proxy_that_does_not_answer() {
         let holder =
             Command::new("flock").args(["--no-fork", &format!("{dir}/lock"), "sleep", "60"]).spawn().unwrap();
         let _holder = Container(holder);
-        thread::sleep(Duration::from_millis(200));
+        let lock = format!("{dir}/lock");
+        let is_held = || !Command::new("flock").args(["-n", &lock, "true"]).status().unwrap().success();
+        assert!(within(is_held), "it is held");
         let start = Instant::now();
         let why = host.refused(&attach(&container));
         assert!(why.contains("the loopback proxy does not answer"), "{why}");
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
         assert!(!host.qiao("ps").contains("web"), "it was taken back");
     });
 }
@@ -303,6 +306,7 @@ struct Cgroup {
 impl Cgroup {
     fn new(root: &str) -> Self {
         let path = format!("{root}/qiao-test-{}", std::process::id());
+        let _ = fs::remove_dir(&path); // of a killed test, whose number this process has again
         fs::create_dir(&path).unwrap();
         fs::write(format!("{path}/cgroup.procs"), "0").unwrap();
         Cgroup { path, root: root.to_owned() }

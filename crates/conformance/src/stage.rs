@@ -137,7 +137,7 @@ impl Stage {
     /// All must be as before; what the kernel does in the background is waited for.
     pub fn unchanged(&self, before: &Snapshot, after: &str) -> Met {
         let mut diff = Vec::new();
-        eventually(Duration::from_secs(2), || {
+        eventually(Duration::from_secs(8), || {
             diff = before.diff(&self.snapshot());
             diff.is_empty()
         });

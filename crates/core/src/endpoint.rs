@@ -7,8 +7,11 @@ use crate::owner::{EndpointId, Owner, fnv};
 use crate::plan::{Key, RouteId, Value};
 use crate::port::Publish;
 use crate::route::{Attributes, Static};
+use crate::shape::Shaping;
 use crate::solo::Lent;
+use crate::source::{Origin, Sourced};
 use crate::subnet::{Family, Subnet};
+use crate::vrf::Vrf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -145,6 +148,15 @@ pub struct Extras {
     /// Where it is, if another program attached it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Place>,
+    /// Which of its addresses are routed by themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sourced: Option<Sourced>,
+    /// The device that its interface is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<Vrf>,
+    /// How fast it may send and receive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shaped: Option<Shaping>,
     /// The VLANs of the port, on a bridge that tells them apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlans: Option<PortVlans>,
@@ -182,6 +194,9 @@ pub struct Way {
     pub advmss: u32,
     /// How far away the destination is, where that is not what follows from the gateway.
     pub scope: Option<u8>,
+    /// Which address to send from, and who set it.
+    #[serde(default, skip_serializing_if = "Origin::is_none")]
+    pub origin: Origin,
 }
 
 impl Way {
@@ -192,7 +207,8 @@ impl Way {
         let near = if self.via.is_none() { LINK } else { 0 };
         let scope = if is_v4 { self.scope.unwrap_or(near) } else { 0 };
         let (dev, via, mtu, advmss) = (id.ifname.clone(), self.via, self.mtu, self.advmss);
-        (Key::Way(id.sandbox.clone(), self.id), Value::Way { dev, via, mtu, advmss, scope })
+        let origin = self.origin;
+        (Key::Way(id.sandbox.clone(), self.id), Value::Way { dev, via, mtu, advmss, scope, origin })
     }
 }
 
@@ -381,7 +397,7 @@ pub fn host_if(sandbox: &SandboxName, ifname: &IfName, attempt: u64) -> IfName {
 }
 
 /// The low bits of `value` as `digits` characters of base 32.
-fn base32(value: u64, digits: u32) -> String {
+pub(crate) fn base32(value: u64, digits: u32) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     (0..digits).map(|i| char::from(ALPHABET[(value >> (5 * i)) as usize & 31])).collect()
 }

@@ -25,8 +25,11 @@ pub mod render;
 pub mod request;
 pub mod route;
 pub mod settings;
+pub mod shape;
 pub mod solo;
+pub mod source;
 pub mod subnet;
+pub mod vrf;
 
 pub use child::Child;
 pub use endpoint::Endpoint;

@@ -8,7 +8,10 @@ use crate::network::Network;
 use crate::plan::Value;
 use crate::port::PublishSpec;
 use crate::refusal::{Code, Refusal};
+use crate::shape::Limits;
+use crate::source::Sources;
 use crate::subnet::{Family, Subnet};
+use crate::vrf::Behind;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -126,6 +129,12 @@ pub struct Amend {
     /// The settings of the sandbox from now on. Those that were changed and are not among them become again what
     /// they were; none leaves all.
     pub tune: Option<Vec<(Tunable, Value)>>,
+    /// How fast it may send and receive from now on; none leaves that.
+    pub limits: Option<Limits>,
+    /// Which of its addresses are routed by themselves from now on; none leaves that.
+    pub sources: Option<Sources>,
+    /// The device that its interface is behind from now on, if one; none leaves that.
+    pub behind: Option<Option<Behind>>,
     /// As in [`Given`].
     pub held: bool,
 }
@@ -141,6 +150,9 @@ impl Amend {
             open: None,
             clients: None,
             tune: None,
+            limits: None,
+            sources: None,
+            behind: None,
             held: false,
         }
     }

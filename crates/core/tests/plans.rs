@@ -12,6 +12,7 @@ use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value, d
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Publish, PublishSpec};
 use qiao_core::render::{self, Paths};
 use qiao_core::solo::{Lent, Select, Tap};
+use qiao_core::source::Origin;
 use qiao_core::subnet::Family;
 use qiao_core::{Bridge, Child, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Plan, Pool, Solo};
 use std::fmt::Write as _;
@@ -467,7 +468,14 @@ fn stranger() -> Endpoint {
         number(Tunable::Promiscuous, 0, 1),
     ];
     let id = RouteId::new("198.51.100.0/24".parse().unwrap(), (Some(100), None));
-    let ways = vec![Way { id, via: Some("10.9.0.1".parse().unwrap()), mtu: 1300, advmss: 0, scope: None }];
+    let ways = vec![Way {
+        id,
+        via: Some("10.9.0.1".parse().unwrap()),
+        mtu: 1300,
+        advmss: 0,
+        scope: None,
+        origin: Origin::default(),
+    }];
     let addresses: Vec<IpNet> = ["10.9.0.2/24", "fd00:9::2/64"].map(|net| net.parse().unwrap()).into();
     let extras =
         Extras { tuned, ways, isolated: true, apart: true, adopted: Some(place), ..Extras::default() };

@@ -165,15 +165,12 @@ impl Daemon {
 
     fn acquire(&mut self, ask: Ask, call: Call) {
         let key = (ask.tenant.clone(), ask.only_offer);
-        if let Some(known) = self.tenancies.get_mut(&(ask.tenant.clone(), false)) {
-            if known.serves(&ask) {
-                known.wait_for(call);
-                return;
-            }
-            if !ask.only_offer {
-                self.end(&key);
+        for known in [(ask.tenant.clone(), false), key.clone()] {
+            if let Some(known) = self.tenancies.get_mut(&known).filter(|known| known.serves(&ask)) {
+                return known.wait_for(call);
             }
         }
+        self.end(&key);
         match Tenancy::begin(ask, &self.settings, (now(), seed())) {
             Ok(mut tenancy) => {
                 tenancy.wait_for(call);
@@ -189,15 +186,18 @@ impl Daemon {
         let Some(tenancy) = self.tenancies.get_mut(key) else { return };
         match tenancy.go_on(now()) {
             Event::None => {}
-            Event::Changed => match self.records.put(&tenancy.record()) {
-                Ok(()) => tenancy.tell_waiting(),
-                Err(error) => {
-                    // A lease that a restart would forget is none.
+            Event::Changed => {
+                if let Err(error) = self.records.put(&tenancy.record()) {
                     tell(&format!("{}: {error}", key.0));
-                    tenancy.tell_trouble(&Trouble::Refused(format!("cannot write the lease down: {error}")));
-                    self.end(key);
+                    if !tenancy.is_told() {
+                        // A lease that a restart would forget is none.
+                        let trouble = Trouble::Refused(format!("cannot write the lease down: {error}"));
+                        tenancy.tell_trouble(&trouble);
+                        return self.end(key);
+                    }
                 }
-            },
+                tenancy.tell_waiting();
+            }
             Event::Ended => self.forget(key),
         }
         // Whoever wanted it may be gone: then nobody knows of it.

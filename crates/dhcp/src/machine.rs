@@ -215,9 +215,10 @@ impl Machine {
             }
             (Phase::Renewing | Phase::Rebinding, Kind::Ack) => {
                 let terms = self.usable(&message)?;
-                let same =
-                    self.bound.as_ref().is_some_and(|b| b.terms.address.addr() == terms.address.addr());
-                same.then(|| self.bind(now, terms, heard, &message))
+                // The interface has the address with the prefix that it was given with first.
+                let address = self.bound.as_ref().map(|bound| bound.terms.address)?;
+                (address.addr() == terms.address.addr())
+                    .then(|| self.bind(now, Terms { address, ..terms }, heard, &message))
             }
             (Phase::Renewing, Kind::Nak) if server != self.bound.as_ref().map(|b| b.terms.server) => None,
             (Phase::Renewing | Phase::Rebinding, Kind::Nak) => Some(self.lose(now, &refusal(&message))),

@@ -73,6 +73,9 @@ pub struct Record {
     pub bound: Option<Bound>,
     /// What was taken from the sandbox when it was over: the interface's index and the address.
     pub taken: Option<(u32, IpNet)>,
+    /// The routes that went with it, as the kernel told of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Vec<u8>>,
     /// When it was given first, in milliseconds since the boot.
     pub since: u64,
 }

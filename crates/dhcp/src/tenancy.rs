@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use qiao_core::dhcp::{Ask, Leased, Over, Terms, Trouble};
 use qiao_core::endpoint::Netns;
 use qiao_core::{IfName, Mac};
-use qiao_kernel::dhcp::Packets;
+use qiao_kernel::dhcp::{Packets, Taken};
 use qiao_kernel::{NetnsHandle, OpenError};
 use rustix::fd::{AsFd, BorrowedFd};
 
@@ -33,7 +33,7 @@ pub struct Settings {
 
 impl Settings {
     fn open(&self, sandbox: &Netns) -> Option<NetnsHandle> {
-        NetnsHandle::reopen(&self.seen(sandbox))
+        NetnsHandle::reopen(&self.seen(sandbox)).ok().flatten()
     }
 
     /// A namespace as it is seen from here.
@@ -62,6 +62,8 @@ pub struct Tenancy {
     packets: Option<Packets>,
     waiting: Vec<Call>,
     taken: Option<(u32, IpNet)>,
+    /// The routes that went with it.
+    routes: Vec<Vec<u8>>,
     since: u64,
     /// Whether anybody was ever told of it.
     told: bool,
@@ -85,6 +87,7 @@ impl Tenancy {
             packets: Some(packets),
             waiting: Vec::new(),
             taken: None,
+            routes: Vec::new(),
             since: now,
             told: false,
             settings: settings.clone(),
@@ -93,7 +96,7 @@ impl Tenancy {
 
     /// Takes up what was written down.
     pub fn resume(record: Record, settings: &Settings, (now, seed): (u64, u64)) -> Self {
-        let Record { ask, mac, bound, taken, since } = record;
+        let Record { ask, mac, bound, taken, routes, since } = record;
         let mut config = config(&ask, mac, settings);
         let machine = match bound {
             Some(bound) => Machine::resume(config, bound, seed),
@@ -107,7 +110,7 @@ impl Tenancy {
             }
         };
         let (packets, waiting, settings) = (None, Vec::new(), settings.clone());
-        Self { ask, mac, machine, packets, waiting, taken, since, told: true, settings }
+        Self { ask, mac, machine, packets, waiting, taken, routes, since, told: true, settings }
     }
 
     /// How it is written down.
@@ -117,6 +120,7 @@ impl Tenancy {
             mac: self.mac,
             bound: self.machine.bound().cloned(),
             taken: self.taken,
+            routes: self.routes.clone(),
             since: self.since,
         }
     }
@@ -171,6 +175,11 @@ impl Tenancy {
     /// Whether those who wanted it did not wait.
     pub fn is_unwanted(&self) -> bool {
         !self.told && self.waiting.is_empty()
+    }
+
+    /// Whether somebody was told of it: from then on it is in use.
+    pub fn is_told(&self) -> bool {
+        self.told
     }
 
     /// Does what is due and hears what was said.
@@ -256,17 +265,21 @@ impl Tenancy {
     fn take_away(&mut self, address: IpNet) {
         self.taken = Some((0, address));
         match self.settings.open(&self.ask.sandbox).map(|handle| handle.take_address(address)) {
-            Some(Ok(index)) => self.taken = Some((index.unwrap_or(0), address)),
+            Some(Ok(taken)) => {
+                let Taken { index, routes } = taken.unwrap_or_default();
+                (self.taken, self.routes) = (Some((index, address)), routes);
+            }
             Some(Err(error)) => tell(&format!("{}: {error}", self.ask.tenant)),
             None => {}
         }
     }
 
-    fn give_back(&self, (index, net): (u32, IpNet), terms: &Terms) -> Event {
+    fn give_back(&mut self, (index, net): (u32, IpNet), terms: &Terms) -> Event {
+        let taken = Taken { index, routes: std::mem::take(&mut self.routes) };
         let Some(handle) = self.settings.open(&self.ask.sandbox).filter(|_| index != 0) else {
             return Event::Changed;
         };
-        match handle.give_address(index, net) {
+        match handle.give_address(&taken, net) {
             Ok(()) => tell(&format!("{}: it has {} again", self.ask.tenant, terms.address)),
             Err(error) => tell(&format!("{}: {error}", self.ask.tenant)),
         }
@@ -287,7 +300,9 @@ impl Tenancy {
             });
         }
         let packets = self.packets.as_ref().ok_or("no socket")?;
-        packets.send(bytes).map_err(|error| error.to_string())
+        let sent = packets.send(bytes).map_err(|error| error.to_string());
+        // Its interface may be gone, and another be there by the next time.
+        sent.inspect_err(|_| self.packets = None)
     }
 
     /// Gives the lease back, as far as the server can be told.
@@ -299,7 +314,7 @@ impl Tenancy {
 
     /// Whether its sandbox is there.
     pub fn lives(&self) -> bool {
-        self.settings.open(&self.ask.sandbox).is_some()
+        NetnsHandle::is_alive(&self.settings.seen(&self.ask.sandbox))
     }
 
     /// Tells those who wait what there is. One who does not hear it does not have it.

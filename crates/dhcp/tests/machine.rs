@@ -198,6 +198,17 @@ fn a_refusal_of_its_own_server_ends_it() {
     assert_eq!(lost, Some(lost_because("the server refused it: moved")));
 }
 
+/// The address is on an interface, with the prefix that it was given with: it has to be found there again.
+#[test]
+fn a_renewal_does_not_change_the_prefix() {
+    let mut machine = bound();
+    let (_, renew) = sent(machine.tick(40_000));
+    let wider: [(u8, &[u8]); 1] = [(code::SUBNET_MASK, &[255, 255, 0, 0])];
+    assert_eq!(hear(&mut machine, 40_001, &answer(&renew, Kind::Ack, &wider)), Some(Output::Bound));
+    assert_eq!(machine.bound().unwrap().terms.address.to_string(), "192.0.2.50/24");
+    assert_eq!(machine.bound().unwrap().expire, Some(120_001), "the control: it is renewed");
+}
+
 #[test]
 fn times_that_make_no_sense_are_not_heeded() {
     let mut machine = client();

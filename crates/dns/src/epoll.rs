@@ -2,7 +2,7 @@
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub enum Token {
     Udp(u32),
     /// A client by TCP.
     Tcp(u32),
+    /// Something happened at clients' connections.
+    Clients,
     /// A client's connection.
     Client(u32),
     /// An upstream's answer.
@@ -38,6 +40,7 @@ impl Token {
             Token::Upstream(n) => (5, n),
             Token::Control => (6, 0),
             Token::Watcher(n) => (7, n),
+            Token::Clients => (8, 0),
         };
         kind << 32 | u64::from(number)
     }
@@ -52,7 +55,8 @@ impl Token {
             4 => Token::Client(n),
             5 => Token::Upstream(n),
             6 => Token::Control,
-            _ => Token::Watcher(n),
+            7 => Token::Watcher(n),
+            _ => Token::Clients,
         }
     }
 }
@@ -78,40 +82,47 @@ impl Interest {
     }
 }
 
-/// A set of descriptors that are waited for.
+/// A set of descriptors that are waited for. It is one itself: something happened at one of them.
 #[derive(Debug)]
-pub struct Epoll(OwnedFd);
-
-/// What is told at one time.
-const EVENTS: usize = 128;
+pub struct Epoll {
+    fd: OwnedFd,
+    most: usize,
+}
 
 impl Epoll {
-    /// Makes an empty one.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
+    /// Makes an empty one that tells of so many descriptors at one time. The others have their turn before one has
+    /// it again (epoll_wait(2)).
+    pub fn new(most: usize) -> io::Result<Self> {
+        Ok(Self { fd: epoll::create(CreateFlags::CLOEXEC)?, most })
     }
 
     /// Adds a descriptor. It goes by itself when it is closed.
     pub fn add(&self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
-        Ok(epoll::add(&self.0, fd, EventData::new_u64(token.number()), interest.flags())?)
+        Ok(epoll::add(&self.fd, fd, EventData::new_u64(token.number()), interest.flags())?)
     }
 
     /// Waits for something else at a descriptor.
     pub fn change(&self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
-        Ok(epoll::modify(&self.0, fd, EventData::new_u64(token.number()), interest.flags())?)
+        Ok(epoll::modify(&self.fd, fd, EventData::new_u64(token.number()), interest.flags())?)
     }
 
     /// Waits, and tells whose descriptors can do more.
     pub fn wait(&self, timeout: Option<Duration>, told: &mut Vec<Token>) -> io::Result<()> {
         let timeout =
             timeout.map(|t| Timespec { tv_sec: t.as_secs() as _, tv_nsec: t.subsec_nanos().into() });
-        let mut events = Vec::with_capacity(EVENTS);
+        let mut events = Vec::with_capacity(self.most);
         told.clear();
-        match epoll::wait(&self.0, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+        match epoll::wait(&self.fd, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
             Ok(_) => told.extend(events.iter().map(|event| Token::of(event.data.u64()))),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }

@@ -22,5 +22,5 @@ pub mod source;
 pub mod wire;
 pub mod zone;
 
-pub use confine::{confine, leave_cgroup};
+pub use confine::{Files, confine, leave_cgroup};
 pub use server::{Options, Server};

@@ -5,8 +5,7 @@ use crate::records::{self, Records};
 use crate::wire::answer::{Answer, Code, TTL, name_data};
 use crate::wire::name::{self, Key, labels};
 use crate::wire::query::{IN, Query, rtype};
-use crate::zone::{ContainerId, Upstreams, Zone};
-use std::collections::HashMap;
+use crate::zone::{Upstreams, Zone};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -14,8 +13,6 @@ use std::rc::Rc;
 #[derive(Debug, Default)]
 pub struct Snapshot {
     zones: Vec<Rc<Zone>>,
-    /// The containers that are in more than one network: they see the names of all of them.
-    shared: HashMap<ContainerId, Vec<u32>>,
     records: Rc<Records>,
     /// The domain that names may have besides, and which nobody else is asked about.
     filter: Option<Key>,
@@ -79,15 +76,7 @@ pub struct Asker {
 impl Snapshot {
     /// Of these networks.
     pub fn new(zones: Vec<Rc<Zone>>, records: Rc<Records>, filter: Option<Key>) -> Self {
-        let mut shared: HashMap<ContainerId, Vec<u32>> = HashMap::new();
-        if zones.len() > 1 {
-            for (number, zone) in zones.iter().enumerate() {
-                zone.ids().for_each(|id| shared.entry(id).or_default().push(number as u32));
-            }
-            shared.retain(|_, zones| zones.len() > 1);
-            shared.shrink_to_fit();
-        }
-        Self { zones, shared, records, filter }
+        Self { zones, records, filter }
     }
 
     /// The networks.
@@ -145,27 +134,24 @@ impl Snapshot {
     }
 }
 
-/// The networks whose names somebody sees, the one that was asked first.
+/// The networks whose names somebody sees, the one that was asked first: a container in several sees those of all.
 #[derive(Debug)]
 struct View<'s> {
     own: &'s Zone,
-    others: &'s [u32],
-    at: usize,
-    snapshot: &'s Snapshot,
+    others: Vec<&'s Zone>,
 }
 
 impl<'s> View<'s> {
     fn of(snapshot: &'s Snapshot, (at, member): (usize, Option<u32>)) -> Self {
         let own = &*snapshot.zones[at];
-        let id = member.filter(|_| !snapshot.shared.is_empty()).map(|member| own.id(member));
-        let others = id.and_then(|id| snapshot.shared.get(&id)).map_or(&[][..], Vec::as_slice);
-        Self { own, others, at, snapshot }
+        let id = member.filter(|_| snapshot.zones.len() > 1).map(|member| own.id(member));
+        let is_in = |(other, zone): &(usize, &Rc<Zone>)| *other != at && id.is_some_and(|id| zone.has(id));
+        let others = snapshot.zones.iter().enumerate().filter(is_in).map(|(_, zone)| &**zone).collect();
+        Self { own, others }
     }
 
     fn zones(&self) -> impl Iterator<Item = &'s Zone> {
-        let (snapshot, at) = (self.snapshot, self.at);
-        let others = self.others.iter().map(|number| *number as usize).filter(move |other| *other != at);
-        std::iter::once(self.own).chain(others.map(move |other| &*snapshot.zones[other]))
+        std::iter::once(self.own).chain(self.others.iter().copied())
     }
 }
 

@@ -30,6 +30,8 @@ pub fn listen(transport: Transport, address: SocketAddr) -> io::Result<OwnedFd> 
     const WAITING: i32 = 128;
     /// What waits while zones are read anew; the kernel gives at most `net.core.rmem_max`.
     const ROOM: usize = 4 << 20;
+    /// What waits for or of one client by TCP, in octets.
+    const STREAM: usize = 32 << 10;
     let socket = socket(transport, address)?;
     if address.is_ipv4() {
         sockopt::set_ip_freebind(&socket, true)?;
@@ -38,8 +40,13 @@ pub fn listen(transport: Transport, address: SocketAddr) -> io::Result<OwnedFd> 
         sockopt::set_ipv6_freebind(&socket, true)?;
     }
     match transport {
-        // Connections that are winding down are not in the way.
-        Transport::Tcp => sockopt::set_socket_reuseaddr(&socket, true)?,
+        Transport::Tcp => {
+            // Connections that are winding down are not in the way.
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            // Connections have the same: what a client does not read must not fill the kernel's memory.
+            let _ = sockopt::set_socket_send_buffer_size(&socket, STREAM);
+            let _ = sockopt::set_socket_recv_buffer_size(&socket, STREAM);
+        }
         Transport::Udp => drop(sockopt::set_socket_recv_buffer_size(&socket, ROOM)),
     }
     rustix::net::bind(&socket, &address)?;

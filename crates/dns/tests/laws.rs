@@ -2,13 +2,14 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use qiao_dns::forward::reply::{Question, Verdict, judge};
+use qiao_dns::forward::judge::{Verdict, judge};
+use qiao_dns::forward::reply::{Question, Reply};
 use qiao_dns::records::Records;
 use qiao_dns::snapshot::{Asker, Outcome, Snapshot};
 use qiao_dns::source::aardvark::parse;
 use qiao_dns::wire::name::{key, reverse, text};
 use qiao_dns::wire::query::Query;
-use qiao_dns::zone::{Member, Zone};
+use qiao_dns::zone::{ContainerId, Member, MemberKey, Zone};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
@@ -46,7 +47,9 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
 
 fn zone(name: &str, members: &[Member], internal: bool) -> Zone {
     let mut zone = Zone::new(name, vec![GATEWAY], (internal, &[]));
-    members.iter().for_each(|member| zone.add(member));
+    for member in members {
+        zone.add(MemberKey::new(&member.id), member);
+    }
     zone
 }
 
@@ -94,6 +97,43 @@ proptest! {
         expected.sort();
         prop_assert_eq!(known, list.contains_key(&wanted));
         prop_assert_eq!(found, expected);
+    }
+
+    /// Members come and go: what is left is what there would be had nobody else been there.
+    #[test]
+    fn a_zone_that_was_changed_is_as_one_made_anew(
+        members in members(), gone in vec(any::<prop::sample::Index>(), 0..40), back in 0usize..10,
+    ) {
+        let mut changed = zone("front", &members, false);
+        let mut left: BTreeMap<String, Member> =
+            members.iter().map(|member| (member.id.clone(), member.clone())).collect();
+        for index in &gone {
+            let member = index.get(&members);
+            let was = left.remove(&member.id).is_some();
+            prop_assert_eq!(changed.remove(MemberKey::new(&member.id)), was);
+        }
+        for member in members.iter().take(back) {
+            let is_new = left.insert(member.id.clone(), member.clone()).is_none();
+            prop_assert_eq!(changed.add(MemberKey::new(&member.id), member), is_new);
+        }
+        let anew = zone("front", &left.values().cloned().collect::<Vec<_>>(), false);
+        prop_assert_eq!(changed.is_empty(), anew.is_empty());
+        let find = |zone: &Zone, name: &str| {
+            let mut found = Vec::new();
+            let known = zone.find(&key(name).unwrap(), &mut found);
+            found.sort();
+            (known, found)
+        };
+        for member in &members {
+            for name in &member.names {
+                prop_assert_eq!(find(&changed, name), find(&anew, name), "{}", name);
+            }
+            let ip = member.addresses[0];
+            let names = |zone: &Zone| zone.names_of(ip).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            prop_assert_eq!(names(&changed), names(&anew));
+            prop_assert_eq!(changed.member(ip).map(|m| changed.id(m)), anew.member(ip).map(|m| anew.id(m)));
+            prop_assert_eq!(changed.has(ContainerId::new(&member.id)), left.contains_key(&member.id));
+        }
     }
 
     #[test]
@@ -146,7 +186,7 @@ proptest! {
             Rc::new(Zone::new("back", vec![IpAddr::from([10, 9, 0, 1])], (true, &[]))),
             Rc::new({
                 let mut zone = Zone::new("third", vec![IpAddr::from([10, 9, 1, 1])], (true, &[]));
-                zone.add(&other);
+                zone.add(MemberKey::new("other"), &other);
                 zone
             }),
         ];
@@ -207,4 +247,162 @@ fn the_longest_name() {
     };
     assert!(Query::parse(&long(61)).is_ok());
     assert!(Query::parse(&long(62)).is_err());
+}
+
+/// An answer to `web A` with these records behind the question; its answers and authorities are counted.
+fn answered(code: u8, (answers, authorities): (u16, u16), records: &[u8]) -> Option<Reply> {
+    let message = message("web", 1, None);
+    let query = Query::parse(&message).unwrap();
+    let mut answer = message.clone();
+    answer[2..4].copy_from_slice(&[0x81, 0x80 | code]);
+    answer[6..8].copy_from_slice(&answers.to_be_bytes());
+    answer[8..10].copy_from_slice(&authorities.to_be_bytes());
+    answer.extend(records);
+    match judge(&answer, (query.id, &Question::of(&query))) {
+        Verdict::Good(reply) => Some(reply),
+        _ => None,
+    }
+}
+
+/// What a client gets of it.
+fn passed_on(reply: &Reply) -> Vec<u8> {
+    let message = message("web", 1, None);
+    let mut answer = Vec::new();
+    reply.write(&mut answer, &Query::parse(&message).unwrap(), (0, 1232));
+    answer
+}
+
+fn record(owner: &[u8], (rtype, ttl): (u8, u32), data: &[u8]) -> Vec<u8> {
+    let mut record = [owner, &[0, rtype, 0, 1], &ttl.to_be_bytes()].concat();
+    record.extend((data.len() as u16).to_be_bytes());
+    record.extend(data);
+    record
+}
+
+const OWN: &[u8] = &[0xc0, 12];
+
+/// Records about names that were not asked for, and to which those that were do not lead, are not passed on.
+#[test]
+fn only_records_about_what_was_asked_are_believed() {
+    let bank = record(b"\x04bank\0", (1, 60), &[6, 6, 6, 6]);
+    let own = record(OWN, (1, 60), &[9, 9, 9, 9]);
+    let alias = record(OWN, (5, 60), b"\x03www\0");
+    let target = record(b"\x03WWW\0", (1, 60), &[9, 9, 9, 8]);
+    assert!(answered(0, (1, 0), &bank).is_none(), "it is no answer");
+    let both = answered(0, (2, 0), &[own, bank].concat()).expect("an answer");
+    let told = passed_on(&both);
+    assert!(told.windows(4).any(|four| four == [9, 9, 9, 9]) && !told.windows(4).any(|four| four == b"bank"));
+    assert_eq!(told[6..8], [0, 1]);
+    for chain in [[alias.clone(), target.clone()].concat(), [target, alias].concat()] {
+        let told = passed_on(&answered(0, (2, 0), &chain).expect("in whatever order"));
+        assert_eq!((told[7], &told[told.len() - 4..].len()), (2, &4));
+    }
+}
+
+/// That there is no such name is said by whose it is, for as long as he says.
+#[test]
+fn absence_is_remembered_as_its_zone_says() {
+    let soa = |owner: &[u8], ttl| record(owner, (6, ttl), &[&b"\0\0"[..], &[0; 16], &[0, 0, 0, 30]].concat());
+    let ttl = |records: &[u8]| answered(3, (0, 1), records).expect("an answer").ttl;
+    assert_eq!((ttl(&soa(b"\0", 20)), ttl(&soa(b"\0", 90)), ttl(&soa(OWN, 90))), (20, 30, 30));
+    assert_eq!(ttl(&soa(b"\x05other\0", 20)), 0, "somebody else's");
+    assert_eq!(ttl(&record(b"\0", (2, 20), b"\0")), 0, "a referral denies nothing");
+    assert_eq!(answered(3, (0, 0), &[]).unwrap().ttl, 0, "nobody says for how long");
+    let told = passed_on(&answered(3, (0, 1), &record(b"\0", (2, 20), b"\x04bank\0")).unwrap());
+    assert!(!told.windows(4).any(|four| four == b"bank"), "nor is it passed on");
+    assert_eq!(answered(0, (1, 0), &record(OWN, (1, 1 << 31), &[1; 4])).unwrap().ttl, 0, "RFC 2181");
+}
+
+/// Names that point at names that point at names: reading a message takes time in proportion to its length.
+#[test]
+fn no_message_is_more_work_than_it_is_long() {
+    let mut records = record(OWN, (16, 60), &[1; 250]); // labels of one octet: 125 steps from its beginning
+    let at = (message("web", 1, None).len() + 12) as u16;
+    (0..2000).for_each(|_| records.extend(record(&(0xc000 | at).to_be_bytes(), (1, 60), &[1; 4])));
+    let few = answered(0, (1, 0), &records);
+    assert!(few.is_some(), "the record itself is one");
+    let chain: Vec<u8> = (0..2000).flat_map(|_| record(OWN, (5, 60), &(0xc000 | at).to_be_bytes())).collect();
+    let all = [record(OWN, (16, 60), &[[1u8; 250].as_slice(), &[0]].concat()), chain].concat();
+    assert!(answered(0, (2001, 0), &all).is_none(), "too many steps");
+    // What a client sends has one OPT record, and hardly anything besides.
+    let mut question = message("web", 1, Some(1232));
+    question.extend(record(OWN, (16, 0), &[0]));
+    question[11] = 2;
+    assert!(Query::parse(&question).is_ok());
+    question.extend_from_slice(&message("web", 1, Some(1232))[21..]);
+    question[11] = 3;
+    assert!(Query::parse(&question).is_err(), "two OPT records");
+    let mut question = message("web", 1, None);
+    (0..60).for_each(|_| question.extend(record(OWN, (16, 0), &[0])));
+    question[11] = 60;
+    assert!(Query::parse(&question).is_err(), "more than anybody needs");
+}
+
+proptest! {
+    /// The question that is kept for those who wait asks the same.
+    #[test]
+    fn a_question_that_waits_is_the_same(name in "[a-z]{1,9}(\\.[A-Z]{1,9}){0,3}", edns: Option<u16>, rubbish in vec(any::<u8>(), 0..200)) {
+        let mut bytes = message(&name, 28, edns);
+        bytes.extend(rubbish);
+        let query = Query::parse(&bytes).unwrap();
+        let plain = query.plain();
+        let again = Query::parse(&plain).unwrap();
+        prop_assert!(plain.len() <= 12 + query.question.len() + 11);
+        prop_assert_eq!((again.id, again.flags, again.question, again.edns), (query.id, query.flags, query.question, query.edns));
+    }
+}
+
+/// So many come and go that the arrays are packed: nothing of it is seen, and they do not grow for ever.
+#[test]
+fn a_zone_does_not_grow_with_those_who_left() {
+    let mut zone = Zone::new("front", vec![GATEWAY], (false, &[]));
+    let member = |n: u32| Member {
+        id: format!("id{n}"),
+        addresses: vec![IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + n))],
+        names: vec![format!("n{n}"), "pool".into()],
+        upstreams: vec![IpAddr::from([9, 9, 9, (n % 3) as u8])],
+        ports: vec![(n as u16, "tcp".into())],
+    };
+    for n in 0..5000 {
+        zone.add(MemberKey::new(&format!("id{n}")), &member(n));
+        if n >= 10 {
+            assert!(zone.remove(MemberKey::new(&format!("id{}", n - 10))));
+        }
+    }
+    let mut found = Vec::new();
+    assert!(zone.find(&key("pool").unwrap(), &mut found));
+    assert_eq!(found.len(), 10);
+    for n in 4990..5000 {
+        let own = zone.member(IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + n)));
+        assert_eq!(zone.upstreams(own)[0], IpAddr::from([9, 9, 9, (n % 3) as u8]));
+        assert!(zone.offers(&key(&format!("n{n}")).unwrap(), (n as u16, "tcp")));
+    }
+    assert!(!zone.offers(&key("n4999").unwrap(), (4998, "tcp")));
+    assert!(format!("{zone:?}").len() < 60_000, "what left is not kept: {}", format!("{zone:?}").len());
+}
+
+/// A name of many who offer much: whether one of them offers a port is found without comparing all with all.
+#[test]
+fn what_many_offer_is_found_quickly() {
+    let mut zone = Zone::new("front", vec![GATEWAY], (false, &[]));
+    for n in 0..4000u32 {
+        zone.add(
+            MemberKey::new(&n.to_string()),
+            &Member {
+                id: n.to_string(),
+                addresses: vec![IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + n))],
+                names: vec![format!("n{n}"), "pool".into()],
+                ports: vec![(n as u16, "tcp".into()), (n as u16, "udp".into())],
+                ..Member::default()
+            },
+        );
+    }
+    let begun = std::time::Instant::now();
+    assert!((0..20).all(|_| !zone.offers(&key("pool").unwrap(), (9999, "tcp"))));
+    assert!(
+        zone.offers(&key("pool").unwrap(), (3999, "tcp")) && zone.offers(&key("n7").unwrap(), (7, "udp"))
+    );
+    assert!(!zone.offers(&key("n7").unwrap(), (8, "udp")));
+    // All with all would be 640 million comparisons.
+    assert!(begun.elapsed() < std::time::Duration::from_millis(500), "{:?}", begun.elapsed());
 }

@@ -3,7 +3,8 @@
 use qiao_dns::source::links::Links;
 use qiao_dns::{Options, Server};
 use std::fs;
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +87,57 @@ fn knows(client: &UdpSocket, name: &str) -> bool {
     let mut answer = [0; 512];
     client.recv(&mut answer).expect("an answer");
     answer[7] == 1
+}
+
+/// A question for an address, with its length before it.
+fn framed(id: u16, name: &str) -> Vec<u8> {
+    let mut message = id.to_be_bytes().to_vec();
+    message.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0, name.len() as u8]);
+    message.extend(name.bytes());
+    message.extend([0, 0, 1, 0, 1]);
+    [&(message.len() as u16).to_be_bytes(), &*message].concat()
+}
+
+/// One client that has many questions on its way all the time is no flood.
+#[test]
+fn a_client_with_many_questions_at_once_loses_none() {
+    let engine = Engine::new("many");
+    engine.put("web");
+    let server = engine.serve();
+    engine.await_served();
+    let (client, question) = (engine.client(), &framed(7, "web")[2..]);
+    for many in [32, 100] {
+        for _ in 0..200 {
+            (0..many).for_each(|_| drop(client.send(question)));
+            assert!((0..many).all(|_| client.recv(&mut [0; 512]).is_ok()), "an answer is lost");
+        }
+    }
+    engine.take("web");
+    server.join().unwrap();
+}
+
+/// RFC 7766 section 6.2.1.1: however many questions come at once, each gets its answer.
+#[test]
+fn all_questions_of_a_connection_are_answered() {
+    let engine = Engine::new("pipeline");
+    engine.put("web");
+    let server = engine.serve();
+    engine.await_served();
+    let mut stream = TcpStream::connect(("127.0.0.1", engine.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    let all: Vec<u8> = (0..2000).flat_map(|id| framed(id, "web")).collect();
+    let mut writer = stream.try_clone().unwrap();
+    std::thread::spawn(move || writer.write_all(&all));
+    for id in 0..2000u16 {
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).unwrap_or_else(|error| panic!("answer {id}: {error}"));
+        let mut answer = vec![0; u16::from_be_bytes(head).into()];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!((&answer[..2], answer[7]), (&id.to_be_bytes()[..], 1));
+    }
+    drop(stream);
+    engine.take("web");
+    server.join().unwrap();
 }
 
 #[test]

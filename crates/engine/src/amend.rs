@@ -80,6 +80,15 @@ impl<K: Kernel> Session<'_, K> {
             network.child().filter(|_| mac).map_or(Ok(()), |child| child.mode.check_mac())?;
             self.tune(&mut endpoint, wanted)?;
         }
+        if let Some(limits) = request.limits {
+            self.shape(&mut endpoint, limits)?;
+        }
+        if let Some(behind) = &request.behind {
+            self.put_behind(&mut endpoint, behind.as_ref())?;
+        }
+        if let Some(sources) = &request.sources {
+            self.source(&mut endpoint, sources)?;
+        }
         if let (Some(clients), Some(wire)) = (request.clients, &mut endpoint.wire) {
             wire.extras.clients = clients;
         }
@@ -193,8 +202,15 @@ impl<K: Kernel> Session<'_, K> {
         if !back.is_empty() {
             let there = self.kernel.observe(&back, &places(&old.endpoint))?;
             wanted.extend(back.part(|key, _| there.get(key).is_some()));
+            let kept = restored(&new.endpoint);
+            let again = back.part(|key, _| kept.get(key).is_none());
+            wanted.extend(self.restorable(&old.endpoint, &again)?);
         }
-        let gone = had.part(|key, _| has.get(key).is_none() && wanted.get(key).is_none());
+        let mut gone = had.part(|key, _| has.get(key).is_none() && wanted.get(key).is_none());
+        let known = restored(&old.endpoint);
+        let is_moved = |key: &Key| matches!(key, Key::Native(..)) && known.get(key).is_none();
+        gone.extend(restored(&new.endpoint).part(|key, _| is_moved(key)));
+        self.keep_shared_vrf(&old.endpoint, &mut gone)?;
         let plan = self.plan_between(&gone, &wanted, &old.endpoint)?;
         let plan = match self.mend_lost_rules(&plan)? {
             true => self.plan_between(&gone, &wanted, &old.endpoint)?,
@@ -292,7 +308,12 @@ fn is_bare(endpoint: &Endpoint) -> bool {
     let Some(wire) = endpoint.wire.as_ref().filter(|wire| wire.join == Join::Adopted) else { return false };
     let extras = &wire.extras;
     let nothing = wire.publish.is_empty() && extras.waiting.is_empty() && extras.tuned.is_empty();
-    nothing && extras.opened.is_empty() && !extras.is_apart()
+    nothing
+        && extras.opened.is_empty()
+        && !extras.is_apart()
+        && extras.shaped.is_none()
+        && extras.sourced.is_none()
+        && extras.vrf.is_none()
 }
 
 fn mac(endpoint: &Endpoint) -> Option<Mac> {

@@ -103,6 +103,7 @@ impl<K: Kernel> Session<'_, K> {
         };
         // The loopback interface stays up: it was the sandbox's before us, and others may use it.
         had.remove(&Key::SandboxLoopback(endpoint.sandbox().clone()));
+        self.keep_shared_vrf(endpoint, &mut had)?;
         let mut observed = self.observe_leaving(&had, &places(endpoint))?;
         // What another endpoint got from this one, when this began to leave, is that one's.
         let its = |key: &Key| had.get(key).map(|object| Ownership::Marked(object.owner.clone()));
@@ -113,7 +114,9 @@ impl<K: Kernel> Session<'_, K> {
         self.find_renamed(endpoint, &had, &mut observed)?;
         // With an interface of ours go its settings; one that is not gets back those it had.
         let adopted = endpoint.wire.as_ref().is_some_and(|wire| wire.join == Join::Adopted);
-        let rest = restored(endpoint).part(|key, _| adopted && observed.get(key).is_some());
+        let before = restored(endpoint).part(|_, _| adopted);
+        let mut rest = before.part(|key, _| observed.get(key).is_some());
+        rest.extend(self.restorable(endpoint, &before)?);
         Ok(diff(&observed, &rest)?)
     }
 

@@ -12,7 +12,13 @@ use std::collections::BTreeSet;
 impl<K: Kernel> Engine<K> {
     /// Collects what belongs to nobody any more.
     pub fn gc(&mut self) -> Result<Repaired, EngineError> {
-        self.begin()?.collect()
+        let mut session = self.begin()?;
+        let mut collected = session.collect()?;
+        match session.kernel.collect_hooks() {
+            Ok(hooks) => collected.claims.extend(hooks),
+            Err(error) => collected.left.push(chain(&error)),
+        }
+        Ok(collected)
     }
 }
 

@@ -53,7 +53,7 @@ impl<K: Kernel> Engine<K> {
         let done = self.begin().and_then(|mut session| {
             begun = true;
             session.leased = leased;
-            let done = act(&mut session);
+            let done = session.refuse_lost_lease(request).and_then(|()| act(&mut session));
             if done.is_err() {
                 session.give_lease_back(request);
             }
@@ -180,6 +180,19 @@ impl<K: Kernel> Session<'_, K> {
                 .into());
         }
         Ok(leased)
+    }
+
+    /// Between the lease and the lock another command of the same sandbox may have given it back: one that failed, or
+    /// a detachment. The server gives the address to somebody else then.
+    fn refuse_lost_lease(&mut self, request: &Attach) -> Result<(), EngineError> {
+        let Some(network) = request.network.as_ref().filter(|_| self.leased.is_some()) else { return Ok(()) };
+        let own = tenant(&request.sandbox, network);
+        let Some(Ok(tenants)) = self.keeper.as_mut().map(|keeper| keeper.tenants()) else { return Ok(()) };
+        if tenants.iter().any(|(tenant, _)| *tenant == own) {
+            return Ok(());
+        }
+        let what = format!("the DHCP lease of `{}` was given back meanwhile", request.sandbox);
+        Err(Refusal::conflict(what).why("another command about it came between").fix("try again").into())
     }
 
     /// Gives back the lease of an attachment that came to nothing, unless somebody else's did meanwhile.

@@ -107,7 +107,7 @@ impl<K: Kernel> Session<'_, K> {
                 None => {}
             }
             std::thread::sleep(step);
-            step = (step * 2).min(Duration::from_millis(2));
+            step = (step * 2).min(Duration::from_micros(500));
         }
     }
 

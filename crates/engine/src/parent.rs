@@ -142,6 +142,8 @@ impl<K: Kernel> Session<'_, K> {
             "macvlan" => (kind, "CONFIG_MACVLAN", kind),
             "ipvlan" => (kind, "CONFIG_IPVLAN", kind),
             "dummy" => (kind, "CONFIG_DUMMY", kind),
+            "ifb" => (kind, "CONFIG_IFB", kind),
+            "vrf" => (kind, "CONFIG_NET_VRF", kind),
             "tun" => ("tap", "CONFIG_TUN", kind),
             "bridge-vlan" => ("VLAN filtering of bridges", "CONFIG_BRIDGE_VLAN_FILTERING", "bridge"),
             _ => (kind, "CONFIG_VLAN_8021Q", "8021q"),

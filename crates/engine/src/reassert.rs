@@ -50,6 +50,7 @@ impl<K: Kernel> Engine<K> {
         session.kernel.trust(None); // look at the whole rule set, not at its generation
         let begun = session.txn.changes()?.read()?;
         let mut health = session.look()?;
+        session.note_dropped()?;
         let trouble = session.kernel.loopback_trouble()?;
         let unkept = session.keeper.as_mut().is_some_and(|keeper| keeper.is_dead());
         let unkept = unkept.then(|| "DHCP leases are kept by nobody".to_owned());

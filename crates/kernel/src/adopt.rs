@@ -45,12 +45,13 @@ fn ways(linux: &mut Linux, addresses: &[IpNet], found: &mut Reached) -> Result<(
     Ok(())
 }
 
-/// The host's end of a pair, if it is the port of a bridge.
+/// The host's end of a pair, and how it is as the port of a bridge.
 fn port(linux: &mut Linux, inside: &Link, found: &mut Reached) -> Result<(), KernelError> {
     let pair = inside.kind.as_deref() == Some("veth") && inside.peer_netns.is_some();
     let end = inside.peer_index.filter(|_| pair).map(|index| at(linux, index)).transpose()?.flatten();
     // The number could be that of an interface in a third namespace: the other end says the same of this one.
     let Some(end) = end.filter(|end| end.peer_index == Some(inside.index)) else { return Ok(()) };
+    found.peer = IfName::new(&end.name).ok();
     if let Some(port) = end.port {
         (found.port, found.isolated) = (IfName::new(&end.name).ok(), port.isolated);
         found.hairpins = !port.hairpin && sysctl::bridge_netfilter();

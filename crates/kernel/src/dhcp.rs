@@ -7,7 +7,7 @@ use crate::netlink::Socket;
 use crate::netns::{self, NetnsHandle, OpenError};
 use crate::parent;
 use crate::rtnl::route::{self, Hop};
-use crate::rtnl::{Mode, address, ask_one, link};
+use crate::rtnl::{Mode, address, ask, ask_one, link};
 use crate::sys::ioctl::Interfaces;
 use crate::sys::{packet, process};
 use ipnet::{IpNet, Ipv4Net};
@@ -82,13 +82,15 @@ impl NetnsHandle {
         self.inside(|| Packets::open(name, true))
     }
 
-    /// Takes an address away from whichever interface has it; the interface's index, for giving it back.
-    pub fn take_address(&self, net: IpNet) -> Result<Option<u32>, KernelError> {
+    /// Takes an address away from whichever interface has it; none has it where nothing is told.
+    pub fn take_address(&self, net: IpNet) -> Result<Option<Taken>, KernelError> {
         self.inside(|| {
             let mut rtnl = route_socket()?;
             let all = address::read(&ask_one(&mut rtnl, &address::get_all(0))?);
             let Some(found) = all.into_iter().find(|found| found.net == net) else { return Ok(None) };
-            ask_one(&mut rtnl, &address::delete(found.index, net)).map(|_| Some(found.index))
+            let routes = ask_one(&mut rtnl, &route::get_all(Family::of(net.addr())))?;
+            ask_one(&mut rtnl, &address::delete(found.index, net))?;
+            Ok(Some(Taken { index: found.index, routes: route::told_of(found.index, routes) }))
         })
     }
 
@@ -117,10 +119,27 @@ impl NetnsHandle {
         })
     }
 
-    /// Gives an interface an address.
-    pub fn give_address(&self, index: u32, net: IpNet) -> Result<(), KernelError> {
-        self.inside(|| ask_one(&mut route_socket()?, &address::add(index, net)).map(drop))
+    /// Gives an interface an address, and the routes that it had with it, as far as there are none by now.
+    pub fn give_address(&self, taken: &Taken, net: IpNet) -> Result<(), KernelError> {
+        self.inside(|| {
+            let mut rtnl = route_socket()?;
+            ask_one(&mut rtnl, &address::add(taken.index, net))?;
+            let routes: Vec<_> = taken.routes.iter().filter_map(|told| route::again(told)).collect();
+            let is_bad = |error: &KernelError| error.errno() != Some(libc::EEXIST);
+            let failed = ask(&mut rtnl, &routes)?.into_iter().filter_map(Result::err).find(is_bad);
+            failed.map_or(Ok(()), Err)
+        })
     }
+}
+
+/// Where an address was, and what the kernel took away with it: with an interface's last address go all of its
+/// routes (`fib_disable_ip`, net/ipv4/fib_frontend.c).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The index of the interface.
+    pub index: u32,
+    /// The interface's routes, as the kernel told of them (`struct rtmsg` and its attributes).
+    pub routes: Vec<Vec<u8>>,
 }
 
 fn route_socket() -> Result<Socket, KernelError> {

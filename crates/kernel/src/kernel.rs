@@ -5,7 +5,7 @@ use crate::facts::Facts;
 use crate::netns::OpenError;
 use crate::sockets::InTheWay;
 use ipnet::IpNet;
-use qiao_core::endpoint::Netns;
+use qiao_core::endpoint::{Netns, Way};
 use qiao_core::flows::Flows;
 use qiao_core::plan::{Observed, Op, Plan, State, Sysctl};
 use qiao_core::port::Listen;
@@ -79,12 +79,29 @@ pub struct Reached {
     pub by_bridge: bool,
     /// The subnets that are on that link.
     pub link: Vec<Subnet>,
+    /// The other end of a pair, if that is on the host.
+    pub peer: Option<IfName>,
     /// The other end of a pair, if it is the port of a bridge.
     pub port: Option<IfName>,
     /// Whether that port is kept apart from others like it.
     pub isolated: bool,
     /// Whether a frame may have to leave by that port where it came in (`br_netfilter`), and may not yet.
     pub hairpins: bool,
+}
+
+/// How a sandbox routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// Whether the interface that is asked about is there.
+    pub is_there: bool,
+    /// Whether it is a port of another device.
+    pub is_port: bool,
+    /// The `vrf` devices, with their tables.
+    pub vrfs: BTreeMap<IfName, u32>,
+    /// The routes of its, in the main table; those without our mark say whose.
+    pub routes: Vec<Way>,
+    /// The tables in which somebody has routes, or to which rules lead.
+    pub tables: BTreeSet<u32>,
 }
 
 /// A kernel, or something that behaves like one.
@@ -129,6 +146,9 @@ pub trait Kernel {
     /// The interface of this name in a namespace; none where there is none.
     fn link_in(&mut self, netns: &Netns, name: &IfName) -> Result<Option<HostLink>, KernelError>;
 
+    /// How a namespace routes, and what of that is an interface's.
+    fn routing(&mut self, netns: &Netns, name: &IfName) -> Result<Routing, KernelError>;
+
     /// The name of the host's device that is meant; none where there is none.
     fn device(&mut self, which: &Select) -> Result<Option<IfName>, KernelError>;
 
@@ -152,6 +172,11 @@ pub trait Kernel {
     /// The families in which `iptables` drops what the host forwards unless a rule lets it through.
     fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError>;
 
+    /// The families in which the legacy `iptables` does, whose rules are left alone.
+    fn drops_by_legacy(&mut self) -> Vec<Family> {
+        Vec::new()
+    }
+
     /// What is in the way of publishing a port, among the sockets and addresses of the host.
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay>;
 
@@ -167,6 +192,11 @@ pub trait Kernel {
     /// What keeps clients of 127.0.0.1 and ::1 from being served, if anything does.
     fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {
         Ok(None)
+    }
+
+    /// Takes away what engines whose network namespace is gone have left for clients of 127.0.0.1; what it was.
+    fn collect_hooks(&mut self) -> Result<Vec<String>, KernelError> {
+        Ok(Vec::new())
     }
 
     /// Says which generation of the firewall is known to be whole.

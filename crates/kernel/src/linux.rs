@@ -2,7 +2,7 @@
 
 use crate::error::KernelError;
 use crate::facts::{Facts, facts};
-use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Via};
+use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Routing, Via};
 use crate::loopback::{self, Loopback, Way};
 use crate::netlink::Socket;
 use crate::netns::{self, NetnsHandle, OpenError};
@@ -11,7 +11,7 @@ use crate::rtnl::link::Link;
 use crate::rtnl::{GROUP, ask, ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
-use crate::{adopt, announce, apply, conntrack, lend, observe, opening, parent, reap, sysctl};
+use crate::{adopt, announce, apply, conntrack, lend, observe, opening, parent, reap, source, sysctl};
 use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
@@ -21,6 +21,7 @@ use qiao_core::settings::LoopbackMethod;
 use qiao_core::solo::Select;
 use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, IfName};
+use rustix::fd::OwnedFd;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -100,9 +101,9 @@ impl Linux {
             Entry::Occupied(open) => {
                 Some(open.into_mut()).filter(|open| open.handle.identity().is_same(netns))
             }
-            Entry::Vacant(place) => match NetnsHandle::open(&netns.path) {
-                Ok(handle) if handle.identity().is_same(netns) => {
-                    let sandbox = Sandbox::open(handle)?;
+            Entry::Vacant(place) => match NetnsHandle::open_from(&netns.path) {
+                Ok((handle, home)) if handle.identity().is_same(netns) => {
+                    let sandbox = Sandbox::open(handle, home)?;
                     sandbox.handle.identity().is_same(netns).then(|| place.insert(sandbox))
                 }
                 _ => None,
@@ -139,8 +140,9 @@ impl Linux {
 }
 
 impl Sandbox {
-    fn open(mut handle: NetnsHandle) -> Result<Self, KernelError> {
-        let (mut rtnl, interfaces) = handle.inside(|| Ok((route_socket()?, Interfaces::open()?)))?;
+    fn open(mut handle: NetnsHandle, home: rustix::io::Result<OwnedFd>) -> Result<Self, KernelError> {
+        let open = || Ok((route_socket()?, Interfaces::open()?));
+        let (mut rtnl, interfaces) = handle.inside_from(home, open)?;
         handle.know(netns::cookie(&interfaces));
         let links = link::read(&ask_one(&mut rtnl, &link::get_all())?);
         // What a child hangs on is no end of a pair, though it may be ours: a VLAN.
@@ -198,12 +200,12 @@ impl Kernel for Linux {
     }
 
     fn netns(&mut self, path: &str) -> Result<Netns, OpenError> {
-        let handle = NetnsHandle::open(path)?;
+        let (handle, home) = NetnsHandle::open_from(path)?;
         let (path, key) = (handle.identity().path.clone(), (handle.identity().dev, handle.identity().ino));
         self.make_room();
         let sandbox = match self.sandboxes.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(Sandbox::open(handle).map_err(OpenError::Failed)?),
+            Entry::Vacant(place) => place.insert(Sandbox::open(handle, home).map_err(OpenError::Failed)?),
         };
         Ok(Netns { path, ..sandbox.handle.identity().clone() })
     }
@@ -211,7 +213,7 @@ impl Kernel for Linux {
     fn is_alive(&mut self, netns: &Netns) -> bool {
         match self.sandboxes.get(&(netns.dev, netns.ino)) {
             Some(open) => open.handle.identity().is_same(netns),
-            None => NetnsHandle::reopen(netns).is_some(),
+            None => NetnsHandle::is_alive(netns),
         }
     }
 
@@ -259,6 +261,10 @@ impl Kernel for Linux {
         lend::program_driver(which)
     }
 
+    fn routing(&mut self, netns: &Netns, name: &IfName) -> Result<Routing, KernelError> {
+        source::routing(self, netns, name)
+    }
+
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {
         parent::has_kind(&mut self.rtnl, kind)
     }
@@ -274,6 +280,10 @@ impl Kernel for Linux {
 
     fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError> {
         opening::drops(&mut self.nft)
+    }
+
+    fn drops_by_legacy(&mut self) -> Vec<Family> {
+        opening::drops_by_legacy()
     }
 
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {
@@ -303,6 +313,10 @@ impl Kernel for Linux {
 
     fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {
         loopback::trouble(self)
+    }
+
+    fn collect_hooks(&mut self) -> Result<Vec<String>, KernelError> {
+        loopback::collect(self).map_err(KernelError::io("take hooks of namespaces that are gone away"))
     }
 
     fn expect_freeing(&mut self, busy: bool) {

@@ -35,9 +35,15 @@ impl NetnsHandle {
     /// Opens the namespace at `path`. Refused: what is no network namespace, the engine's own one, and
     /// init's. Nothing else is opened on the way: no symbolic link is followed but those of `/proc`.
     pub fn open(path: &str) -> Result<Self, OpenError> {
+        Self::open_from(path).map(|(handle, _)| handle)
+    }
+
+    /// The same, with the calling thread's own namespace, where it can be had.
+    pub(crate) fn open_from(path: &str) -> Result<(Self, rustix::io::Result<OwnedFd>), OpenError> {
         let fd = open_nsfs(path)?;
         let identity = identity(&fd, path).map_err(OpenError::Failed)?;
-        let is_own = own().is_ok_and(|own| same(rustix::fs::fstat(own), &identity));
+        let home = own();
+        let is_own = home.as_ref().is_ok_and(|own| same(rustix::fs::fstat(own), &identity));
         let is_init = || same(rustix::fs::stat("/proc/1/ns/net"), &identity);
         let whose = if is_own { Some("this command's own") } else { is_init().then_some("the host's own") };
         if let Some(whose) = whose {
@@ -46,17 +52,31 @@ impl NetnsHandle {
                     .why("its interfaces are the host's; a container needs a namespace of its own"),
             ));
         }
-        Ok(Self { fd, identity })
+        Ok((Self { fd, identity }, home))
     }
 
-    /// Opens the namespace that was `known`, if it is still the one at its path.
-    pub fn reopen(known: &Netns) -> Option<Self> {
-        let mut handle = Self::open(&known.path).ok()?;
+    /// Opens the namespace that was `known`, if it is still the one at its path. That it cannot be looked at (no
+    /// descriptors, no memory, no permission) does not say that it is gone.
+    pub fn reopen(known: &Netns) -> Result<Option<Self>, OpenError> {
+        let mut handle = match Self::open(&known.path) {
+            Ok(handle) => handle,
+            Err(OpenError::Refused(refusal)) if refusal.code == Code::NotPermitted => {
+                return Err(OpenError::Refused(refusal));
+            }
+            Err(OpenError::Gone | OpenError::Refused(_)) => return Ok(None),
+            Err(failed) => return Err(failed),
+        };
         if known.cookie != 0 && handle.identity.is_same(known) {
             let cookie = handle.inside(|| Ok(cookie(&Interfaces::open()?)));
-            handle.know(cookie.ok()?);
+            handle.know(cookie.map_err(OpenError::Failed)?);
         }
-        handle.identity.is_same(known).then_some(handle)
+        Ok(handle.identity.is_same(known).then_some(handle))
+    }
+
+    /// Whether the namespace that was `known` is there, as far as can be seen: what belongs to one that is gone is
+    /// taken away, so that it is there in case of doubt.
+    pub fn is_alive(known: &Netns) -> bool {
+        Self::reopen(known).map_or(true, |found| found.is_some())
     }
 
     /// Notes the namespace's cookie, once a socket was opened in it.
@@ -76,7 +96,16 @@ impl NetnsHandle {
 
     /// Runs `act` with the calling thread inside the namespace. Sockets opened there stay there.
     pub fn inside<T>(&self, act: impl FnOnce() -> Result<T, KernelError>) -> Result<T, KernelError> {
-        let home = own().map_err(KernelError::io("open the own namespace"))?;
+        self.inside_from(own(), act)
+    }
+
+    /// The same, from the calling thread's own namespace.
+    pub(crate) fn inside_from<T>(
+        &self,
+        home: rustix::io::Result<OwnedFd>,
+        act: impl FnOnce() -> Result<T, KernelError>,
+    ) -> Result<T, KernelError> {
+        let home = home.map_err(KernelError::io("open the own namespace"))?;
         enter(&self.fd).map_err(KernelError::io(format!("enter the namespace `{}`", self.identity.path)))?;
         let result = act();
         // A thread that cannot go back must do nothing more: its next change would be to the wrong host.

@@ -1,6 +1,7 @@
 //! What exists: of what is asked about, or of everything that is ours.
 
 mod sandbox;
+mod shape;
 mod survey;
 
 pub use survey::survey;
@@ -60,6 +61,7 @@ pub fn observe(linux: &mut Linux, wanted: &State, places: &Places) -> Result<Obs
     host.vlans(linux, &mut observed)?;
     host.neighbours(linux, &mut observed)?;
     host.routes(linux, &mut observed)?;
+    shape::observe(linux, wanted, &links, &mut observed)?;
     elements(linux, wanted, &mut observed)?;
     crate::opening::observe(linux, wanted, &mut observed)?;
     crate::loopback::observe(linux, wanted, &mut observed)?;
@@ -120,6 +122,9 @@ fn link_of(key: &Key) -> Option<&IfName> {
         | Key::Vlan(name)
         | Key::Port(name)
         | Key::Switch(name, _)
+        | Key::Ifb(name)
+        | Key::Shape(name)
+        | Key::Redirect(name)
         | Key::Fdb(name, _)
         | Key::HostUp(name) => Some(name),
         _ => None,
@@ -132,6 +137,7 @@ fn leads_to<'a>(key: &'a Key, value: &'a Value) -> Option<&'a IfName> {
         (Key::Vlan(_), Value::Vlan { parent, .. })
         | (Key::Child(..), Value::Child { parent, inside: false, .. }) => Some(parent),
         (Key::Neighbour(name, _) | Key::BridgeVrf(_, name), _) => Some(name),
+        (Key::Redirect(_), Value::Redirect { to }) => Some(to),
         (Key::HostRoute(_), Value::Route { dev, .. }) => Some(dev),
         _ => None,
     }

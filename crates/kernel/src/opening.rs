@@ -3,11 +3,13 @@
 //! FORWARD leads to at its end: what the rules of others drop stays dropped, only the policy does not get these.
 //!
 //! The rules are as `iptables-nft` makes them, for it refuses to list a table with anything else. The legacy
-//! `iptables` keeps its rules elsewhere, where no part of a table can be changed by itself; they are left alone.
+//! `iptables` keeps its rules elsewhere, where no part of a table can be changed by itself; they are left alone, and
+//! `check` tells of its policy.
 
 use crate::error::KernelError;
 use crate::linux::Linux;
 use crate::nft::{Session, Write, owner_of};
+use crate::sys::xtables;
 use qiao_core::plan::{Key, Observed, Op, State, Value};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Owner};
@@ -43,6 +45,20 @@ pub fn drops(session: &mut Session) -> Result<Vec<Family>, KernelError> {
         }
     }
     Ok(found)
+}
+
+/// The families in which the legacy FORWARD drops. What cannot be looked at is not told of.
+pub fn drops_by_legacy() -> Vec<Family> {
+    let families = [
+        (Family::V4, "/proc/thread-self/net/ip_tables_names", xtables::V4),
+        (Family::V6, "/proc/thread-self/net/ip6_tables_names", xtables::V6),
+    ];
+    let has_filter = |names: &str| names.lines().any(|name| name == TABLE);
+    let drops = families.into_iter().filter(|(_, names, layout)| {
+        std::fs::read_to_string(names).is_ok_and(|names| has_filter(&names))
+            && xtables::drops_forwarded(*layout).unwrap_or(false)
+    });
+    drops.map(|(family, ..)| family).collect()
 }
 
 fn forward(family: Family) -> Query {
@@ -99,11 +115,29 @@ pub fn survey(session: &mut Session, observed: &mut Observed) -> Result<(), Kern
 pub fn apply(linux: &mut Linux, op: &Op) -> Result<(), KernelError> {
     let Key::Open(family, device) = op.key() else { return Ok(()) };
     let owner = op.after().map(|object| object.owner);
+    let apply = |linux: &mut Linux, keeps_chain: bool| {
+        transact(linux, &|session| {
+            let found = look(session, *family)?;
+            let mut changes = changes(&found, (*family, device), owner.as_ref());
+            changes.retain(|change| !(keeps_chain && matches!(change, Change::DelChain { .. })));
+            Ok(changes.into_iter().map(Write::from).collect())
+        })
+    };
+    match apply(linux, false) {
+        // A rule of somebody else's leads to our chain: it stays, and is empty.
+        Err(error) if error.errno() == Some(libc::EBUSY) => apply(linux, true),
+        result => result,
+    }
+}
+
+/// Makes changes that depend on what is there, and looks again where somebody else was faster.
+pub fn transact(
+    linux: &mut Linux,
+    changes: &dyn Fn(&mut Session) -> Result<Vec<Write>, KernelError>,
+) -> Result<(), KernelError> {
     for left in (0..TRIES).rev() {
         let generation = linux.nft.generation()?;
-        let found = look(&mut linux.nft, *family)?;
-        let changes: Vec<Write> =
-            changes(&found, (*family, device), owner.as_ref()).into_iter().map(Write::from).collect();
+        let changes = changes(&mut linux.nft)?;
         if changes.is_empty() {
             return Ok(());
         }

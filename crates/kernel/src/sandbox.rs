@@ -17,6 +17,12 @@ pub fn close_rest_on_exec() -> std::io::Result<()> {
     process::close_rest_on_exec()
 }
 
+/// Goes on in a child that has all that this process has; the child's number in the parent, none in the child. An
+/// error if this process has other threads.
+pub fn go_on_in_child() -> std::io::Result<Option<u32>> {
+    process::go_on_in_child()
+}
+
 /// Waits for this process's children that have ended already, until the one that somebody else waits for.
 pub fn bury_all_but(kept: rustix::process::Pid) {
     process::bury_all_but(kept.as_raw_nonzero().get());

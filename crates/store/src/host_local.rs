@@ -14,6 +14,9 @@ use std::os::unix::fs::DirBuilderExt;
 const BOOT: &str = ".qiao-boot";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// What stands in place of addresses while they are taken.
+const UNFINISHED: &str = "?";
+
 /// The name of the note of what a tenant has. The reference ignores files whose names are no addresses.
 fn note_name((container, ifname): (&str, &str)) -> String {
     format!(".of.{container}@{ifname}")
@@ -58,10 +61,11 @@ impl HostLocal {
         Ok(leases)
     }
 
+    /// A note that a killed command or a full disk left empty says nothing, and so does a boot that cannot be told.
     fn check_boot(&self) -> Result<(), StoreError> {
         let now = fs::read_to_string(BOOT_ID).unwrap_or_default();
-        let then = fs::read_to_string(self.file(BOOT)).ok();
-        if then.as_deref() == Some(&now) {
+        let then = fs::read_to_string(self.file(BOOT)).ok().filter(|then| !then.is_empty());
+        if now.is_empty() || then.as_deref() == Some(&now) {
             return Ok(());
         }
         if then.is_some() {
@@ -112,6 +116,23 @@ impl HostLocal {
     pub fn has_some(&self, (container, ifname): (&str, &str)) -> bool {
         let its = |ip: IpAddr| self.tenant(ip).is_some_and(|(c, i)| c == container && i == ifname);
         self.noted((container, ifname)).is_some_and(|ips| ips.into_iter().any(its))
+    }
+
+    /// A tenant is about to take addresses. What a killed command of its took before, and did not come to note, goes
+    /// back: nobody would know of it when the tenant leaves.
+    pub fn begin(&self, tenant: (&str, &str)) -> Result<(), StoreError> {
+        let file = self.file(&note_name(tenant));
+        let mut made = std::os::unix::fs::symlink(UNFINISHED, &file);
+        if matches!(&made, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
+            self.give_all_back(tenant, &[])?;
+            made = std::os::unix::fs::symlink(UNFINISHED, &file);
+        }
+        made.map_err(StoreError::io(format!("write {file}")))
+    }
+
+    /// Nothing came of it: what was taken has been given back.
+    pub fn end(&self, tenant: (&str, &str)) -> Result<(), StoreError> {
+        self.remove(&note_name(tenant)).map(drop)
     }
 
     /// Notes which addresses a tenant has: giving them back takes one look then, not one at every lease.

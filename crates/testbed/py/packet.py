@@ -1,4 +1,5 @@
-"""A packet socket for tests: each line of standard input is a frame to send, each line printed one received."""
+"""A packet socket for tests: each line of standard input is a frame to send, each line printed one received. When a
+frame is on the link, `sent` is printed."""
 import socket
 import sys
 import threading
@@ -25,14 +26,24 @@ def tagged(frame, ancillary):
     return frame
 
 
+lock = threading.Lock()
+
+
+def say(line):
+    with lock:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
 def receive():
     while True:
         frame, ancillary, _, address = wire.recvmsg(65536, 256)
         if address[2] != OUTGOING:
-            print(tagged(frame, ancillary).hex(), flush=True)
+            say(tagged(frame, ancillary).hex())
 
 
-print("ready", flush=True)
+say("ready")
 threading.Thread(target=receive, daemon=True).start()
 for line in sys.stdin:
     wire.send(bytes.fromhex(line.strip()))
+    say("sent")

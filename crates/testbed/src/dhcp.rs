@@ -46,10 +46,15 @@ impl Dnsmasq {
         text.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
     }
 
+    /// Whether it comes to have said something so many times: what is told to it without an answer (DHCPRELEASE) it
+    /// reads after whoever told it has gone on.
+    pub fn comes_to_say(&self, words: &[&str], times: usize) -> bool {
+        crate::eventually(Duration::from_secs(10), || self.said(words) == times)
+    }
+
     /// The addresses that it has given, each with the name of the client.
     pub fn leases(&self) -> Vec<(String, String)> {
-        let text = fs::read_to_string(LEASES).unwrap_or_default();
-        let mut leases: Vec<_> = text
+        let mut leases: Vec<_> = whole(LEASES)
             .lines()
             .filter_map(|line| {
                 let mut words = line.split(' ').skip(2).map(str::to_owned);
@@ -58,6 +63,20 @@ impl Dnsmasq {
             .collect();
         leases.sort();
         leases
+    }
+}
+
+/// A file that its owner empties and writes anew with every change: what it says twice in a row is not half of it.
+fn whole(path: &str) -> String {
+    let read = || fs::read_to_string(path).unwrap_or_default();
+    let mut text = read();
+    loop {
+        std::thread::sleep(Duration::from_millis(20));
+        let again = read();
+        if again == text {
+            return text;
+        }
+        text = again;
     }
 }
 

@@ -18,6 +18,8 @@ pub const OUTSIDE6: &str = "2001:db8::100";
 
 /// How long what goes on in the kernel's background may take: devices of namespaces that are gone.
 const SETTLED: Duration = Duration::from_secs(4);
+/// How long it may take until everything is as it was, on a busy machine.
+const LIKE: Duration = Duration::from_secs(12);
 
 /// A host.
 ///
@@ -118,7 +120,7 @@ impl Host {
     /// Everything must be as it was; what the kernel does in the background is waited for.
     pub fn assert_like(&self, before: &Snapshot, after_what: &str) {
         let mut diff = Vec::new();
-        let same = crate::eventually(SETTLED, || {
+        let same = crate::eventually(LIKE, || {
             diff = before.diff(&self.snapshot());
             diff.is_empty()
         });

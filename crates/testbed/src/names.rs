@@ -6,7 +6,7 @@ use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_millis(3000);
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

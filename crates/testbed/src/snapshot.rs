@@ -21,6 +21,7 @@ const LOOKS: &[(&str, &str)] = &[
     ("neighbour", "ip neigh show nud permanent"),
     ("fdb", "bridge fdb"),
     ("vlan", "bridge vlan"),
+    ("qdisc", "tc qdisc show"),
 ];
 
 /// Files that hold nothing: the lock, the boot they belong to, the rule set's last generation and whether

@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 const SCRIPT: &str = include_str!("../py/packet.py");
-/// How long a frame may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a frame may take, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A packet socket on a link.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct Wire {
     child: Child,
     orders: ChildStdin,
     frames: Receiver<Vec<u8>>,
+    sent: Receiver<()>,
 }
 
 impl Wire {
@@ -28,19 +29,23 @@ impl Wire {
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let ready = lines.next().expect("packet.py says that it is ready");
         assert_eq!(ready.expect("a line"), "ready", "packet.py on {link} of {}", place.name());
-        let (sender, frames) = channel();
+        let ((received, frames), (done, sent)) = (channel(), channel());
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let _ = sender.send(bytes(&line));
+                let _ = match line.as_str() {
+                    "sent" => done.send(()).is_ok(),
+                    frame => received.send(bytes(frame)).is_ok(),
+                };
             }
         });
-        Self { child, orders, frames }
+        Self { child, orders, frames, sent }
     }
 
-    /// Sends a frame.
+    /// Sends a frame. It is on the link when this returns: what is sent elsewhere comes behind it.
     pub fn send(&mut self, frame: &[u8]) {
         let text: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
         writeln!(self.orders, "{text}").expect("packet.py listens");
+        let _ = self.sent.recv_timeout(PATIENCE); // one that failed says so in the next call
     }
 
     /// Every frame up to one that satisfies `last`, which must come.
@@ -57,6 +62,13 @@ impl Wire {
                 return seen;
             }
         }
+    }
+
+    /// Whether a frame comes that is like this.
+    pub fn comes(&self, is: impl Fn(&[u8]) -> bool) -> bool {
+        let end = Instant::now() + PATIENCE;
+        let next = || self.frames.recv_timeout(end.saturating_duration_since(Instant::now())).ok();
+        std::iter::from_fn(next).any(|frame| is(&frame))
     }
 
     /// Every frame that came within this time.

@@ -77,7 +77,7 @@ pub fn bench(bench: &Bench) -> Result<()> {
     let programs = match bench {
         Bench::Attach(_) => dist::build(&["qiao", "qiao-floor"])?,
         Bench::Cni(cni) => cni.plugins()?,
-        Bench::Dns(_) => dist::build(&["qiao"])?,
+        Bench::Dns(dns) => dns.programs()?,
         Bench::Podman(podman) => podman.programs()?,
     };
     let mut status = namespaces::again();

@@ -12,7 +12,9 @@ use std::process::ExitCode;
 
 /// Looks whether everything is as it must be: exit code 0, or 11 with what is not.
 pub fn check(app: &App, args: &Check) -> Done {
-    let health = app.engine()?.check()?;
+    let mut engine = app.engine()?;
+    let health = engine.check()?;
+    super::attach::tell_notes(&engine);
     if app.global.json {
         let findings: Vec<&str> = health.findings.iter().map(|finding| finding.line.as_str()).collect();
         let operations = plan::json(&health.plan, &health.places);

@@ -129,6 +129,11 @@ fn daemon(run: &str, words: &[String]) -> Result<(), EngineError> {
         let what = format!("another process keeps the leases in {}", options.place.dir);
         return Err(Refusal::conflict(what).into());
     };
+    // Before the socket: whoever waits for that finds the number.
+    if let Some(file) = &flags.pidfile {
+        std::fs::write(file, format!("{}\n", std::process::id()))
+            .map_err(|error| EngineError::failed(format!("write {file}"), error))?;
+    }
     let listener = match qiao_dhcp::activated() {
         Some(listener) => listener,
         None => qiao_dhcp::listen(&options.place.socket)
@@ -136,10 +141,6 @@ fn daemon(run: &str, words: &[String]) -> Result<(), EngineError> {
     };
     if flags.engine.is_some() {
         qiao_kernel::dhcp::leave_cgroup();
-    }
-    if let Some(file) = &flags.pidfile {
-        std::fs::write(file, format!("{}\n", std::process::id()))
-            .map_err(|error| EngineError::failed(format!("write {file}"), error))?;
     }
     qiao_dhcp::keep(options, listener, records).map_err(|error| EngineError::failed(act, error))
 }

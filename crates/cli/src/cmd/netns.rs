@@ -15,7 +15,7 @@ pub fn run(app: &App, args: &Netns) -> Done {
     let known = endpoints.iter().find_map(|endpoint| endpoint.netns.as_ref());
     let known = known
         .ok_or_else(|| Refusal::not_found(format!("there is no container `{}`", args.name)).fix("qiao ps"))?;
-    let handle = NetnsHandle::reopen(known).ok_or_else(|| gone(args))?;
+    let handle = NetnsHandle::reopen(known)?.ok_or_else(|| gone(args))?;
     handle.enter()?;
     let Some((program, words)) = args.command.split_first() else {
         return Err(Refusal::invalid("no command").into());

@@ -2,16 +2,15 @@
 //! one is not ours there is none: the attachment is adopted, which gives it one.
 
 use super::door::{Door, failure};
-use super::{Done, allow};
+use super::{Done, allow, leftover};
 use qiao_core::endpoint::{Clients, Tunable};
 use qiao_core::request::{Amend, Attach, Ingress};
 use qiao_core::{Driver, Endpoint, NetworkName, Value};
-use qiao_doors::cni::chain;
-use qiao_doors::cni::{Failure, Verb};
+use qiao_doors::cni::{Failure, Verb, bandwidth, chain};
 use qiao_engine::Engine;
 use qiao_kernel::{Kernel, Linux};
 
-fn amend(door: &Door) -> Amend {
+pub(super) fn amend(door: &Door) -> Amend {
     let own = Amend::new(door.call.sandbox.clone(), door.call.ifname.clone());
     // Runtimes hold ports open themselves (Podman), and publish them on each of a container's networks.
     Amend { held: true, ..own }
@@ -143,17 +142,18 @@ pub fn set(
     wanted: Vec<(Tunable, Value)>,
 ) -> Result<(), Failure> {
     let dropped = engine.kernel().drops_forwarded().map_err(|error| failure(error.into()))?;
-    if wanted.is_empty() && dropped.is_empty() {
+    let limits = bandwidth::limits(&door.config)?;
+    if wanted.is_empty() && dropped.is_empty() && limits.is_none() {
         return Ok(());
     }
-    let wanted = Amend { tune: Some(wanted), open: Some(dropped), ..amend(door) };
+    let wanted = Amend { tune: Some(wanted), open: Some(dropped), limits: Some(limits), ..amend(door) };
     let amended = engine.amend(&wanted).map_err(failure)?;
     amended.into_iter().for_each(|(amended, _)| *endpoint = amended);
     Ok(())
 }
 
 /// Amends the endpoint. One that is not known is of a main plugin of somebody else's, and is adopted first.
-fn change(door: &Door, wanted: &Amend) -> Result<(), Failure> {
+pub(super) fn change(door: &Door, wanted: &Amend) -> Result<(), Failure> {
     let mut engine = door.engine()?;
     if engine.amend(wanted).map_err(failure)?.is_some() {
         return Ok(());
@@ -167,28 +167,30 @@ fn change(door: &Door, wanted: &Amend) -> Result<(), Failure> {
 }
 
 /// Takes back what a plugin made, if there is any of it.
-fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &Amend) -> Done {
+pub(super) fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &Amend) -> Done {
     let mut engine = door.engine()?;
     let network = chain::adopted_network(&door.config)?;
     match door.endpoint(&engine)? {
         Some(endpoint) if has_some(&endpoint) || *endpoint.network() == network => {
-            engine.amend(nothing).map(|_| None).map_err(failure)
+            engine.amend(nothing).map(drop).map_err(failure)?;
         }
-        _ => engine.settle_begun().map(|()| None).map_err(failure),
+        _ => engine.settle_begun().map_err(failure)?,
     }
+    leftover::of_one(door).map(|()| None)
 }
 
 /// Ends what was adopted and lives no more. What is ours is its main plugin's to collect.
-fn collect(door: &Door) -> Done {
+pub(super) fn collect(door: &Door) -> Done {
     let Some(valid) = door.config.valid()? else { return Ok(None) };
     let network: NetworkName = chain::adopted_network(&door.config)?;
     let lives = |endpoint: &Endpoint| {
         valid.iter().any(|(c, i)| c == endpoint.sandbox().as_str() && i == endpoint.id.ifname.as_str())
     };
-    door.engine()?.collect_network(&network, &lives).map(|_| None).map_err(failure)
+    door.engine()?.collect_network(&network, &lives).map_err(failure)?;
+    leftover::of_others(door, &valid).map(|()| None)
 }
 
-fn inspect(door: &Door) -> Done {
+pub(super) fn inspect(door: &Door) -> Done {
     let mut engine = door.engine()?;
     let Some(endpoint) = door.endpoint(&engine)? else {
         return Err(Failure::new(110, format!("`{}` is not attached", door.call.sandbox)));

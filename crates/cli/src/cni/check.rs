@@ -49,6 +49,10 @@ fn compare(door: &Door, engine: &mut Engine<Linux>, prev: &Answer) -> Result<(),
     let netns = engine.kernel().netns(path).map_err(|error| failure(error.into()))?;
     let places = Places::from([(sandbox.clone(), netns)]);
     let mut wanted = wanted(door, prev, place);
+    let extras = door.endpoint(engine)?.and_then(|endpoint| endpoint.wire).map(|wire| wire.extras);
+    if extras.is_some_and(|extras| extras.sourced.is_some() || extras.vrf.is_some()) {
+        wanted = wanted.part(|key, _| !matches!(key, Key::Route(..) | Key::Way(..))); // `sbr` and `vrf` look at them
+    }
     if door.config.doc().is_on("disableContainerInterface")? {
         wanted.remove(&Key::SandboxUp(sandbox.clone(), door.call.ifname.clone()));
     }

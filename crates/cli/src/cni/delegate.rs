@@ -38,6 +38,10 @@ fn find(door: &Door, kind: &str) -> Result<String, Failure> {
     if kind.contains('/') {
         return Err(Failure::config(format!("`type`: {kind} is not the name of a plugin")));
     }
+    // One of ours would read the same configuration, and ask itself again without end.
+    if super::names().any(|own| own == kind) {
+        return Err(Failure::config(format!("`ipam`: the plugin {kind} gives no addresses")));
+    }
     let mut places = door.call.path.iter().filter(|dir| !dir.is_empty()).map(|dir| format!("{dir}/{kind}"));
     places.find(|path| std::path::Path::new(path).is_file()).ok_or_else(|| {
         let where_ = door.call.path.join(":");

@@ -22,20 +22,24 @@ pub fn add(door: &Door, busy: &dyn Fn(IpAddr) -> bool) -> Result<(Answer, Vec<Ip
         return Err(Failure::new(106, format!("{container} has an address for its {ifname} already")));
     }
     let mut given = Vec::new();
-    for place in 0..wanted.sets.len() {
-        match take(&leases, (&wanted, place), (door.tenant(), busy)) {
-            Ok(found) => given.push(found),
-            Err(failure) => {
-                // Nothing comes of it: what the other sets gave goes back.
-                given.iter().for_each(|(ip, _)| drop(leases.give_back(*ip, door.tenant())));
-                return Err(failure);
-            }
+    let mut taken = || -> Result<Vec<IpAddr>, Failure> {
+        leases.begin(door.tenant()).map_err(io)?;
+        for place in 0..wanted.sets.len() {
+            given.push(take(&leases, (&wanted, place), (door.tenant(), busy))?);
+        }
+        let taken: Vec<IpAddr> = given.iter().map(|(ip, _)| *ip).collect();
+        leases.note(door.tenant(), &taken).map_err(io)?;
+        Ok(taken)
+    };
+    match taken() {
+        Ok(taken) => Ok((wanted.answer(&given, resolvers), taken)),
+        Err(failure) => {
+            // Nothing comes of it: what was given goes back.
+            given.iter().for_each(|(ip, _)| drop(leases.give_back(*ip, door.tenant())));
+            let _ = leases.end(door.tenant());
+            Err(failure)
         }
     }
-    let answer = wanted.answer(&given, resolvers);
-    let taken: Vec<IpAddr> = given.into_iter().map(|(ip, _)| ip).collect();
-    leases.note(door.tenant(), &taken).map_err(io)?;
-    Ok((answer, taken))
 }
 
 fn take(
@@ -57,7 +61,8 @@ fn take(
     }
     for (ip, range) in ipam::candidates(set, leases.last(place)) {
         if !busy(ip) && leases.take(ip, tenant).map_err(io)? {
-            leases.set_last(place, ip).map_err(io)?;
+            let noted = leases.set_last(place, ip);
+            noted.inspect_err(|_| drop(leases.give_back(ip, tenant))).map_err(io)?;
             return Ok((ip, range));
         }
     }

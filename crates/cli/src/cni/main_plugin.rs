@@ -1,13 +1,13 @@
 //! Main plugins: those that make an interface; among them `qiao`, which does the work of the plugins behind it too.
 
 use super::door::{Door, failure};
-use super::{Done, chain, check, host_local, ipam};
+use super::{Done, chain, check, host_local, ipam, leftover};
 use qiao_core::endpoint::Tunable;
 use qiao_core::request::Detach;
-use qiao_core::{Endpoint, Mac, Network};
+use qiao_core::{Endpoint, Mac, Network, Value};
 use qiao_doors::cni::main_plugin::{Made, Settings};
 use qiao_doors::cni::{Answer, Failure, Verb};
-use qiao_engine::Engine;
+use qiao_engine::{Attached, Engine};
 use qiao_kernel::{Kernel, Linux};
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -15,6 +15,9 @@ use std::net::IpAddr;
 /// The codes for an address that is taken, and for none that is left (docs/cni.md).
 const TAKEN: u32 = 106;
 const FULL: u32 = 101;
+
+/// What is changed of an interface that was made just now.
+type Tunings = Vec<(Tunable, Value)>;
 
 /// Runs.
 pub fn run(door: &mut Door) -> Done {
@@ -99,21 +102,27 @@ fn make(
         wanted.retain(|(what, _)| *what != Tunable::Mac || request.wish.mac.is_none());
         tunings = Some(wanted);
     }
-    let mut made = engine.attach(&request).map_err(failure)?;
-    let tuned = tunings.map(|wanted| chain::set(door, (engine, &mut made.endpoint), wanted));
-    if let Some(Err(failure)) = tuned {
-        let _ = engine.detach(&leaving(door)?);
-        return Err(failure);
+    let made = engine.attach(&request).map_err(failure)?;
+    let said = finish(door, (settings, engine), (made, tunings, std::mem::take(&mut lease.answer)));
+    if said.is_err() {
+        let _ = engine.detach(&leaving(door)?); // what cannot be said has not been
+    }
+    said
+}
+
+/// What comes after the interface was made, up to what is said of it.
+fn finish(
+    door: &Door,
+    (settings, engine): (&Settings, &mut Engine<Linux>),
+    (mut made, tunings, answer): (Attached, Option<Tunings>, Answer),
+) -> Result<serde_json::Value, Failure> {
+    if let Some(wanted) = tunings {
+        chain::set(door, (engine, &mut made.endpoint), wanted)?;
     }
     let bridge_mac = bridge_mac(engine, &made.network)?;
     let mac = inner_mac(engine, &made.endpoint)?;
     let made = Made { endpoint: &made.endpoint, network: &made.network, bridge_mac, mac };
-    let answer = std::mem::take(&mut lease.answer);
-    let said = settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version);
-    if said.is_err() {
-        let _ = engine.detach(&leaving(door)?); // what cannot be said in its version has not been
-    }
-    said
+    settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version)
 }
 
 fn bridge_mac(engine: &Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {
@@ -140,7 +149,7 @@ fn del(door: &Door) -> Result<(), Failure> {
     let mut known = Vec::new();
     let detached = detach(door, &mut known);
     let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &known));
-    detached.and(released)
+    detached.and(released).and(leftover::of_one(door))
 }
 
 /// A device that is lent may be anywhere by now, or never come back: nothing of that keeps an address
@@ -177,7 +186,7 @@ fn collect(door: &Door) -> Result<(), Failure> {
         valid.iter().any(|(c, i)| c == endpoint.sandbox().as_str() && i == endpoint.id.ifname.as_str())
     });
     let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &[]));
-    collected.map_err(failure).and(released)
+    collected.map_err(failure).and(released).and(leftover::of_others(door, &valid))
 }
 
 fn status(door: &Door) -> Result<(), Failure> {

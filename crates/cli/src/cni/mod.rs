@@ -2,6 +2,7 @@
 //! but foreign delegates.
 
 mod allow;
+mod bandwidth;
 mod chain;
 mod check;
 mod delegate;
@@ -9,8 +10,11 @@ mod dhcp;
 mod door;
 mod host_local;
 mod ipam;
+mod leftover;
 mod loopback;
 mod main_plugin;
+mod sbr;
+mod vrf;
 
 use door::Door;
 use qiao_doors::cni::{Call, Config, Failure, Verb, Version, version_reply};
@@ -28,7 +32,7 @@ type Run = fn(&mut Door) -> Done;
 const WHOLE: &str = "qiao";
 
 /// A plugin by its name.
-const PLUGINS: [(&str, Run); 16] = [
+const PLUGINS: [(&str, Run); 19] = [
     ("bridge", main_plugin::run),
     (WHOLE, main_plugin::run),
     ("ptp", main_plugin::run),
@@ -44,6 +48,9 @@ const PLUGINS: [(&str, Run); 16] = [
     ("loopback", loopback::run),
     ("portmap", chain::portmap),
     ("firewall", chain::firewall),
+    ("bandwidth", bandwidth::run),
+    ("sbr", sbr::run),
+    ("vrf", vrf::run),
     ("tuning", chain::tuning),
 ];
 

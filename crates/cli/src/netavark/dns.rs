@@ -77,11 +77,12 @@ pub fn add(call: &Call, lines: &[Line]) -> Result<(), Failure> {
         return Ok(());
     }
     let folder = Folder::open(call.config()?).map_err(wrong(APPLYING))?;
-    for line in lines {
-        let text = folder.read(&line.file).map_err(wrong(APPLYING))?.unwrap_or_default();
-        folder.write(&line.file, &dns::with(&text, &line.header, &line.entry)).map_err(wrong(APPLYING))?;
-    }
-    tell(call, &folder).inspect_err(|_| {
+    let write = |line: &Line| {
+        let text = folder.read(&line.file)?.unwrap_or_default();
+        folder.write(&line.file, &dns::with(&text, &line.header, &line.entry))
+    };
+    let written = lines.iter().try_for_each(write).map_err(wrong(APPLYING));
+    written.and_then(|()| tell(call, &folder)).inspect_err(|_| {
         lines.iter().for_each(|line| drop(folder.drop_line(&line.file, &line.entry.id)));
     })
 }
@@ -95,7 +96,7 @@ pub fn remove(call: &Call, networks: &[&Network], container: &str) -> Result<(),
     let wrong = || wrong("remove aardvark entries");
     let folder = Folder::open(config).map_err(wrong())?;
     let mut changed = false;
-    for network in networks {
+    for network in networks.iter().filter(|network| dns::is_file_name(&network.name)) {
         let file = dns::file(&network.name, network.internal);
         changed |= folder.drop_line(&file, container).map_err(wrong())?;
     }
@@ -109,7 +110,7 @@ pub fn remove(call: &Call, networks: &[&Network], container: &str) -> Result<(),
 pub fn update(call: &Call, network: &str, servers: &str) -> Result<(), Failure> {
     let servers = dns::servers(servers)?;
     let config = call.config()?;
-    if network.contains('/') || network.starts_with('.') {
+    if !dns::is_file_name(network) {
         return Err(Failure(format!("there is no network {network:?}")));
     }
     if !config.join("aardvark-dns").exists() {
@@ -128,7 +129,7 @@ pub fn update(call: &Call, network: &str, servers: &str) -> Result<(), Failure> 
 
 /// The server reads its files again, or starts.
 fn tell(call: &Call, folder: &Folder<'_>) -> Result<(), Failure> {
-    if process::notify(&folder.path) {
+    if process::notify(&folder.path).is_some_and(|told| told.stays()) {
         return Ok(());
     }
     process::start(process::Start {

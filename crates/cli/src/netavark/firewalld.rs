@@ -11,7 +11,8 @@ const MODULE: &str = "commands::firewalld_reload";
 /// Where the system's bus is unless the environment says otherwise.
 const BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// What is waited for.
-const MATCH: &str = "type='signal',interface='org.fedoraproject.FirewallD1',member='Reloaded'";
+const MATCH: &str = "type='signal',sender='org.fedoraproject.FirewallD1',interface='org.fedoraproject.FirewallD1',\
+    member='Reloaded'";
 /// The largest message that the specification allows: 128 megabytes; ours are small, and so is this.
 const LARGEST: usize = 1 << 20;
 const SIGNAL: u8 = 4;

@@ -2,17 +2,22 @@
 
 use super::log;
 use qiao_doors::netavark::Failure;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Seek};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// The file that the server writes its process number into.
 const PID_FILE: &str = "aardvark.pid";
+/// How often is looked whether one that ends has changed its mind, and for how long.
+const STEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A server that runs.
 struct Server(OwnedFd);
@@ -42,9 +47,29 @@ fn is_here(number: i32) -> bool {
     theirs.is_ok_and(|theirs| fs::read_link("/proc/self/ns/net").is_ok_and(|ours| ours == theirs))
 }
 
-/// Lets the server of a folder read its files again; false if there is none.
-pub fn notify(folder: &Path) -> bool {
-    running(folder).is_some_and(|server| pidfd_send_signal(&server.0, Signal::HUP).is_ok())
+/// Lets the server of a folder read its files again; none if there is none.
+pub fn notify(folder: &Path) -> Option<Told> {
+    let server = running(folder)?;
+    pidfd_send_signal(&server.0, Signal::HUP).ok().map(|()| Told(server, folder.join(PID_FILE)))
+}
+
+/// A server that was told.
+pub struct Told(Server, PathBuf);
+
+impl Told {
+    /// Whether it goes on. One that has taken its file away is about to end: either it hears us in time and puts the
+    /// file back, or it ends.
+    pub fn stays(&self) -> bool {
+        let begun = Instant::now();
+        while !self.1.exists() {
+            let mut end = [PollFd::new(&self.0.0, PollFlags::IN)];
+            let has_ended = poll(&mut end, Some(&STEP)).is_ok_and(|count| count > 0);
+            if has_ended || begun.elapsed() > PATIENCE {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 /// What to start.

@@ -60,7 +60,7 @@ pub const CHECKS: &[Check] = &[
 ];
 
 fn answers(from: &Place, to: &str) -> Met {
-    let answered = eventually(Duration::from_secs(3), || ask(from, Protocol::Tcp, to).is_some());
+    let answered = eventually(Duration::from_secs(8), || ask(from, Protocol::Tcp, to).is_some());
     must(answered, || format!("{to} does not answer {}", from.name()))
 }
 

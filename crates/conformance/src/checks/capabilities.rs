@@ -61,7 +61,7 @@ fn web(stage: &Stage, mappings: &Value) -> (Place, Attachment) {
 }
 
 fn answers(from: &Place, protocol: Protocol, to: &str) -> bool {
-    eventually(Duration::from_secs(2), || {
+    eventually(Duration::from_secs(5), || {
         ask(from, protocol, to).is_some_and(|answer| answer.starts_with("web"))
     })
 }

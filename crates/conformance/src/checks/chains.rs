@@ -114,7 +114,7 @@ fn publishing(attachment: &Attachment, port: u16) -> Attachment {
 }
 
 fn reaches(from: &Place, to: &str) -> Met {
-    let answered = eventually(Duration::from_secs(3), || ask(from, Protocol::Tcp, to).is_some());
+    let answered = eventually(Duration::from_secs(8), || ask(from, Protocol::Tcp, to).is_some());
     must(answered, || format!("{to} does not answer {}", from.name()))
 }
 

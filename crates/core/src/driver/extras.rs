@@ -3,7 +3,10 @@
 
 use crate::endpoint::{Clients, Endpoint, Wire};
 use crate::plan::{Key, Member, State, Value};
+use crate::shape;
+use crate::source;
 use crate::subnet::{Family, Subnet};
+use crate::vrf;
 use std::net::IpAddr;
 
 /// What must exist for it.
@@ -16,19 +19,24 @@ pub fn state(endpoint: &Endpoint, wire: &Wire) -> State {
     for tuned in &wire.extras.tuned {
         state.insert(tuned.what.key(&endpoint.id), &owner, tuned.after.clone());
     }
+    wire.extras.shaped.iter().for_each(|shaping| state.extend(shape::state(endpoint, shaping)));
     for (key, value) in wire.extras.ways.iter().map(|way| way.object(&endpoint.id)) {
         state.insert(key, &owner, value);
     }
     state
 }
 
-/// What the settings of an endpoint's sandbox were before they were changed.
+/// What the settings of an endpoint's sandbox were before they were changed, and the routes that were moved.
 pub fn restored(endpoint: &Endpoint) -> State {
     let owner = endpoint.owner();
     let mut state = State::default();
     for tuned in endpoint.wire.iter().flat_map(|wire| &wire.extras.tuned) {
         state.insert(tuned.what.key(&endpoint.id), &owner, tuned.before.clone());
     }
+    let sourced = endpoint.wire.iter().filter_map(|wire| wire.extras.sourced.as_ref());
+    sourced.for_each(|sourced| state.extend(source::restored(endpoint, sourced)));
+    let vrf = endpoint.wire.iter().filter_map(|wire| wire.extras.vrf.as_ref());
+    vrf.for_each(|vrf| state.extend(vrf::restored(endpoint, vrf)));
     state
 }
 

@@ -18,7 +18,9 @@ use crate::name::{IfName, NetworkName};
 use crate::network::{Bridge, Driver, Network, Pool};
 use crate::owner::Owner;
 use crate::plan::{Key, State, Value};
+use crate::source;
 use crate::subnet::Family;
+use crate::vrf;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What only the running host knows about a network that is in use, and what must be looked at before every
@@ -220,6 +222,12 @@ pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &End
         Driver::Host | Driver::None => plain_state(network, endpoint),
     };
     state.extend(extras::state(endpoint, wire));
+    if let Some(sourced) = &wire.extras.sourced {
+        source::relocate(&mut state, endpoint, sourced);
+    }
+    if let Some(vrf) = &wire.extras.vrf {
+        vrf::relocate(&mut state, endpoint, vrf);
+    }
     state
 }
 

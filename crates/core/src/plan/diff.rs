@@ -45,9 +45,16 @@ fn change(key: &Key, found: &Found, object: &Object) -> Result<Option<Op>, Refus
     Ok(Some(Op::Set { key: key.clone(), owner, from, to }))
 }
 
-/// What may be somebody else's as well as ours, as long as it is there: on a bridge that was there before us.
+/// What may be somebody else's as well as ours, as long as it is there: on a bridge or a `vrf` device that was there before us.
 fn shared(key: &Key) -> bool {
-    matches!(key, Key::BridgeUp(_) | Key::BridgeAddress(..) | Key::VlanFiltering(_) | Key::BridgeVlan(..))
+    matches!(
+        key,
+        Key::BridgeUp(_)
+            | Key::BridgeAddress(..)
+            | Key::VlanFiltering(_)
+            | Key::BridgeVlan(..)
+            | Key::Vrf(..)
+    )
 }
 
 fn in_the_way(key: &Key, why: &str) -> Refusal {

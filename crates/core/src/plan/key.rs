@@ -7,6 +7,7 @@ use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::Owner;
 use crate::port::Listen;
+use crate::source::Selector;
 use crate::subnet::{Family, Subnet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,12 @@ pub enum Key {
     Fdb(IfName, Mac),
     /// The host's neighbour entry for a container, on its bridge or on its port.
     Neighbour(IfName, IpAddr),
+    /// An `ifb` device, up: what comes in elsewhere is made to wait there.
+    Ifb(IfName),
+    /// What a link sends waits for tokens of a bucket.
+    Shape(IfName),
+    /// What comes in at a link goes through an `ifb` device first.
+    Redirect(IfName),
     /// A sandbox's loopback interface that is up.
     SandboxLoopback(SandboxName),
     /// A sandbox's interface heeds no router advertisements.
@@ -69,16 +76,25 @@ pub enum Key {
     SandboxMac(SandboxName, IfName),
     /// Another setting of a sandbox's interface.
     Tuned(SandboxName, IfName, Tunable),
+    /// A `vrf` device of a sandbox, up.
+    Vrf(SandboxName, IfName),
+    /// Which device a sandbox's interface is behind.
+    Master(SandboxName, IfName),
     /// An address of a sandbox's interface.
     SandboxAddress(SandboxName, IfName, IpNet),
     /// A sandbox's interface that is up.
     SandboxUp(SandboxName, IfName),
     /// A sandbox's neighbour entry, on its interface.
     SandboxNeighbour(SandboxName, IfName, IpAddr),
+    /// A route of a sandbox's main table that is not ours, whether it has a gateway, and which: those that have one
+    /// need those that have none.
+    Native(SandboxName, bool, RouteId),
     /// A route of a sandbox, by its destination.
     Route(SandboxName, IpNet),
     /// A route of a sandbox that is told by more than its destination.
     Way(SandboxName, RouteId),
+    /// A table that routes what comes from an address of a sandbox.
+    Rule(SandboxName, Selector),
     /// A host end that is up: the last thing before packets pass.
     HostUp(IfName),
     /// A route of the host to a container, by its destination.
@@ -322,6 +338,8 @@ impl Key {
                 | Key::Switch(link, _)
                 | Key::Fdb(link, _)
                 | Key::Neighbour(link, _)
+                | Key::Shape(link)
+                | Key::Redirect(link)
                 | Key::HostUp(link),
                 _,
             ) => Some(link),
@@ -344,6 +362,10 @@ impl Key {
             | Key::Lone(s, _)
             | Key::Lent(s, _)
             | Key::NoAdvertisements(s, _)
+            | Key::Native(s, ..)
+            | Key::Vrf(s, _)
+            | Key::Master(s, _)
+            | Key::Rule(s, _)
             | Key::Way(s, _)
             | Key::Route(s, _) => Some(s),
             _ => None,

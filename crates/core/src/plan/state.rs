@@ -8,7 +8,9 @@ use crate::name::{IfName, SandboxName};
 use crate::owner::{EndpointId, Owner};
 use crate::port::Backend;
 use crate::route::Attributes;
+use crate::shape::Bucket;
 use crate::solo::{Lent, Tap};
+use crate::source::Origin;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -143,6 +145,32 @@ pub enum Value {
         advmss: u32,
         /// How far away the destination is (`enum rt_scope_t`, linux/rtnetlink.h); of IPv6 always 0.
         scope: u8,
+        /// Which address to send from, and who set it.
+        #[serde(default, skip_serializing_if = "Origin::is_none")]
+        origin: Origin,
+    },
+    /// A `vrf` device.
+    Vrf {
+        /// Its table.
+        table: u32,
+        /// It is up.
+        up: bool,
+    },
+    /// The device that an interface is behind.
+    Master(Option<IfName>),
+    /// A token bucket.
+    Bucket(Bucket),
+    /// An `ifb` device.
+    Ifb {
+        /// The MTU in bytes.
+        mtu: u32,
+        /// It is up.
+        up: bool,
+    },
+    /// What comes in goes elsewhere first.
+    Redirect {
+        /// The `ifb` device.
+        to: IfName,
     },
     /// Where a published port goes.
     Backend(Backend),

@@ -4,7 +4,9 @@ use crate::endpoint::{PortVlans, Tunable};
 use crate::name::IfName;
 use crate::plan::{Guard, Key, Member, Op, Plan, RouteId, Value};
 use crate::route::Kind;
+use crate::shape::Bucket;
 use crate::solo::Tap;
+use crate::source::Selector;
 use crate::subnet::Family;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -56,6 +58,9 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::Switch(port, which) => ("port", format!("{} of {port}", which.as_str())),
         Key::Fdb(host_if, mac) => ("fdb", format!("{mac} at {host_if}")),
         Key::Neighbour(device, ip) => ("neighbour", format!("{ip} on {device}")),
+        Key::Ifb(link) => ("ifb", link.to_string()),
+        Key::Shape(link) => ("shape", link.to_string()),
+        Key::Redirect(link) => ("redirect", link.to_string()),
         Key::Vlan(link) => ("vlan", link.to_string()),
         Key::Child(sandbox, link) => ("child", inside(sandbox, link)),
         Key::Lone(sandbox, link) => ("link", inside(sandbox, link)),
@@ -73,6 +78,12 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::HostRoute(net) => ("route", net.to_string()),
         Key::Way(sandbox, RouteId { net, table, priority }) => {
             ("way", format!("{net} table {table} metric {priority} in {sandbox}"))
+        }
+        Key::Native(sandbox, _, RouteId { net, .. }) => ("native", format!("{net} in {sandbox}")),
+        Key::Vrf(sandbox, link) => ("vrf", inside(sandbox, link)),
+        Key::Master(sandbox, link) => ("master", inside(sandbox, link)),
+        Key::Rule(sandbox, Selector { from, table }) => {
+            ("rule", format!("from {from} table {table} in {sandbox}"))
         }
         Key::Route(sandbox, net) => ("route", format!("{net} in {sandbox}")),
         Key::Open(family, device) => ("open", format!("{device} in FORWARD of {}", iptables(*family))),
@@ -188,6 +199,11 @@ fn value(value: &Value) -> String {
         Value::Mac(mac) => format!("is at {mac}"),
         Value::Route { .. } => hop(value),
         Value::Way { .. } => way(value),
+        Value::Vrf { table, up } => format!("table {table}{}", if *up { "" } else { " down" }),
+        Value::Master(master) => master.as_ref().map_or_else(|| "nothing".into(), ToString::to_string),
+        Value::Bucket(bucket) => tbf(*bucket),
+        Value::Ifb { mtu, up } => format!("mtu {mtu}{}", if *up { "" } else { " down" }),
+        Value::Redirect { to } => format!("to {to}"),
         Value::Backend(backend) => format!("to {backend}"),
     }
 }
@@ -225,11 +241,18 @@ pub(super) fn hop(value: &Value) -> String {
 
 /// The same of a route with more.
 pub(super) fn way(value: &Value) -> String {
-    let Value::Way { dev, via, mtu, advmss, scope } = value else { return String::new() };
+    let Value::Way { dev, via, mtu, advmss, scope, origin } = value else { return String::new() };
     let via = via.map(|via| format!("via {via} ")).unwrap_or_default();
     let with = |word, number: u32| if number == 0 { String::new() } else { format!(" {word} {number}") };
     let (scope, mtu, advmss) = (with("scope", (*scope).into()), with("mtu", *mtu), with("advmss", *advmss));
-    format!("{via}dev {dev}{scope}{mtu}{advmss}")
+    let src = origin.src.map(|src| format!(" src {src}")).unwrap_or_default();
+    let onlink = if origin.onlink { " onlink" } else { "" };
+    format!("{via}dev {dev}{onlink}{scope}{src}{mtu}{advmss}")
+}
+
+/// A token bucket, in `tc`'s words.
+pub(super) fn tbf(bucket: Bucket) -> String {
+    format!("rate {}bit burst {}b latency {}ms", u128::from(bucket.rate) * 8, bucket.burst, Bucket::LATENCY)
 }
 
 fn on_off(on: bool) -> &'static str {

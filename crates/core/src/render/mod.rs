@@ -4,6 +4,7 @@
 mod element;
 mod line;
 mod ruleset;
+mod shape;
 mod shell;
 mod steps;
 

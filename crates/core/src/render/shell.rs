@@ -1,12 +1,14 @@
 //! Plans as the `ip`, `nft`, `bridge` and `sysctl` commands that do the same.
 
 use super::element::element;
+use super::shape;
 use crate::endpoint::{PortVlans, Tunable};
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
 use crate::owner::Owner;
 use crate::plan::{Key, Object, Op, Plan, RouteId, Switch, Value};
 use crate::solo::Lent;
+use crate::source::Selector;
 use crate::subnet::Family;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -93,6 +95,7 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
             vec![format!("ip link set {host_if} arp off nomaster")]
         }
         (Key::Switch(port, which), _) => vec![switch(port, *which, "on")],
+        (Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_), _) => shape::add(key, object),
         (Key::SandboxSysctl(_, path), Value::Text(text)) => {
             vec![format!("sysctl -w '{}={text}'", super::line::dotted(path))]
         }
@@ -103,7 +106,13 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
             vec![neighbour(device, *ip, *mac)]
         }
         (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("add", *net, value)],
-        (Key::Way(_, id), value) => vec![way("add", *id, value)],
+        (Key::Way(_, id) | Key::Native(_, _, id), value) => vec![way("add", *id, value)],
+        (Key::Vrf(_, link), Value::Vrf { table, .. }) => {
+            vec![format!("ip link add {link} type vrf table {table}"), format!("ip link set {link} up")]
+        }
+        (Key::Master(_, link), Value::Master(Some(vrf))) => vec![format!("ip link set {link} master {vrf}")],
+        (Key::Master(_, link), _) => vec![format!("ip link set {link} nomaster")],
+        (Key::Rule(_, selector), _) => vec![rule("add", *selector)],
         (Key::Open(family, device), _) => open("-A", *family, device),
         (Key::Loopback(listen), Value::Backend(backend)) => {
             vec![format!("# clients of the loopback address: {listen} to {backend}")]
@@ -122,6 +131,8 @@ fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> 
             vec![format!("ip link set {host_if} mtu {mtu}{master}")]
         }
         (Key::Vlan(link), Value::Vlan { .. }) => vec![format!("ip link set {link} up")],
+        (Key::Vrf(_, link), _) => vec![format!("ip link set {link} up")],
+        (Key::Ifb(_) | Key::Redirect(_), _) => shape::set(key, &to.value),
         (Key::Child(_, link), Value::Child { mode, mac, mtu, broadcasts, .. }) => {
             let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
             vec![format!("ip link set {link}{mac} mtu {mtu} type {mode}{}", broadcasts.words())]
@@ -166,6 +177,7 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
             vec![format!("ip link set {link} down")]
         }
         Key::Switch(port, which) => vec![switch(port, *which, "off")],
+        Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_) => shape::del(key),
         Key::Open(family, device) => open("-D", *family, device),
         Key::SandboxMac(..) | Key::Tuned(..) | Key::SandboxSysctl(..) => Vec::new(),
         Key::SandboxLoopback(_) => vec!["ip link set lo down".into()],
@@ -178,7 +190,11 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         ],
         Key::SandboxNeighbour(_, device, ip) => vec![format!("ip neigh del {ip} dev {device}")],
         Key::Route(_, net) => vec![format!("ip route del {}", destination(*net))],
-        Key::Way(_, RouteId { net, table, priority }) => {
+        Key::Vrf(_, link) => vec![format!("ip link del {link}")],
+        Key::Master(_, link) => vec![format!("ip link set {link} nomaster")],
+        Key::Rule(_, selector) => vec![rule("del", *selector)],
+        Key::Way(_, RouteId { net, table, priority })
+        | Key::Native(_, _, RouteId { net, table, priority }) => {
             vec![format!("ip route del {} table {table} metric {priority}", destination(*net))]
         }
         Key::HostRoute(net) => vec![format!("ip route del {} proto 113", destination(*net))],
@@ -221,7 +237,16 @@ fn route(verb: &str, net: IpNet, value: &Value) -> String {
 
 fn way(verb: &str, RouteId { net, table, priority }: RouteId, value: &Value) -> String {
     let hop = super::line::way(value);
-    format!("ip route {verb} {} {hop} table {table} metric {priority} proto 113", destination(net))
+    let protocol = match value {
+        Value::Way { origin, .. } => origin.protocol.unwrap_or(113),
+        _ => 113,
+    };
+    format!("ip route {verb} {} {hop} table {table} metric {priority} proto {protocol}", destination(net))
+}
+
+fn rule(verb: &str, Selector { from, table }: Selector) -> String {
+    let family = if from.is_ipv4() { "" } else { "-6 " };
+    format!("ip {family}rule {verb} from {from} lookup {table} protocol 113")
 }
 
 fn has_peer(value: &Value, name: &IfName) -> bool {

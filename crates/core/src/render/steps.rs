@@ -140,15 +140,20 @@ fn step_of(key: &Key) -> usize {
         | Key::PortVlans(_)
         | Key::Switch(..)
         | Key::Fdb(..)
+        | Key::Ifb(_)
+        | Key::Shape(_)
+        | Key::Redirect(_)
         | Key::Neighbour(..) => 5,
         Key::NoAdvertisements(..)
         | Key::SandboxSysctl(..)
         | Key::SandboxMac(..)
         | Key::Tuned(..)
+        | Key::Vrf(..)
+        | Key::Master(..)
         | Key::SandboxLoopback(_)
         | Key::SandboxAddress(..)
         | Key::SandboxUp(..) => 7,
-        Key::Route(..) | Key::Way(..) | Key::SandboxNeighbour(..) => 8,
+        Key::Route(..) | Key::Way(..) | Key::Native(..) | Key::Rule(..) | Key::SandboxNeighbour(..) => 8,
         Key::HostUp(_) | Key::HostRoute(_) | Key::Open(..) | Key::Publish(_) | Key::Loopback(_) => 9,
     }
 }

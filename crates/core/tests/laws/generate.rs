@@ -12,7 +12,9 @@ use qiao_core::network::Inline;
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Protocol, Publish};
+use qiao_core::shape::{self, Limits, Rate, Shaping};
 use qiao_core::solo::{Lent, Select, Solo, Tap};
+use qiao_core::source::Origin;
 use qiao_core::subnet::Family;
 use qiao_core::{Bridge, Child, Driver, Endpoint, IfName, Mac, Network, NetworkId, Owner, Pool, Subnet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -176,13 +178,21 @@ fn extras() -> impl Strategy<Value = Extras> {
     let way = (0u32..3, 0u32..3, 0u32..2).prop_map(|(table, priority, mtu)| {
         let net = "198.51.100.0/24".parse().unwrap();
         let id = RouteId::new(net, (Some(table), Some(priority)));
-        Way { id, via: None, mtu: mtu * 1300, advmss: 0, scope: None }
+        Way { id, via: None, mtu: mtu * 1300, advmss: 0, scope: None, origin: Origin::default() }
     });
-    (clients, vec(tuned, 0..2), vec(way, 0..2)).prop_map(|(clients, tuned, ways)| Extras {
-        clients,
-        tuned,
-        ways,
-        ..Extras::default()
+    (clients, vec(tuned, 0..2), vec(way, 0..2), option::of(shaping())).prop_map(
+        |(clients, tuned, ways, shaped)| Extras { clients, tuned, ways, shaped, ..Extras::default() },
+    )
+}
+
+/// How fast it may be.
+fn shaping() -> impl Strategy<Value = Shaping> {
+    let rate = (8u64..1 << 40, 8u64..1 << 34).prop_map(|(rate, burst)| Rate { rate, burst });
+    (option::of(rate.clone()), option::of(rate)).prop_map(|(ingress, egress)| Shaping {
+        link: "q-c1-aaaaaaa".parse().unwrap(),
+        ifb: "bwpaaaaaaaaaaaa".parse().unwrap(),
+        mtu: 1500,
+        limits: Limits { ingress, egress },
     })
 }
 
@@ -211,7 +221,16 @@ fn endpoint(network: Network, sandbox: usize) -> impl Strategy<Value = Endpoint>
                 publish,
                 guard,
                 allow: Vec::new(),
-                extras: Extras { lent: is_device.then(lent), vlans: vlans(&network), ..extras.clone() },
+                extras: Extras {
+                    lent: is_device.then(lent),
+                    vlans: vlans(&network),
+                    shaped: extras.shaped.clone().map(|shaped| Shaping {
+                        link: host_if(&sandbox, &ifname, 0),
+                        ifb: shape::ifb(&sandbox, &ifname),
+                        ..shaped
+                    }),
+                    ..extras.clone()
+                },
             };
             let id = EndpointId { sandbox, ifname, network: network.name.clone() };
             Endpoint { id, netns: None, wire: Some(wire), attached: 7 }
@@ -353,7 +372,9 @@ fn changed(value: &Value) -> Value {
         Value::Veth { sandbox, peer, mac, mtu, .. } => Value::Veth { sandbox, peer, mac, mtu, bridge: None },
         Value::Mac(mac) => Value::Mac(mac.host_end()),
         Value::Text(text) => Value::Text(text + "1"),
-        Value::Way { dev, via, mtu, advmss, scope } => Value::Way { dev, via, mtu: mtu + 1, advmss, scope },
+        Value::Way { dev, via, mtu, advmss, scope, origin } => {
+            Value::Way { dev, via, mtu: mtu + 1, advmss, scope, origin }
+        }
         Value::Backend(backend) => Value::Backend(Backend { port: backend.port ^ 1 | 2, ..backend }),
         other => other,
     }

@@ -14,12 +14,14 @@ const ROOM: usize = 768 << 10;
 pub struct CacheKey(Box<[u8]>);
 
 impl CacheKey {
-    /// Of a question to somebody.
+    /// Of a question to somebody. What is in front of the question says how long it is: whoever asks chooses the
+    /// question's octets, and must not make them look like one put to others.
     pub fn new(question: &Question, upstreams: &[IpAddr]) -> Self {
-        let mut key = vec![u8::from(question.dnssec) | u8::from(question.unchecked) << 1];
+        let count = u8::try_from(upstreams.len()).unwrap_or(u8::MAX);
+        let mut key = vec![u8::from(question.dnssec) | u8::from(question.unchecked) << 1, count];
         for ip in upstreams {
             match ip {
-                IpAddr::V4(ip) => key.extend(ip.octets()),
+                IpAddr::V4(ip) => key.extend(ip.to_ipv6_mapped().octets()),
                 IpAddr::V6(ip) => key.extend(ip.octets()),
             }
         }
@@ -90,4 +92,30 @@ impl Cache {
 
 fn cost(key: &CacheKey, reply: &Reply) -> usize {
     2 * key.0.len() + reply.size() + 96
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::query::Query;
+
+    fn question(name: &[u8]) -> Question {
+        let message = [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name, &[0, 0, 1, 0, 1]].concat();
+        Question::of(&Query::parse(&message).expect("a question"))
+    }
+
+    /// The octets of an address may be labels: 1.1.1.1 is twice the label of one octet, 1.
+    #[test]
+    fn no_question_passes_for_another_ones() {
+        let (near, far) = (IpAddr::from([1, 0, 0, 1]), IpAddr::from([1, 1, 1, 1]));
+        let bank = CacheKey::new(&question(b"\x03www\x04bank"), &[near, far]);
+        let crafted = CacheKey::new(&question(b"\x01\x01\x01\x01\x03www\x04bank"), &[near]);
+        assert_ne!(bank, crafted);
+        let v6 = IpAddr::from([1u8; 16]);
+        assert_ne!(
+            CacheKey::new(&question(b"\x01a"), &[v6]),
+            CacheKey::new(&question(b"\x01a"), &[far; 4]),
+            "four addresses of four octets are not one of sixteen"
+        );
+    }
 }

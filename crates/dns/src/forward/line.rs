@@ -57,6 +57,11 @@ impl Line {
         Ok(Self { socket, stream: Some(Stream { out, sent: 0, came: Vec::new() }) })
     }
 
+    /// Whether it is one of TCP.
+    pub fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// Waits at it.
     pub fn watch(&self, epoll: &Epoll, token: Token) -> io::Result<()> {
         let interest = if self.stream.is_some() { Interest::Write } else { Interest::Read };

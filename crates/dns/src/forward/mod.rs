@@ -1,7 +1,9 @@
 //! Questions that somebody else answers: asked once however many want to know, and remembered.
 
 mod cache;
+mod clients;
 mod health;
+pub mod judge;
 mod line;
 mod random;
 pub mod reply;
@@ -10,12 +12,15 @@ use crate::epoll::{Epoll, Token};
 use crate::socket::Transport;
 use crate::wire::query::Query;
 use cache::{Cache, CacheKey};
+use clients::Clients;
 use health::Health;
+use judge::{Verdict, judge};
 use line::{Heard, Line};
 use random::Numbers;
-use reply::{Question, Reply, Verdict, judge};
+use reply::{Question, Reply};
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -23,14 +28,11 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(1200);
 /// How long a question may take in all: resolvers ask again after 5 s.
 const TOTAL: Duration = Duration::from_millis(4800);
-/// Questions to others at one time; each has a descriptor.
-const MOST: usize = 512;
-/// Of those, one client's.
+/// Of the questions to others at one time, one client's.
 const MOST_OF_ONE: usize = 128;
-/// How many clients may wait for one answer.
-const MOST_WAITING: usize = 512;
-/// How many questions of one client go to others in a second.
-const PER_SECOND: u32 = 1000;
+/// How many messages that are not the answer may come by a line, before it is asked by TCP: only who sends from the
+/// upstream's address and port is heard there, so somebody is guessing.
+const MOST_WRONG: u8 = 8;
 
 /// Somebody who waits for an answer.
 #[derive(Clone, Debug)]
@@ -78,15 +80,9 @@ struct Asking<B> {
     edns: bool,
     id: u16,
     line: Option<Line>,
+    wrong: u8,
     until: Instant,
     end: Instant,
-}
-
-/// What a client has been asking for.
-#[derive(Debug, Default)]
-struct Client {
-    second: u32,
-    waiting: usize,
 }
 
 /// All questions to others.
@@ -94,7 +90,7 @@ struct Client {
 pub struct Forwarder<B> {
     asking: HashMap<u32, Asking<B>>,
     by_key: HashMap<CacheKey, u32>,
-    clients: HashMap<IpAddr, Client>,
+    clients: Clients,
     cache: Cache,
     health: Health,
     numbers: Numbers,
@@ -102,21 +98,27 @@ pub struct Forwarder<B> {
     swept: Instant,
     /// Our own addresses: we never ask ourselves.
     own: Vec<IpAddr>,
+    /// Questions at one time; each has a descriptor.
+    most: usize,
+    /// Those that had to make room.
+    ended: Vec<Done<B>>,
 }
 
 impl<B> Forwarder<B> {
-    /// Without anything to do.
-    pub fn new(now: Instant) -> Self {
+    /// Without anything to do; it asks at most so many questions at one time.
+    pub fn new(now: Instant, most: usize) -> Self {
         Self {
             asking: HashMap::new(),
             by_key: HashMap::new(),
-            clients: HashMap::new(),
+            clients: Clients::default(),
             cache: Cache::default(),
             health: Health::default(),
             numbers: Numbers::default(),
             next: 0,
             swept: now,
             own: Vec::new(),
+            most,
+            ended: Vec::new(),
         }
     }
 
@@ -138,25 +140,23 @@ impl<B> Forwarder<B> {
         if let Some((reply, age)) = self.cache.get(&key, now) {
             return Asked::Known(Rc::clone(reply), age);
         }
-        let client = self.clients.entry(waiter.source).or_default();
-        client.second += 1;
-        if client.second > PER_SECOND || client.waiting >= MOST_WAITING {
+        let source = waiter.source;
+        if !self.clients.may_ask(source, now) {
             return Asked::TooMuch;
         }
         if let Some(asking) = self.by_key.get(&key).and_then(|number| self.asking.get_mut(number)) {
-            client.waiting += 1;
+            self.clients.wait(source);
             asking.waiters.push(waiter);
             return Asked::Waiting;
         }
-        if client.waiting >= MOST_OF_ONE || self.asking.len() >= MOST {
+        if self.clients.waiting(source) >= MOST_OF_ONE || !self.has_room(source) {
             return Asked::TooMuch;
         }
-        let order: Vec<IpAddr> = to.iter().copied().filter(|ip| !self.own.contains(ip)).collect();
+        let others = to.iter().copied().map(reached).filter(|ip| !self.own.contains(ip));
+        let order = self.health.order(&others.collect::<Vec<_>>(), now);
         if order.is_empty() {
             return Asked::Nobody;
         }
-        client.waiting += 1;
-        let order = self.health.order(&order, now);
         let asking = Asking {
             key: key.clone(),
             question,
@@ -166,10 +166,33 @@ impl<B> Forwarder<B> {
             edns: true,
             id: 0,
             line: None,
+            wrong: 0,
             until: now,
             end: now + TOTAL,
         };
+        self.clients.wait(source);
         self.begin(epoll, (key, asking))
+    }
+
+    /// Whether one more question may be asked. Who makes us ask most makes room for who makes us ask less.
+    fn has_room(&mut self, source: IpAddr) -> bool {
+        if self.asking.len() < self.most {
+            return true;
+        }
+        let count = |asking: &Asking<B>| self.clients.waiting(asking.waiters[0].source);
+        let heaviest = self.asking.iter().max_by_key(|(_, asking)| (count(asking), Reverse(asking.end)));
+        let heaviest = heaviest.filter(|(_, asking)| count(asking) > self.clients.waiting(source) + 1);
+        let Some(asking) = heaviest.map(|(number, _)| *number).and_then(|n| self.asking.remove(&n)) else {
+            return false;
+        };
+        let done = self.end(asking, None);
+        self.ended.push(done);
+        true
+    }
+
+    /// What had to make room, and is not answered any more.
+    pub fn ended(&mut self) -> Vec<Done<B>> {
+        std::mem::take(&mut self.ended)
     }
 
     fn begin(&mut self, epoll: &Epoll, (key, mut asking): (CacheKey, Asking<B>)) -> Asked {
@@ -195,6 +218,7 @@ impl<B> Forwarder<B> {
             let line = Line::open(transport, to, &message);
             if let Ok(line) = line.and_then(|line| line.watch(epoll, Token::Upstream(number)).map(|()| line))
             {
+                asking.wrong = 0;
                 asking.line = Some(line); // the line before is closed, and what comes by it is heard by nobody
                 asking.until = (now + PATIENCE).min(asking.end);
                 return true;
@@ -217,14 +241,20 @@ impl<B> Forwarder<B> {
                 return self.go_on(epoll, (number, asking), broken);
             };
             let from = asking.order[asking.at % asking.order.len()];
+            let by_tcp = asking.line.as_ref().is_some_and(Line::is_stream);
             let sent = match judge(&message, (asking.id, &asking.question)) {
-                Verdict::NotIt => continue,
-                Verdict::Short => self.send(epoll, (number, &mut asking), Transport::Tcp),
+                Verdict::NotIt if !by_tcp && asking.wrong < MOST_WRONG => {
+                    asking.wrong += 1;
+                    continue;
+                }
+                Verdict::NotIt | Verdict::Short if !by_tcp => {
+                    self.send(epoll, (number, &mut asking), Transport::Tcp)
+                }
                 Verdict::NoEdns if asking.edns => {
                     asking.edns = false;
                     self.send(epoll, (number, &mut asking), Transport::Udp)
                 }
-                Verdict::NoEdns | Verdict::Useless => {
+                Verdict::NoEdns | Verdict::Useless | Verdict::Short | Verdict::NotIt => {
                     asking.at += 1;
                     // They are there, and cannot say: asking the same twice is no use.
                     asking.at < asking.order.len() && self.send(epoll, (number, &mut asking), Transport::Udp)
@@ -232,7 +262,7 @@ impl<B> Forwarder<B> {
                 Verdict::Good(reply) => return Some(self.answered(asking, (reply, from))),
             };
             if !sent {
-                return Some(self.end(asking, None));
+                return Some(self.failed(asking));
             }
         }
         self.go_on(epoll, (number, asking), false)
@@ -249,7 +279,7 @@ impl<B> Forwarder<B> {
             self.health.failed(dead, Instant::now());
             asking.at += 1;
             if !self.send(epoll, (number, &mut asking), Transport::Udp) {
-                return Some(self.end(asking, None));
+                return Some(self.failed(asking));
             }
         }
         self.asking.insert(number, asking);
@@ -263,6 +293,12 @@ impl<B> Forwarder<B> {
         self.end(asking, Some((reply, from)))
     }
 
+    /// Nobody said anything.
+    fn failed(&mut self, asking: Asking<B>) -> Done<B> {
+        self.cache.put(&asking.key, &Rc::new(Reply::failure()), Instant::now());
+        self.end(asking, None)
+    }
+
     fn end(&mut self, asking: Asking<B>, reply: Option<(Rc<Reply>, IpAddr)>) -> Done<B> {
         self.by_key.remove(&asking.key);
         self.release(&asking.waiters);
@@ -270,11 +306,7 @@ impl<B> Forwarder<B> {
     }
 
     fn release(&mut self, waiters: &[Waiter<B>]) {
-        for waiter in waiters {
-            if let Some(client) = self.clients.get_mut(&waiter.source) {
-                client.waiting = client.waiting.saturating_sub(1);
-            }
-        }
+        waiters.iter().for_each(|waiter| self.clients.release(waiter.source));
     }
 
     /// Whether somebody waits.
@@ -287,12 +319,36 @@ impl<B> Forwarder<B> {
         if now.saturating_duration_since(self.swept) >= Duration::from_secs(1) {
             self.swept = now;
             self.cache.sweep(now);
-            self.clients.retain(|_, client| client.waiting > 0);
-            self.clients.values_mut().for_each(|client| client.second = 0);
+            self.clients.sweep(now);
         }
         let late: Vec<u32> = self.asking.iter().filter(|(_, a)| a.until <= now).map(|(n, _)| *n).collect();
         let late = late.into_iter().filter_map(|number| self.asking.remove(&number).map(|a| (number, a)));
         let late: Vec<_> = late.collect();
         late.into_iter().filter_map(|asking| self.go_on(epoll, asking, true)).collect()
+    }
+}
+
+/// The address that is reached by one (RFC 4291 section 2.5.5.2, and the unspecified one, which means this host): by
+/// whatever form, we never ask ourselves.
+fn reached(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_reach_the_same_are_the_same() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (of, by) in
+            [("::ffff:10.0.0.1", "10.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("fd00::1", "fd00::1")]
+        {
+            assert_eq!(reached(ip(of)), ip(by), "{of}");
+        }
     }
 }

@@ -1,15 +1,9 @@
-//! What somebody else answered: looked at before it is believed, cut to what was asked, kept in a form that can be
-//! given to others.
+//! What is asked of somebody else, and what he answered, in a form that can be given to others.
 
-use crate::wire::answer::{AD, CD, QR, RA, RD, TC, push_opt};
-use crate::wire::query::{HEADER, Query, UDP_SAFE, name_at, rtype};
-use domain::base::message::RecordSection;
-use domain::base::{Message, Rtype};
-
-/// The longest that anything is remembered, in seconds.
-const TTL_MAX: u32 = 3600;
-/// The longest that the absence of a name is remembered (RFC 2308 section 5).
-const TTL_MAX_ABSENT: u32 = 300;
+use super::judge::TTL_MAX;
+use crate::wire::answer::{AD, CD, Code, QR, RA, RD, TC, push_opt};
+use crate::wire::query::{HEADER, Query, UDP_SAFE};
+use crate::wire::record::Record;
 
 /// What is asked of somebody else.
 #[derive(Clone, Debug)]
@@ -58,114 +52,33 @@ pub struct Reply {
     pub ttl: u32,
 }
 
-/// What a message is that came back.
-#[derive(Debug)]
-pub enum Verdict {
-    /// It is not the answer: the wait goes on.
-    NotIt,
-    /// It is the answer, cut short: by TCP there is more.
-    Short,
-    /// Somebody who cannot answer: others may.
-    Useless,
-    /// They do not know EDNS.
-    NoEdns,
-    /// It is the answer.
-    Good(Reply),
-}
-
-/// Looks at a message that came from where `id` and `question` were sent.
-pub fn judge(bytes: &[u8], (id, question): (u16, &Question)) -> Verdict {
-    const FORMERR: u8 = 1;
-    const NXDOMAIN: u8 = 3;
-    let Ok(message) = Message::from_slice(bytes) else { return Verdict::NotIt };
-    let header = message.header();
-    if header.id() != id || !header.qr() || bytes[2] & 0x78 != 0 {
-        return Verdict::NotIt;
-    }
-    let code = bytes[3] & 0x0f;
-    if message.header_counts().qdcount() == 0 && code == FORMERR {
-        return Verdict::NoEdns;
-    }
-    let Some(end) = asked(bytes, question) else { return Verdict::NotIt };
-    if header.tc() {
-        return Verdict::Short;
-    }
-    match code {
-        FORMERR => Verdict::NoEdns,
-        0 | NXDOMAIN => cut(message, (bytes, end)).map_or(Verdict::Useless, Verdict::Good),
-        _ => Verdict::Useless,
-    }
-}
-
-/// The question of an answer, if it is the one that was asked.
-fn asked(bytes: &[u8], question: &Question) -> Option<usize> {
-    let (name, end) = name_at(bytes, HEADER).filter(|_| bytes[4..6] == [0, 1])?;
-    let (own, rest) = question.bytes.split_at(question.bytes.len() - 4);
-    let same = own.len() == name.get().len() + 1 && own.starts_with(name.get());
-    (same && bytes.get(end..end + 4)? == rest).then_some(end + 4)
-}
-
-/// Takes the answers and, where there are none, who says that: nothing else is believed.
-fn cut(message: &Message<[u8]>, (bytes, start): (&[u8], usize)) -> Option<Reply> {
-    let answer = message.answer().ok()?;
-    let mut taken = Taken { start, end: start, ..Taken::default() };
-    let answers = taken.section(answer, bytes)?;
-    let absent = answers == 0 || bytes[3] & 0x0f != 0;
-    let authorities = match absent {
-        true => taken.section(answer.next_section().ok()??, bytes)?,
-        false => 0,
-    };
-    let ttl = match absent {
-        true => taken.absent.unwrap_or(0).min(taken.ttl).min(TTL_MAX_ABSENT),
-        false => taken.ttl.min(TTL_MAX),
-    };
-    Some(Reply {
-        flags: [bytes[2], bytes[3]],
-        counts: [answers, authorities],
-        body: bytes.get(start..taken.end)?.into(),
-        records: taken.records.into(),
-        ttl,
-    })
-}
-
-struct Taken {
-    start: usize,
-    end: usize,
-    records: Vec<(u16, u16)>,
-    ttl: u32,
-    absent: Option<u32>,
-}
-
-impl Default for Taken {
-    fn default() -> Self {
-        Self { start: 0, end: 0, records: Vec::new(), ttl: u32::MAX, absent: None }
-    }
-}
-
-impl Taken {
-    /// Takes all records of a section.
-    fn section(&mut self, mut section: RecordSection<'_, [u8]>, bytes: &[u8]) -> Option<u16> {
-        let mut count = 0;
-        while let Some(record) = section.next() {
-            let record = record.ok()?;
-            let end = section.pos();
-            let ttl_at = end.checked_sub(usize::from(record.rdlen()) + 6)?;
-            let ttl = record.ttl().as_secs();
-            self.ttl = self.ttl.min(ttl);
-            if record.rtype() == Rtype::SOA {
-                let minimum = bytes.get(end - 4..end)?.try_into().ok()?;
-                self.absent = Some(ttl.min(u32::from_be_bytes(minimum)));
-            }
-            let offset = |at: usize| u16::try_from(at - self.start).ok();
-            self.records.push((offset(ttl_at)?, offset(end)?));
-            self.end = end;
-            count += 1;
-        }
-        Some(count)
-    }
-}
-
 impl Reply {
+    /// Of records of a message that stand one after the other behind its question; `counts` of them are answers and
+    /// who denies them.
+    pub fn new(
+        (bytes, start): (&[u8], usize),
+        taken: &[Record],
+        (counts, ttl): ([u16; 2], u32),
+    ) -> Option<Self> {
+        let end = taken.last().map_or(start, |record| record.end);
+        let offset = |at: usize| u16::try_from(at - start).ok();
+        let records = taken.iter().map(|record| Some((offset(record.ttl_at())?, offset(record.end)?)));
+        Some(Self {
+            flags: [bytes[2], bytes[3]],
+            counts,
+            body: bytes.get(start..end)?.into(),
+            records: records.collect::<Option<_>>()?,
+            ttl,
+        })
+    }
+
+    /// That nobody said anything: known for a second, so that not everybody who asks again makes us ask again
+    /// (RFC 9520 section 3.2).
+    pub fn failure() -> Self {
+        let (body, records) = (Box::default(), Box::default());
+        Self { flags: [0, Code::ServFail as u8], counts: [0; 2], body, records, ttl: 1 }
+    }
+
     /// The octets that it takes in memory.
     pub fn size(&self) -> usize {
         self.body.len() + self.records.len() * 4 + 64
@@ -198,9 +111,4 @@ impl Reply {
         }
         push_opt(to, start, query, 0);
     }
-}
-
-/// The types whose questions are never kept: nobody asks twice.
-pub fn is_kept(rtype: u16) -> bool {
-    rtype != rtype::ANY
 }

@@ -55,9 +55,14 @@ impl<S: Source> Server<S> {
         }
     }
 
+    /// Whether somebody is a member of a network, or the host.
+    pub(super) fn is_known(&self, zone: usize, source: IpAddr) -> bool {
+        let zone = &self.snapshot.zones()[zone];
+        zone.member(source).is_some() || zone.listen.contains(&source)
+    }
+
     fn refuse(&self, came: &Came<'_>, fault: Fault, to: &mut Vec<u8>) -> bool {
-        let zone = &self.snapshot.zones()[came.zone];
-        if zone.member(came.source).is_none() && !zone.listen.contains(&came.source) {
+        if !self.is_known(came.zone, came.source) {
             return false;
         }
         match fault {
@@ -79,7 +84,7 @@ impl<S: Source> Server<S> {
             true => Asked::Nobody,
             false => {
                 let (back, source) = (came.back, came.source);
-                let waiter = Waiter { back, source, message: came.message.into(), limit };
+                let waiter = Waiter { back, source, message: query.plain(), limit };
                 self.forwarder.ask(&self.epoll, (query, &upstreams), waiter)
             }
         };

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// The longest question that is read: more than a name and EDNS is none.
-const LONGEST: usize = 4096;
-/// The most octets of answers that wait for a client who does not read them.
-const MOST_WAITING: usize = 128 << 10;
+const LONGEST: usize = 1500;
+/// While so many octets of answers wait for a client who does not read them, no more of its questions are answered.
+const MOST_WAITING: usize = 8 << 10;
 /// The most questions of one client that wait for others' answers.
 const MOST_ASKED: usize = 64;
 /// How long a client may take for a whole question, or between two.
@@ -45,12 +45,12 @@ impl Client {
 
     /// Reads what has come; false if the client is gone, or sends what is no question.
     pub fn receive(&mut self) -> bool {
-        let mut buffer = [0u8; 4096];
+        let mut buffer = [0u8; 2048];
         match rustix::net::recv(&self.socket, &mut buffer, RecvFlags::empty()) {
             // Who says no more may still want the answers.
             Ok((_, 0)) => {
                 self.closed = true;
-                self.asked > 0 || !self.out.is_empty()
+                self.asked > 0 || !self.out.is_empty() || self.is_ready()
             }
             Ok((_, length)) => {
                 self.came.extend(&buffer[..length.min(buffer.len())]);
@@ -63,18 +63,41 @@ impl Client {
 
     /// The next whole question. None if there is none yet; an error if there will never be one.
     pub fn next(&mut self, now: Instant) -> Result<Option<Vec<u8>>, ()> {
-        if self.asked >= MOST_ASKED || self.out.len() >= MOST_WAITING {
-            return Ok(None);
-        }
-        let Some((head, rest)) = self.came.split_at_checked(2) else { return Ok(None) };
-        let length = usize::from(u16::from_be_bytes([head[0], head[1]]));
+        let Some(length) = self.length().filter(|_| self.may_ask()) else { return Ok(None) };
         if !(12..=LONGEST).contains(&length) {
             return Err(());
         }
-        let Some(message) = rest.get(..length).map(<[u8]>::to_vec) else { return Ok(None) };
+        let Some(message) = self.came.get(2..length + 2).map(<[u8]>::to_vec) else { return Ok(None) };
         self.came.drain(..length + 2);
+        if self.came.is_empty() {
+            self.came = Vec::new(); // those who ask nothing more take no room
+        }
         self.since = now;
         Ok(Some(message))
+    }
+
+    /// Whether there is a question that could be answered now.
+    pub fn is_ready(&self) -> bool {
+        self.may_ask() && self.length().is_some_and(|length| self.came.len() >= length.min(LONGEST) + 2)
+    }
+
+    /// How long the next question is.
+    fn length(&self) -> Option<usize> {
+        self.came.first_chunk().map(|head| u16::from_be_bytes(*head).into())
+    }
+
+    fn may_ask(&self) -> bool {
+        self.asked < MOST_ASKED && self.out.len() < MOST_WAITING
+    }
+
+    /// How many octets of answers wait for it.
+    pub fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Since when it has asked nothing.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// Adds an answer.
@@ -93,10 +116,8 @@ impl Client {
                 Err(_) => return false,
             }
         }
-        if self.out.capacity() > 4096 {
-            self.out = Vec::new();
-        }
-        !(self.closed && self.asked == 0)
+        self.out = Vec::new();
+        !(self.closed && self.asked == 0 && !self.is_ready())
     }
 
     /// What is waited for now: room for answers first, then questions, unless too many are open.

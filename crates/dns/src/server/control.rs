@@ -47,6 +47,7 @@ impl<S: Source> Server<S> {
             ["log"] => {
                 if let Some(watcher) = self.watchers.get_mut(&number) {
                     watcher.logs = true;
+                    self.remarks.iter().for_each(|remark| watcher.tell(&format!("# {remark}")));
                 }
             }
             ["ask", source, name, rtype] => match self.question(source, (name, rtype)) {

@@ -19,6 +19,8 @@ pub struct Listener {
     pub udp: Rc<OwnedFd>,
     /// For streams.
     pub tcp: Rc<OwnedFd>,
+    /// How many batches after one another were full.
+    pub full: u32,
 }
 
 /// All of them, by numbers that are never used again.
@@ -43,6 +45,11 @@ impl Listeners {
     /// One by its number.
     pub fn get(&self, number: u32) -> Option<&Listener> {
         self.by_number.get(&number)
+    }
+
+    /// The same, to note something.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut Listener> {
+        self.by_number.get_mut(&number)
     }
 
     /// How many there are.
@@ -84,5 +91,5 @@ impl Listeners {
 
 fn open(address: SocketAddr, zone: usize) -> io::Result<Listener> {
     let (udp, tcp) = (listen(Transport::Udp, address)?, listen(Transport::Tcp, address)?);
-    Ok(Listener { address, zone, udp: Rc::new(udp), tcp: Rc::new(tcp) })
+    Ok(Listener { address, zone, udp: Rc::new(udp), tcp: Rc::new(tcp), full: 0 })
 }

@@ -5,6 +5,8 @@ mod batch;
 mod client;
 mod control;
 mod listen;
+mod room;
+mod shares;
 mod streams;
 mod udp;
 mod watcher;
@@ -18,8 +20,10 @@ use crate::wire::name::Key;
 use batch::Batch;
 use client::Client;
 use listen::Listeners;
+use room::Room;
 use rustix::fd::OwnedFd;
-use std::collections::HashMap;
+use shares::Shares;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -56,9 +60,14 @@ pub struct Server<S> {
     source: S,
     options: Options,
     epoll: Epoll,
+    /// Clients' connections by themselves: however many ask, datagrams have their turn.
+    streams: Epoll,
+    unfinished: VecDeque<u32>,
     snapshot: Snapshot,
     listeners: Listeners,
     forwarder: Forwarder<Back>,
+    room: Room,
+    shares: Shares,
     resolv: Resolv,
     batch: Option<Batch>,
     found: Vec<IpAddr>,
@@ -66,6 +75,7 @@ pub struct Server<S> {
     clients: HashMap<u32, Client>,
     control: Option<OwnedFd>,
     watchers: HashMap<u32, Watcher>,
+    remarks: Vec<String>,
     next: u32,
     swept: Instant,
     /// When to try again to listen where somebody else does, and how often that was tried.
@@ -78,39 +88,54 @@ impl<S> std::fmt::Debug for Server<S> {
     }
 }
 
+/// What is told at one time.
+const EVENTS: usize = 64;
 /// How often is looked who has been silent for too long.
 const SWEEP: Duration = Duration::from_millis(100);
 
 impl<S: Source> Server<S> {
     /// A server that listens already.
     pub fn open(source: S, options: Options) -> io::Result<Self> {
-        let now = Instant::now();
+        let (now, room) = (Instant::now(), Room::of_process());
         let control = options.control.as_deref().map(watcher::listen).transpose()?;
         let mut server = Self {
             source,
-            epoll: Epoll::new()?,
+            epoll: Epoll::new(EVENTS)?,
+            streams: Epoll::new(streams::CLIENTS)?,
+            unfinished: VecDeque::new(),
             snapshot: Snapshot::default(),
             listeners: Listeners::default(),
-            forwarder: Forwarder::new(now),
-            resolv: Resolv::open(&options.resolv)?,
+            forwarder: Forwarder::new(now, room.questions),
+            room,
+            shares: Shares::new(now),
+            resolv: Resolv::open(&options.resolv),
             batch: Some(Batch::new()),
             found: Vec::new(),
             turn: 0,
             clients: HashMap::new(),
             control,
             watchers: HashMap::new(),
+            remarks: Vec::new(),
             next: 0,
             swept: now,
             again: None,
             options,
         };
         server.epoll.add(server.source.fd(), Token::Source, Interest::Read)?;
-        server.epoll.add(&server.resolv, Token::Resolv, Interest::Read)?;
+        if let Some(watch) = server.resolv.watch() {
+            server.epoll.add(watch, Token::Resolv, Interest::Read)?;
+        }
+        server.epoll.add(&server.streams, Token::Clients, Interest::Read)?;
         if let Some(control) = &server.control {
             server.epoll.add(control, Token::Control, Interest::Read)?;
         }
         server.read()?;
         Ok(server)
+    }
+
+    /// Notes something that those who watch should know.
+    pub fn remark(&mut self, remarks: Vec<String>) {
+        self.remarks.extend(remarks);
     }
 
     /// What the names come from.
@@ -136,6 +161,10 @@ impl<S: Source> Server<S> {
             for token in &told {
                 self.turn(*token)?;
             }
+            if !self.unfinished.is_empty() && !told.contains(&Token::Clients) {
+                self.serve_clients()?;
+            }
+            self.forwarder.ended().into_iter().for_each(|done| self.deliver(done));
             self.sweep()?;
         }
         Ok(())
@@ -151,7 +180,7 @@ impl<S: Source> Server<S> {
             }
             Token::Udp(number) => self.answer_datagrams(number)?,
             Token::Tcp(number) => self.accept(number),
-            Token::Client(number) => self.serve_client(number)?,
+            Token::Clients | Token::Client(_) => self.serve_clients()?,
             Token::Upstream(number) => {
                 if let Some(done) = self.forwarder.hear(&self.epoll, number) {
                     self.deliver(done);
@@ -165,6 +194,9 @@ impl<S: Source> Server<S> {
 
     /// How long nothing need be looked at.
     fn timeout(&self) -> Option<Duration> {
+        if !self.unfinished.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let busy = self.forwarder.is_busy() || !self.clients.is_empty();
         let due = self.due().map(|due| due.saturating_duration_since(Instant::now()));
         let due = due.map(|due| due.max(Duration::from_millis(1)));
@@ -202,7 +234,15 @@ impl<S: Source> Server<S> {
 
     /// Puts another snapshot in the place of the one there is.
     fn read(&mut self) -> io::Result<()> {
-        let zones = self.source.zones()?;
+        let zones = match self.source.zones() {
+            Ok(zones) => zones,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            // It is short of something: what was known is served, and is read again later.
+            Err(_) => {
+                self.note_failure(true);
+                return Ok(());
+            }
+        };
         let changed = self.listeners.bring_to(&zones, self.options.port);
         self.forwarder.never_ask(zones.iter().flat_map(|zone| zone.listen.iter().copied()).collect());
         self.note_failure(!changed.failed.is_empty());

@@ -7,40 +7,40 @@ use crate::source::Source;
 use std::io;
 use std::rc::Rc;
 
-/// How many batches of one listener are answered before others have their turn.
-const TURN: usize = 4;
-
 impl<S: Source> Server<S> {
     pub(super) fn answer_datagrams(&mut self, number: u32) -> io::Result<()> {
         let mut batch = self.batch.take().unwrap_or_default();
-        let done = (0..TURN).try_fold(true, |more, _| match more {
-            true => self.answer_some(number, &mut batch),
-            false => Ok(false),
-        });
+        let done = self.answer_some(number, &mut batch);
         self.batch = Some(batch);
-        done.map(drop)
+        done
     }
 
-    /// Answers one batch; whether there may be more.
-    fn answer_some(&mut self, number: u32, batch: &mut Batch) -> io::Result<bool> {
-        let Some(listener) = self.listeners.get(number) else { return Ok(false) };
-        let (socket, is_v4) = (Rc::clone(&listener.udp), listener.address.is_ipv4());
+    /// Answers one batch; others have their turn before the next.
+    fn answer_some(&mut self, number: u32, batch: &mut Batch) -> io::Result<()> {
+        let Some(listener) = self.listeners.get_mut(number) else { return Ok(()) };
+        let (socket, is_v4, full) = (Rc::clone(&listener.udp), listener.address.is_ipv4(), listener.full);
         batch.receive(&socket, is_v4);
+        listener.full = if batch.came.len() == BATCH { full.saturating_add(1) } else { 0 };
         if batch.came.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         self.refresh()?; // what was written before these questions came is in their answers
-        self.answer_batch(number, batch);
+        self.answer_batch((number, full), batch);
         if !batch.answers.is_empty() {
-            batch.send(&socket, is_v4);
+            batch.send(&socket);
         }
-        Ok(batch.came.len() == BATCH)
+        Ok(())
     }
 
-    fn answer_batch(&mut self, number: u32, batch: &mut Batch) {
+    fn answer_batch(&mut self, (number, full): (u32, u32), batch: &mut Batch) {
+        let is_free = self.shares.is_free(full);
         let Some(zone) = self.listeners.get(number).map(|listener| listener.zone) else { return };
         for place in 0..batch.came.len() {
             let from = batch.came[place].1;
+            let mut may_ask = || self.is_known(zone, from.ip()) && self.shares.may_ask(from.ip());
+            if !is_free && !may_ask() {
+                continue;
+            }
             let start = batch.out.len();
             let (message, out) = batch.parts(place);
             let came = Came { message, zone, source: from.ip(), back: Back::Udp(number, from) };

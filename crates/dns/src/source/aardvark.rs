@@ -6,16 +6,16 @@
 //! SIGHUP says that they have changed.
 
 use super::Source;
-use crate::zone::{Member, Zone};
+use crate::zone::{Member, MemberKey, Zone};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// The file that says which process serves.
 pub const PID_FILE: &str = "aardvark.pid";
@@ -27,7 +27,9 @@ const INTERNAL: &str = "%int";
 pub struct Folder {
     path: String,
     signals: UnixStream,
-    known: BTreeMap<String, (u64, Rc<Zone>)>,
+    known: BTreeMap<String, Known>,
+    /// When files that were not whole are read again.
+    again: Option<Instant>,
     trouble: BTreeMap<String, String>,
     pid: Option<OwnedFd>,
 }
@@ -42,6 +44,7 @@ impl Folder {
             path: path.to_owned(),
             signals,
             known: BTreeMap::new(),
+            again: None,
             trouble: BTreeMap::new(),
             pid: None,
         })
@@ -52,15 +55,21 @@ impl Folder {
         self.trouble.values().next()
     }
 
-    /// Writes our number into the folder, and holds the file for as long as we live.
-    pub fn write_pid(&mut self) -> io::Result<()> {
+    /// Takes the file that says which process serves; it is held for as long as we live, our children too.
+    pub fn take_pid_file(&mut self) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
         let file = rustix::fs::open(format!("{}/{PID_FILE}", self.path), flags, mode)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         rustix::fs::ftruncate(&file, 0)?;
-        rustix::io::write(&file, std::process::id().to_string().as_bytes())?;
         self.pid = Some(file);
+        Ok(())
+    }
+
+    /// Writes into it which process it is.
+    pub fn write_pid(&self, number: u32) -> io::Result<()> {
+        let Some(file) = &self.pid else { return Ok(()) };
+        rustix::io::write(file, number.to_string().as_bytes())?;
         Ok(())
     }
 
@@ -71,22 +80,70 @@ impl Folder {
         rustix::event::poll(&mut signals, Some(&GRACE)).is_ok_and(|count| count > 0)
     }
 
-    fn file(&self, name: &str) -> Option<(u64, Rc<Zone>)> {
-        let known = self.known.get(name);
+    /// Reads one file. Netavark 1 and 2 write in place: where one ends within a line somebody may be at it, and it is
+    /// taken as it is only if it has not changed a moment later.
+    fn file(&mut self, name: &str) -> Option<Known> {
+        const MOMENT: Duration = Duration::from_millis(50);
+        let known = self.known.remove(name);
         let text = std::fs::read(format!("{}/{name}", self.path)).ok()?;
         let text = String::from_utf8_lossy(&text);
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        let sum = hasher.finish();
-        if let Some((_, zone)) = known.filter(|(old, _)| *old == sum) {
-            return Some((sum, Rc::clone(zone)));
+        let lines: Vec<MemberKey> = text.lines().map(MemberKey::new).collect();
+        let Some(mut known) = known else {
+            return parse(name, &text).map(|zone| Known { lines, zone: Rc::new(zone), half: None });
+        };
+        if known.lines == lines {
+            return Some(known);
         }
-        match parse(name, &text) {
-            Some(zone) => Some((sum, Rc::new(zone))),
-            // Netavark 1 and 2 write in place: somebody is at it, and tells us when he is done.
-            None => known.cloned(),
+        let is_still_so = known.half.as_ref() == Some(&lines);
+        if lines.is_empty() || !(text.ends_with('\n') || is_still_so) {
+            self.again = self.again.or((!is_still_so).then(|| Instant::now() + MOMENT));
+            known.half = Some(lines);
+            return Some(known);
         }
+        let zone = changed(&known, (&text, &lines)).or_else(|| parse(name, &text));
+        Some(match zone {
+            Some(zone) => Known { lines, zone: Rc::new(zone), half: None },
+            None => known,
+        })
     }
+}
+
+/// A file as it was read.
+#[derive(Debug)]
+struct Known {
+    /// Its lines, as keys.
+    lines: Vec<MemberKey>,
+    zone: Rc<Zone>,
+    /// The lines of a file that was not whole.
+    half: Option<Vec<MemberKey>>,
+}
+
+/// The zone with what is between the lines that are as they were at the beginning and those at the end. None if it
+/// must be made anew: the network itself is another, or lines are there twice.
+fn changed(known: &Known, (text, lines): (&str, &[MemberKey])) -> Option<Zone> {
+    /// With more lines that went it is quicker to begin anew.
+    const MOST: usize = 64;
+    let old = &*known.lines;
+    let same = old.iter().zip(lines).take_while(|(old, new)| old == new).count();
+    let rest = old[same..].iter().rev().zip(lines[same..].iter().rev());
+    let end = rest.take_while(|(old, new)| old == new).count();
+    if same == 0 {
+        return None;
+    }
+    let gone = &old[same..old.len() - end];
+    if gone.len() > MOST
+        || gone.iter().any(|key| lines[..same].contains(key) || lines[lines.len() - end..].contains(key))
+    {
+        return None;
+    }
+    let mut zone = Zone::clone(&known.zone);
+    for key in gone {
+        zone.remove(*key);
+    }
+    let new = lines.len() - end - same;
+    text.lines().skip(same).take(new).for_each(|line| add(&mut zone, line));
+    zone.shrink();
+    Some(zone)
 }
 
 /// Reads one file. A line that makes no sense makes no record.
@@ -96,9 +153,16 @@ pub fn parse(name: &str, text: &str) -> Option<Zone> {
     let (listen, upstreams) = lines.next().map(|line| line.split_once(' ').unwrap_or((line, "")))?;
     let listen = addresses(listen).filter(|listen| !listen.is_empty())?;
     let mut zone = Zone::new(network, listen, (internal, &addresses(upstreams)?));
-    lines.filter_map(member).for_each(|member| zone.add(&member));
+    lines.for_each(|line| add(&mut zone, line));
     zone.shrink();
     Some(zone)
+}
+
+/// Adds what a line says. The same line twice is one.
+fn add(zone: &mut Zone, line: &str) {
+    if let Some(member) = member(line) {
+        zone.add(MemberKey::new(line), &member);
+    }
 }
 
 fn member(line: &str) -> Option<Member> {
@@ -131,16 +195,17 @@ impl Source for Folder {
 
     fn zones(&mut self) -> io::Result<Vec<Rc<Zone>>> {
         let mut known = BTreeMap::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            let entry = entry?;
+        self.again = None;
+        for entry in std::fs::read_dir(&self.path)?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name == PID_FILE || name.starts_with('.') || !entry.file_type()?.is_file() {
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if name == PID_FILE || name.starts_with('.') || !is_file {
                 continue;
             }
             known.extend(self.file(&name).map(|read| (name, read)));
         }
         self.known = known;
-        Ok(self.known.values().map(|(_, zone)| Rc::clone(zone)).collect())
+        Ok(self.known.values().map(|known| Rc::clone(&known.zone)).collect())
     }
 
     fn tell(&mut self, zone: &Zone, state: Result<(), String>) {
@@ -148,6 +213,10 @@ impl Source for Folder {
             Ok(()) => drop(self.trouble.remove(&zone.name)),
             Err(why) => drop(self.trouble.insert(zone.name.clone(), why)),
         }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.again
     }
 
     /// Takes the pid file away first: who has read it before signals us in a moment, who comes later starts another.
@@ -159,7 +228,8 @@ impl Source for Folder {
         if !self.is_called() {
             return Ok(true);
         }
-        self.write_pid().map(|()| false)
+        self.take_pid_file()?;
+        self.write_pid(std::process::id()).map(|()| false)
     }
 }
 
@@ -188,6 +258,61 @@ mod tests {
         assert_eq!(zone.upstreams(web).len(), 2);
         let db = zone.member("fd00::3".parse().unwrap());
         assert_eq!(**zone.upstreams(db), [IpAddr::from([192, 0, 2, 1])]);
+    }
+
+    /// A folder, and what its only zone knows.
+    fn folder(name: &str) -> (std::path::PathBuf, Folder) {
+        let dir = std::env::temp_dir().join(format!("qiao-folder-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        let folder = Folder::open(dir.to_str().unwrap()).unwrap();
+        (dir, folder)
+    }
+
+    fn address(zone: &Zone, name: &str) -> Vec<IpAddr> {
+        let mut found = Vec::new();
+        zone.find(&crate::wire::name::key(name).unwrap(), &mut found);
+        found
+    }
+
+    /// What another netavark has written of a line so far is not another address.
+    #[test]
+    fn half_a_line_is_none() {
+        let (dir, mut folder) = folder("half");
+        let file = dir.join("front");
+        std::fs::write(&file, "10.89.0.1\na 10.89.0.12  web\n").unwrap();
+        let find = |folder: &mut Folder, name| address(&folder.zones().unwrap()[0], name);
+        assert_eq!(find(&mut folder, "web").len(), 1);
+        std::fs::write(&file, "10.89.0.1\na 10.89.0.12  web\nb 10.89.0.13  d").unwrap();
+        assert!(find(&mut folder, "d").is_empty() && folder.due().is_some());
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(find(&mut folder, "web").len(), 1, "it was truncated, to be written anew");
+        std::fs::write(&file, "10.89.0.1\na 10.89.0.12  web\nb 10.89.0.13  db\n").unwrap();
+        assert_eq!(find(&mut folder, "db").len(), 1);
+        assert!(folder.due().is_none());
+        // Somebody wrote it like that.
+        std::fs::write(&file, "10.89.0.1\nb 10.89.0.13  db").unwrap();
+        assert_eq!(find(&mut folder, "web").len(), 1);
+        assert!(find(&mut folder, "web").is_empty(), "it stays so");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// Whatever changes between two readings, the zone is that of the file.
+    #[test]
+    fn changes_of_lines_are_changes_of_members() {
+        let (dir, mut folder) = folder("lines");
+        let line = |n: u32| format!("c{n} 10.89.0.{n}  n{n},pool\n");
+        let files: [&[u32]; 8] =
+            [&[2, 3, 4], &[2, 4], &[2, 9, 4], &[4, 2, 9], &[], &[5, 5, 6], &[5, 6], &[6]];
+        for numbers in files {
+            let text: String = numbers.iter().map(|n| line(*n)).collect();
+            std::fs::write(dir.join("front"), format!("10.89.0.1\n{text}")).unwrap();
+            let zone = Rc::clone(&folder.zones().unwrap()[0]);
+            for n in 2..10 {
+                assert_eq!(address(&zone, &format!("n{n}")).len(), usize::from(numbers.contains(&n)), "{n}");
+            }
+        }
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::Source;
 use super::watch::{Seen, Watch};
 use crate::records::{Record, Records, data};
 use crate::wire::name;
-use crate::zone::{Member, Zone};
+use crate::zone::{Member, MemberKey, Zone};
 use qiao_core::names::Named;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -40,7 +40,8 @@ pub struct Links {
     lock: Option<OwnedFd>,
     lines: BTreeMap<Box<str>, Box<str>>,
     zones: BTreeMap<String, Rc<Zone>>,
-    stale: BTreeSet<String>,
+    /// The links that have changed, by their networks.
+    stale: BTreeMap<String, BTreeSet<Box<str>>>,
     leaving: BTreeMap<String, Instant>,
     records: Rc<Records>,
     told: BTreeMap<String, String>,
@@ -61,7 +62,7 @@ impl Links {
             lock: Some(lock),
             lines: BTreeMap::new(),
             zones: BTreeMap::new(),
-            stale: BTreeSet::new(),
+            stale: BTreeMap::new(),
             leaving: BTreeMap::new(),
             records: Rc::default(),
             told: BTreeMap::new(),
@@ -106,14 +107,15 @@ impl Links {
         if line.as_deref() == self.lines.get(name).map(|old| &**old) {
             return;
         }
-        let old = match line {
-            Some(line) => {
-                self.stale.extend(network(&line));
-                self.lines.insert(name.into(), line)
-            }
+        let networks =
+            [line.as_deref().and_then(network), self.lines.get(name).and_then(|line| network(line))];
+        for network in networks.into_iter().flatten() {
+            self.stale.entry(network).or_default().insert(name.into());
+        }
+        match line {
+            Some(line) => self.lines.insert(name.into(), line),
             None => self.lines.remove(name),
         };
-        self.stale.extend(old.as_deref().and_then(network));
     }
 
     fn take(&mut self, seen: &Seen) -> io::Result<bool> {
@@ -132,29 +134,49 @@ impl Links {
         Ok(by_hand || !self.stale.is_empty() || self.gone)
     }
 
-    /// Makes a network anew of its links.
-    fn make(&mut self, network: &str, now: Instant) {
-        let mut zone: Option<Zone> = None;
-        let prefix = format!("{network} ");
-        for (name, line) in self.lines.iter().filter(|(_, line)| line.starts_with(&prefix)) {
-            let Ok(named) = line.parse::<Named>() else { continue };
-            let zone =
-                zone.get_or_insert_with(|| Zone::new(network, named.gateways.clone(), (named.internal, &[])));
-            zone.add(&member(name, named));
+    /// Brings a network to what its links say that have changed; it is a copy in which the others are as they were.
+    fn make(&mut self, network: &str, changed: &BTreeSet<Box<str>>, now: Instant) {
+        let named = |name: &str| {
+            let line = self.lines.get(name).filter(|line| is_of(line, network))?;
+            line.parse::<Named>().ok()
+        };
+        let mut zone = self.zones.get(network).map(|zone| Zone::clone(zone));
+        for name in changed {
+            let key = MemberKey::new(name);
+            zone.as_mut().map(|zone| zone.remove(key));
+            let Some(named) = named(name) else { continue };
+            // What it says of the network itself counts from then on: there is one such truth.
+            let is_same = |zone: &Zone| zone.listen == named.gateways && zone.internal == named.internal;
+            if !zone.as_ref().is_some_and(is_same) {
+                zone = Some(self.anew(network, &named));
+            }
+            zone.as_mut().map(|zone| zone.add(key, &member(name, named)));
         }
-        match zone {
-            Some(mut zone) => {
-                zone.shrink();
-                self.leaving.remove(network);
-                self.zones.insert(network.to_owned(), Rc::new(zone));
+        let Some(mut zone) = zone else { return };
+        zone.shrink();
+        if zone.is_empty() {
+            self.leaving.entry(network.to_owned()).or_insert(now + LINGER);
+        } else {
+            self.leaving.remove(network);
+        }
+        self.zones.insert(network.to_owned(), Rc::new(zone));
+    }
+
+    /// A network of which a link says something else than before, made of all links.
+    fn anew(&self, network: &str, header: &Named) -> Zone {
+        let mut zone = Zone::new(network, header.gateways.clone(), (header.internal, &[]));
+        for (name, line) in self.lines.iter().filter(|(_, line)| is_of(line, network)) {
+            if let Ok(named) = line.parse() {
+                zone.add(MemberKey::new(name), &member(name, named));
             }
-            None if self.zones.contains_key(network) => {
-                let old = &self.zones[network];
-                let empty = Zone::new(network, old.listen.clone(), (old.internal, &[]));
-                self.zones.insert(network.to_owned(), Rc::new(empty));
-                self.leaving.insert(network.to_owned(), now + LINGER);
-            }
-            None => {}
+        }
+        zone
+    }
+
+    /// Brings the networks to what has changed.
+    fn make_stale(&mut self, now: Instant) {
+        for (network, changed) in std::mem::take(&mut self.stale) {
+            self.make(&network, &changed, now);
         }
     }
 
@@ -171,9 +193,7 @@ impl Links {
         }
         let seen = self.watch.read()?; // somebody may have come before that was said
         self.take(&seen)?;
-        for network in std::mem::take(&mut self.stale) {
-            self.make(&network, now);
-        }
+        self.make_stale(now);
         for name in late.iter().filter(|name| self.leaving.remove(*name).is_some()) {
             self.zones.remove(name);
         }
@@ -196,9 +216,7 @@ impl Source for Links {
             return Ok(Vec::new());
         }
         let now = Instant::now();
-        for network in std::mem::take(&mut self.stale) {
-            self.make(&network, now);
-        }
+        self.make_stale(now);
         self.end_left(now)?;
         Ok(self.zones.values().cloned().collect())
     }
@@ -256,6 +274,11 @@ impl Source for Links {
 /// Makes a directory that is nobody else's.
 fn make_dir(path: &str) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Whether a line is of a member of a network.
+fn is_of(line: &str, network: &str) -> bool {
+    line.strip_prefix(network).is_some_and(|rest| rest.starts_with(' '))
 }
 
 fn network(line: &str) -> Option<String> {

@@ -2,10 +2,10 @@
 
 use super::watch::Watch;
 use crate::zone::Upstreams;
-use rustix::fd::{AsFd, BorrowedFd};
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The most that are used (`MAXNS`, resolv.h).
 const MOST: usize = 3;
@@ -14,16 +14,27 @@ const MOST: usize = 3;
 #[derive(Debug)]
 pub struct Resolv {
     path: String,
-    watch: Watch,
+    /// None where the system has no room for one more (`fs.inotify.max_user_instances`): it is looked at now and then.
+    watch: Option<Watch>,
+    looked: Instant,
     servers: Upstreams,
 }
 
+/// How old may be what is known of a file that is not watched.
+const AGE: Duration = Duration::from_secs(3);
+
 impl Resolv {
     /// Reads them, and sees when they change.
-    pub fn open(path: &str) -> io::Result<Self> {
-        let mut resolv = Self { path: path.to_owned(), watch: Watch::new()?, servers: [].into() };
+    pub fn open(path: &str) -> Self {
+        let watch = Watch::new().ok();
+        let mut resolv = Self { path: path.to_owned(), watch, looked: Instant::now(), servers: [].into() };
         resolv.look();
-        Ok(resolv)
+        resolv
+    }
+
+    /// What becomes readable when something has changed.
+    pub fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     /// Where the file is, and where the one is that it links to: either may be replaced.
@@ -31,21 +42,30 @@ impl Resolv {
         let target = std::fs::canonicalize(&self.path).ok();
         for path in [Some(Path::new(&self.path)), target.as_deref()].into_iter().flatten() {
             if let Some(dir) = path.parent().and_then(Path::to_str) {
-                let _ = self.watch.add(dir); // without it changes are not seen, and the rest works
+                let _ = self.watch.as_ref().map(|watch| watch.add(dir)); // without it changes are not seen, and the rest works
             }
         }
-        let text = std::fs::read(&self.path).unwrap_or_default();
-        self.servers = servers(&String::from_utf8_lossy(&text)).into();
+        self.servers = match std::fs::read(&self.path) {
+            Ok(text) => servers(&String::from_utf8_lossy(&text)).into(),
+            // It leads where this process may not look: the last that was known is better than nobody.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return,
+            Err(_) => [].into(),
+        };
     }
 
     /// The resolvers.
-    pub fn servers(&self) -> &Upstreams {
+    pub fn servers(&mut self) -> &Upstreams {
+        if self.watch.is_none() && self.looked.elapsed() >= AGE {
+            self.looked = Instant::now();
+            self.look();
+        }
         &self.servers
     }
 
     /// Reads them again if the file may have changed; whether there are others now.
     pub fn follow(&mut self) -> io::Result<bool> {
-        let seen = self.watch.read()?;
+        let Some(watch) = &self.watch else { return Ok(false) };
+        let seen = watch.read()?;
         let file = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let own =
             [file(Path::new(&self.path)), std::fs::canonicalize(&self.path).ok().as_deref().and_then(file)];
@@ -58,12 +78,6 @@ impl Resolv {
         let before = self.servers.clone();
         self.look();
         Ok(before != self.servers)
-    }
-}
-
-impl AsFd for Resolv {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
     }
 }
 
@@ -95,7 +109,7 @@ mod tests {
         let (path, target) = (dir.join("resolv.conf"), dir.join("real/stub.conf"));
         std::fs::write(&target, "nameserver 192.0.2.1\n").unwrap();
         std::os::unix::fs::symlink(&target, &path).unwrap();
-        let mut resolv = Resolv::open(path.to_str().unwrap()).unwrap();
+        let mut resolv = Resolv::open(path.to_str().unwrap());
         assert_eq!(**resolv.servers(), [IpAddr::from([192, 0, 2, 1])]);
         assert!(!resolv.follow().unwrap());
         std::fs::write(&target, "nameserver 192.0.2.2\n").unwrap();
@@ -104,6 +118,11 @@ mod tests {
         std::fs::rename(dir.join("new"), &path).unwrap();
         assert!(resolv.follow().unwrap(), "it was replaced");
         assert_eq!(**resolv.servers(), [IpAddr::from([192, 0, 2, 3])]);
+        resolv.watch = None;
+        std::fs::write(&path, "nameserver 192.0.2.4\n").unwrap();
+        assert_eq!(**resolv.servers(), [IpAddr::from([192, 0, 2, 3])]);
+        resolv.looked -= AGE;
+        assert_eq!(**resolv.servers(), [IpAddr::from([192, 0, 2, 4])], "without a watch a little later");
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

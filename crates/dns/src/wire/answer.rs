@@ -1,6 +1,5 @@
 //! An answer, written straight into what is sent.
 
-use super::name::labels;
 use super::query::{IN, Query, UDP_SAFE, rtype};
 use std::net::IpAddr;
 
@@ -127,9 +126,4 @@ pub fn name_data(key: &[u8]) -> Vec<u8> {
 /// Text as record data: strings of up to 255 octets (RFC 1035 section 3.3.14).
 pub fn text_data(text: &str) -> Vec<u8> {
     text.as_bytes().chunks(255).flat_map(|part| [&[part.len() as u8], part].concat()).collect()
-}
-
-/// How many labels a key has.
-pub fn depth(key: &[u8]) -> usize {
-    labels(key).count()
 }

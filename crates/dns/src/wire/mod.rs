@@ -3,3 +3,4 @@
 pub mod answer;
 pub mod name;
 pub mod query;
+pub mod record;

@@ -1,6 +1,7 @@
 //! A question as a client sent it.
 
 use super::name::KEY_MAX;
+use super::record::Record;
 use domain::base::Message;
 use domain::base::iana::Opcode;
 
@@ -19,13 +20,18 @@ pub const IN: u16 = 1;
 pub mod rtype {
     #![allow(missing_docs, reason = "they are called what they are")]
     pub const A: u16 = 1;
+    pub const CNAME: u16 = 5;
     pub const SOA: u16 = 6;
     pub const PTR: u16 = 12;
     pub const MX: u16 = 15;
     pub const TXT: u16 = 16;
     pub const AAAA: u16 = 28;
     pub const SRV: u16 = 33;
+    pub const DNAME: u16 = 39;
     pub const OPT: u16 = 41;
+    pub const RRSIG: u16 = 46;
+    pub const NSEC: u16 = 47;
+    pub const NSEC3: u16 = 50;
     pub const ANY: u16 = 255;
 }
 
@@ -68,7 +74,23 @@ pub struct KeyBuffer {
     length: u8,
 }
 
+impl Default for KeyBuffer {
+    fn default() -> Self {
+        Self { bytes: [0; KEY_MAX], length: 0 }
+    }
+}
+
 impl KeyBuffer {
+    /// Adds a label, with its length before it, in lower case; none if it is too long then.
+    pub fn push(&mut self, label: &[u8]) -> Option<()> {
+        let length = usize::from(self.length);
+        let place = self.bytes.get_mut(length..length + label.len())?;
+        place.copy_from_slice(label);
+        place.make_ascii_lowercase(); // a length is below 64, and no letter
+        self.length += label.len() as u8;
+        Some(())
+    }
+
     /// The key.
     pub fn get(&self) -> &[u8] {
         &self.bytes[..self.length.into()]
@@ -112,10 +134,7 @@ impl<'m> Query<'m> {
         let (key, end) = name_at(bytes, HEADER).ok_or(format)?;
         let fixed = bytes.get(end..end + 4).ok_or(format)?;
         let word = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
-        let edns = match counts.arcount() {
-            0 => None,
-            _ => edns(message).ok_or(format)?,
-        };
+        let edns = edns(bytes, end + 4, counts.arcount()).ok_or(format)?;
         let question = &bytes[HEADER..end + 4];
         Ok(Query { id, flags, question, key, rtype: word(0), class: word(2), edns, length: bytes.len() })
     }
@@ -126,40 +145,54 @@ impl<'m> Query<'m> {
         usize::from(size).min(AMPLIFICATION * self.length)
     }
 
+    /// The same question in as few octets as it takes, for as long as somebody waits for its answer.
+    pub fn plain(&self) -> Box<[u8]> {
+        let mut message = Vec::with_capacity(HEADER + self.question.len() + 11);
+        message.extend(self.id.to_be_bytes());
+        message.extend(self.flags);
+        message.extend([0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())]);
+        message.extend(self.question);
+        if let Some(edns) = self.edns {
+            message.extend([0, 0, rtype::OPT as u8]);
+            message.extend(edns.size.to_be_bytes());
+            message.extend([0, edns.version, if edns.dnssec { 0x80 } else { 0 }, 0, 0, 0]);
+        }
+        message.into()
+    }
+
     /// Whether signatures are wanted.
     pub fn wants_dnssec(&self) -> bool {
         self.edns.is_some_and(|edns| edns.dnssec)
     }
 }
 
-fn edns(message: &Message<[u8]>) -> Option<Option<Edns>> {
-    let mut section = message.additional().ok()?;
-    // An OPT that cannot be read is no OPT: look that all of it can be.
-    if section.by_ref().any(|record| record.is_err()) {
-        return None;
+/// What the additional section says: nothing, or one OPT record (RFC 6891 section 6.1.1). None if it makes no sense;
+/// a question needs no more than that and a signature.
+fn edns(bytes: &[u8], mut at: usize, count: u16) -> Option<Option<Edns>> {
+    const MOST: u16 = 4;
+    let mut found = None;
+    for _ in 0..Some(count).filter(|count| *count <= MOST)? {
+        let record = Record::at(bytes, at)?;
+        if record.rtype == rtype::OPT {
+            let is_first = found.is_none() && bytes[at] == 0;
+            let [_, version, flags, _] = record.ttl.to_be_bytes();
+            found = Some(Edns { size: record.class, version, dnssec: flags & 0x80 != 0 });
+            is_first.then_some(())?;
+        }
+        at = record.end;
     }
-    Some(message.opt().map(|opt| Edns {
-        size: opt.udp_payload_size(),
-        version: opt.version(),
-        dnssec: opt.dnssec_ok(),
-    }))
+    Some(found)
 }
 
 /// The name at an offset, in lower case, and the offset behind it. Pointers have nothing to point at in a question.
 pub fn name_at(bytes: &[u8], mut at: usize) -> Option<(KeyBuffer, usize)> {
-    let mut key = KeyBuffer { bytes: [0; KEY_MAX], length: 0 };
-    let mut length = 0;
+    let mut key = KeyBuffer::default();
     loop {
         let size = usize::from(*bytes.get(at)?);
         if size == 0 {
-            key.length = u8::try_from(length).ok()?;
             return Some((key, at + 1));
         }
-        let label = bytes.get(at..=at + size).filter(|_| size < 64)?;
-        let place = key.bytes.get_mut(length..length + size + 1)?;
-        place.copy_from_slice(label);
-        place.make_ascii_lowercase(); // a length is below 64, and no letter
-        length += size + 1;
+        key.push(bytes.get(at..=at + size).filter(|_| size < 64)?)?;
         at += size + 1;
     }
 }

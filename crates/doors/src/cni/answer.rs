@@ -6,6 +6,7 @@ use super::version::Version;
 use ipnet::IpNet;
 use qiao_core::endpoint::Way;
 use qiao_core::plan::RouteId;
+use qiao_core::source::Origin;
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 
@@ -191,7 +192,14 @@ impl Route {
         }
         const LINK: u8 = 253;
         let via = via.filter(|_| scope != Some(LINK));
-        Some(Way { id: RouteId::new(self.dst, (table, priority)), via, mtu, advmss, scope })
+        Some(Way {
+            id: RouteId::new(self.dst, (table, priority)),
+            via,
+            mtu,
+            advmss,
+            scope,
+            origin: Origin::default(),
+        })
     }
 
     fn to_json(&self) -> Value {

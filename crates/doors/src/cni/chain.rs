@@ -1,4 +1,4 @@
-//! Plugins that come behind a main one: `portmap`, `firewall`, `tuning`.
+//! Plugins that come behind a main one: `portmap`, `firewall`, `tuning`; what adopts.
 
 use super::call::{Args, Call};
 use super::config::Config;

@@ -5,6 +5,7 @@
 //! the version that was asked for. Keys are found whatever their case, as Go finds them: containerd sends `HostPort`.
 
 mod answer;
+pub mod bandwidth;
 mod bridge;
 mod call;
 pub mod chain;
@@ -16,8 +17,10 @@ mod failure;
 pub mod ipam;
 pub mod main_plugin;
 mod ptp;
+pub mod sbr;
 mod solo;
 mod version;
+pub mod vrf;
 
 pub use answer::{Address, Answer, Interface, Route};
 pub use call::{Args, Call, Environment, Verb};

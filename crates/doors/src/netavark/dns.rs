@@ -42,7 +42,7 @@ impl Entry {
         if let Some(name) = entry.names.iter().chain([&entry.id]).find(is_bad) {
             return Err(Failure(format!("the name {name:?} cannot be resolved: it is no word")));
         }
-        if network.name.contains('/') || network.name.starts_with('.') {
+        if !is_file_name(&network.name) {
             return Err(Failure(format!(
                 "the network {:?} cannot have names: it is no file name",
                 network.name
@@ -63,6 +63,11 @@ impl Entry {
 
 fn commas<T: Display>(all: impl Iterator<Item = T>) -> String {
     all.map(|one| one.to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// Whether a network of this name can have a file: one that nobody hides, in the folder and nowhere else.
+pub fn is_file_name(network: &str) -> bool {
+    !network.contains('/') && !network.starts_with('.')
 }
 
 /// The name of a network's file. The server forwards nothing for an internal one, which it tells by that.

@@ -1,6 +1,7 @@
 //! Macvlan and ipvlan networks: what they share with the host, and what happens when that goes.
 
-use crate::host::{Host, attach, child, detach};
+use crate::host::{Host, Server, attach, chain, child, detach};
+use qiao_core::dhcp::{Ask, Keeper, Leased, Tenant, Trouble};
 use qiao_core::plan::Key;
 use qiao_core::request::{CreateNetwork, Kind};
 use qiao_core::{Code, Refusal};
@@ -144,4 +145,44 @@ fn a_lease_becomes_an_endpoint() {
     assert!(host.snapshot().store.keys().any(|path| path == "/server/c1@lan@"));
     host.detach("c1", None);
     assert_eq!(host.snapshot().without_loopback(), before.without_loopback());
+}
+
+/// A keeper that is told to give a lease back right after it was taken.
+#[derive(Debug)]
+struct Hasty(Server);
+
+impl Keeper for Hasty {
+    fn acquire(&mut self, ask: &Ask) -> Result<Leased, Trouble> {
+        let leased = self.0.acquire(ask)?;
+        self.0.release(&ask.tenant).map(|()| leased)
+    }
+
+    fn release(&mut self, tenant: &Tenant) -> Result<(), Trouble> {
+        self.0.release(tenant)
+    }
+
+    fn tenants(&mut self) -> Result<Vec<(Tenant, u64)>, Trouble> {
+        self.0.tenants()
+    }
+
+    fn is_dead(&mut self) -> bool {
+        false
+    }
+
+    fn revive(&mut self) -> Result<(), Trouble> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_lease_that_was_given_back_meanwhile_is_not_used() {
+    let host = Host::new();
+    host.create_leased("lan");
+    let before = host.snapshot();
+    let mut engine = host.engine().with_keeper(Box::new(Hasty(host.server())));
+    let error = engine.attach(&attach("c1", "lan")).unwrap_err();
+    assert!(chain(&error).contains("was given back meanwhile"), "{}", chain(&error));
+    assert_eq!(host.snapshot().kernel, before.kernel);
+    host.attach("c1", "lan"); // the control
+    host.assert_healthy("with a lease that stays");
 }

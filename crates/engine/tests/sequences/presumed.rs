@@ -2,7 +2,9 @@
 
 use crate::host::{Host, assert_same, attach, chain};
 use ipnet::IpNet;
-use qiao_core::plan::{Found, Key, Member, Ownership};
+use qiao_core::owner::EndpointId;
+use qiao_core::plan::{Found, Key, Member, Ownership, Value};
+use qiao_core::port::Backend;
 use qiao_core::request::{Attach, Wish};
 use qiao_core::{Endpoint, Owner, SandboxName};
 use std::net::IpAddr;
@@ -61,6 +63,40 @@ fn what_is_somebody_elses_is_left_alone() {
         tried += 1;
     }
     assert!(tried >= 6, "{tried}");
+}
+
+/// Entries for clients of the host's own are taken for absent because the port was free. Where a lost endpoint left
+/// one, it is made over: its owner and where it leads are those of whoever has the port now.
+#[test]
+fn what_a_lost_endpoint_left_for_clients_of_the_host_is_made_over() {
+    let host = Host::new();
+    host.create("blue");
+    host.attach("c0", "blue");
+    let attached = host.engine().attach(&published(None)).unwrap();
+    let entries = || -> Vec<(Key, Found)> {
+        let world = host.kernel.world();
+        let entries = world.objects.iter().filter(|(key, _)| matches!(key, Key::Loopback(_)));
+        entries.map(|(key, found)| (key.clone(), found.clone())).collect()
+    };
+    let own = entries();
+    assert!(!own.is_empty(), "it publishes for clients of the host");
+    host.detach("c1", None);
+    assert_eq!(entries(), []);
+    let lost = EndpointId { sandbox: "c9".parse().unwrap(), ..attached.endpoint.id.clone() };
+    for (key, found) in &own {
+        let value = match &found.value {
+            Value::Backend(backend) => Value::Backend(Backend { port: backend.port + 1, ..*backend }),
+            other => panic!("{other:?}"),
+        };
+        let owner = Ownership::Marked(Owner::Endpoint(lost.clone()));
+        host.kernel.world().objects.insert(key.clone(), Found { owner, value });
+    }
+    assert_ne!(entries(), own, "the control");
+    host.engine().attach(&published(Some(&attached.endpoint))).unwrap();
+    assert_eq!(entries(), own);
+    host.assert_healthy("with what was left made over");
+    host.detach("c1", None);
+    assert_eq!(entries(), []);
 }
 
 #[test]

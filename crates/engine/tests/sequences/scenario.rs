@@ -10,8 +10,11 @@ use qiao_core::endpoint::{Clients, Tunable};
 use qiao_core::plan::{Key, Value};
 use qiao_core::port::PublishSpec;
 use qiao_core::request::{Amend, Ingress};
+use qiao_core::shape::{Limits, Rate};
 use qiao_core::solo::{Solo, Tap};
+use qiao_core::source::Sources;
 use qiao_core::subnet::Family;
+use qiao_core::vrf::Behind;
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 
@@ -27,7 +30,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 20] = [
+pub const BACK: [Scenario; 23] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -166,6 +169,43 @@ pub const BACK: [Scenario; 20] = [
         act: |engine| engine.amend(&Amend { tune: Some(settings()), ..amend() }).map(drop),
         then: |host| {
             host.engine().amend(&Amend { tune: Some(Vec::new()), ..amend() }).unwrap();
+        },
+    },
+    Scenario {
+        name: "limits and a VRF of what is attached",
+        setup: |host| {
+            blue_with_c0(host);
+            host.attach("c1", "blue");
+        },
+        act: |engine| engine.amend(&Amend { limits: limits(), behind: blue_vrf(), ..amend() }).map(drop),
+        then: |host| {
+            let nothing = Amend { limits: Some(Limits::default()), behind: Some(None), ..amend() };
+            host.engine().amend(&nothing).unwrap();
+        },
+    },
+    Scenario {
+        name: "routing by source of what is attached",
+        setup: |host| {
+            blue_with_c0(host);
+            host.attach("c1", "blue");
+        },
+        act: |engine| engine.amend(&Amend { sources: sources(), ..amend() }).map(drop),
+        then: |host| {
+            host.engine().amend(&Amend { sources: Some(Sources::default()), ..amend() }).unwrap();
+        },
+    },
+    Scenario {
+        name: "limits and sources of what is adopted",
+        setup: |host| {
+            host.add_strangers();
+            host.adopt("c1");
+            host.engine().amend(&little()).unwrap();
+        },
+        act: |engine| engine.amend(&Amend { limits: limits(), sources: sources(), ..stranger() }).map(drop),
+        then: |host| {
+            let nothing =
+                Amend { limits: Some(Limits::default()), sources: Some(Sources::default()), ..stranger() };
+            host.engine().amend(&nothing).unwrap();
         },
     },
     Scenario {
@@ -433,6 +473,21 @@ fn everything(port: &str) -> Amend {
         tune: Some(settings()),
         ..stranger()
     }
+}
+
+fn limits() -> Option<Limits> {
+    let rate = Some(Rate { rate: 8_000_000, burst: 800_000 });
+    Some(Limits { ingress: rate, egress: rate })
+}
+
+fn blue_vrf() -> Option<Option<Behind>> {
+    Some(Some(Behind { name: "vrf-blue".parse().unwrap(), table: Some(1001) }))
+}
+
+fn sources() -> Option<Sources> {
+    let ip = |net: &str, gateway: &str| (net.parse().unwrap(), Some(gateway.parse().unwrap()));
+    let ips = vec![ip("10.9.0.2/24", "10.9.0.1"), ip("fd00:9::2/64", "fd00:9::1")];
+    Some(Sources { ips, table: None, hints: true })
 }
 
 fn settings() -> Vec<(Tunable, Value)> {

@@ -1,6 +1,6 @@
 //! The host's links, their ports and their neighbours.
 
-use super::failed;
+use super::{failed, shape};
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::lend::{self, Place};
@@ -9,7 +9,7 @@ use crate::reap;
 use crate::rtnl::child::NewChild;
 use crate::rtnl::link::{NewBridge, NewVeth};
 use crate::rtnl::route::Hop;
-use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route, vlan};
+use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, merge, neighbour, route, vlan};
 use crate::sysctl::has_ipv6;
 use qiao_core::endpoint::{Netns, PortVlans};
 use qiao_core::plan::{Key, Object, Op, Value};
@@ -18,8 +18,8 @@ use qiao_core::{IfName, Owner, SandboxName};
 use rustix::fd::AsRawFd;
 
 /// Requests that wait to be sent, each with the operation it belongs to.
-struct Batch<'a> {
-    linux: &'a mut Linux,
+pub(super) struct Batch<'a> {
+    pub(super) linux: &'a mut Linux,
     waiting: Vec<(&'a Op, Request)>,
 }
 
@@ -30,28 +30,46 @@ pub fn apply(linux: &mut Linux, group: &[Op], places: &Places) -> Result<(), App
         batch.take(op, places).map_err(|e| failed(op, e))??;
     }
     batch.send()?;
+    // A success is reported when packets pass: the pending link events are run now, not when a worker has time.
     for op in group {
-        // A success is reported when packets pass: the pending link event is run now, not when a worker has time.
-        if let Op::Add { key: Key::HostUp(name), .. } = op {
-            batch.linux.interfaces.force_link_event(name).map_err(|e| failed(op, e))?;
-        }
+        let events = pending(op).into_iter();
+        let run = |name| batch.linux.interfaces.force_link_event(name).map(drop);
+        events.flatten().try_for_each(run).map_err(|e| failed(op, e))?;
     }
     Ok(())
+}
+
+/// The links that have events: one that comes up; a port that is put on another bridge, and that bridge, which begins to
+/// send with its first port.
+fn pending(op: &Op) -> [Option<&IfName>; 2] {
+    match op {
+        Op::Add { key: Key::HostUp(name), .. } => [Some(name), None],
+        Op::Set { key: Key::Veth(name), to: Value::Veth { bridge: Some(bridge), .. }, .. } => {
+            [Some(name), Some(bridge)]
+        }
+        _ => [None, None],
+    }
 }
 
 fn gone() -> KernelError {
     KernelError::Errno { errno: libc::ENOENT, text: Some("the network namespace is gone".into()) }
 }
 
-type Taken = Result<Result<(), ApplyError>, KernelError>;
+pub(super) type Taken = Result<Result<(), ApplyError>, KernelError>;
 
 impl<'a> Batch<'a> {
-    fn push(&mut self, op: &'a Op, requests: impl IntoIterator<Item = Request>) {
-        self.waiting.extend(requests.into_iter().map(|request| (op, request)));
+    pub(super) fn push(&mut self, op: &'a Op, requests: impl IntoIterator<Item = Request>) {
+        for request in requests {
+            let last = self.waiting.last_mut().map(|(_, last)| last);
+            match last.and_then(|last| merge::merged(last, &request).map(|both| *last = both)) {
+                Some(()) => {}
+                None => self.waiting.push((op, request)),
+            }
+        }
     }
 
     /// Sends what waits. Deleting what is gone already has succeeded.
-    fn send(&mut self) -> Result<(), ApplyError> {
+    pub(super) fn send(&mut self) -> Result<(), ApplyError> {
         let waiting = std::mem::take(&mut self.waiting);
         let Some((first, _)) = waiting.first() else { return Ok(()) };
         let requests = waiting.iter().map(|(_, request)| request);
@@ -67,9 +85,8 @@ impl<'a> Batch<'a> {
     }
 
     /// The index of a link. What waits goes first, if it makes the link or takes it away.
-    fn index(&mut self, name: &IfName) -> Result<Result<u32, ApplyError>, KernelError> {
-        let is_about =
-            |key: &Key| matches!(key, Key::Bridge(link) | Key::Veth(link) | Key::Vlan(link) if link == name);
+    pub(super) fn index(&mut self, name: &IfName) -> Result<Result<u32, ApplyError>, KernelError> {
+        let is_about = |key: &Key| matches!(key, Key::Bridge(link) | Key::Veth(link) | Key::Vlan(link) | Key::Ifb(link) if link == name);
         if self.waiting.iter().any(|(op, _)| is_about(op.key()))
             && let Err(error) = self.send()
         {
@@ -196,6 +213,9 @@ impl<'a> Batch<'a> {
     }
 
     fn set(&mut self, op: &'a Op, key: &'a Key, value: &'a Value) -> Taken {
+        if matches!(key, Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_)) {
+            return shape::make(self, op, (key, value));
+        }
         let index = |name, batch: &mut Self| batch.index(name);
         let (name, make): (&IfName, Box<dyn Fn(u32) -> Request>) = match (key, value) {
             (Key::Bridge(name), Value::Bridge { mac, mtu }) => {
@@ -288,7 +308,10 @@ impl<'a> Batch<'a> {
                 return Ok(Ok(()));
             }
             Key::Port(_) | Key::PortVlans(_) => return Ok(Ok(())),
-            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) => return self.del_link(op, name),
+            Key::Shape(_) | Key::Redirect(_) => return shape::delete(self, op, key),
+            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) | Key::Ifb(name) => {
+                return self.del_link(op, name);
+            }
             Key::BridgeAddress(name, _)
             | Key::VlanAddress(name, _)
             | Key::BridgeVlan(name, _)

@@ -5,7 +5,9 @@ mod host;
 mod nft;
 mod ready;
 mod sandbox;
+pub(crate) mod shape;
 pub(crate) mod skip;
+mod vrf;
 
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};

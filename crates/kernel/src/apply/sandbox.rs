@@ -1,13 +1,13 @@
 //! A sandbox's side: one message into its namespace.
 
-use super::failed;
+use super::{failed, vrf};
 use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::linux::{Linux, Sandbox};
 use crate::reap;
 use crate::rtnl::child::NewChild;
 use crate::rtnl::route::{Hop, More};
-use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route};
+use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route, rule};
 use crate::sys::tun;
 use crate::sysctl::{self, has_ipv6};
 use qiao_core::plan::{Key, Op, Sysctl, Value};
@@ -94,7 +94,12 @@ fn directly(op: &Op, sandbox: &mut Sandbox) -> Result<bool, KernelError> {
             make_lone(sandbox, link, to)?;
         }
         Op::Set { key: Key::Lone(_, link), to, .. } => settle_lone(sandbox, link, to)?,
-        Op::Del { key: Key::Child(_, link) | Key::Lone(_, link), .. } => reap::delete_inside(sandbox, link)?,
+        Op::Add { key: Key::Vrf(_, link), object } => vrf::make(sandbox, link, &object.value)?,
+        Op::Add { key: Key::Master(_, link), object } => vrf::put_behind(sandbox, link, &object.value)?,
+        Op::Set { key: Key::Master(_, link), to, .. } => vrf::put_behind(sandbox, link, to)?,
+        Op::Del { key: Key::Child(_, link) | Key::Lone(_, link) | Key::Vrf(_, link), .. } => {
+            reap::delete_inside(sandbox, link)?
+        }
         Op::Add { key: Key::NoAdvertisements(_, link), .. } => accept_ra(sandbox, link, 0)?,
         Op::Del { key: Key::NoAdvertisements(_, link), .. } => match accept_ra(sandbox, link, 1) {
             Err(error) if !error.is_absent() => return Err(error),
@@ -236,11 +241,23 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             vec![route::set(*net, Hop { index: index(&dev)?, via, onlink, src, attributes }, mode)]
         }
         (Key::Route(_, net), None) => vec![route::delete(*net, attributes_of(op))],
-        (Key::Way(_, id), Some(Value::Way { dev, via, mtu, advmss, scope })) => {
+        (
+            Key::Way(_, id) | Key::Native(_, _, id),
+            Some(Value::Way { dev, via, mtu, advmss, scope, origin }),
+        ) => {
             let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
-            vec![route::set_way(*id, (index(&dev)?, via), (More { mtu, advmss, scope }, mode))]
+            vec![route::set_way(*id, (index(&dev)?, via), (More { mtu, advmss, scope, origin }, mode))]
         }
-        (Key::Way(_, id), None) => vec![route::delete_way(*id)],
+        (Key::Way(_, id), None) => vec![route::delete_way(*id, None, None)],
+        (Key::Native(_, _, id), None) => match op.before().map(|object| object.value) {
+            Some(Value::Way { dev, origin, .. }) => {
+                vec![route::delete_way(*id, Some(index(&dev)?), origin.protocol)]
+            }
+            _ => Vec::new(),
+        },
+        (Key::Vrf(_, link), Some(_)) => vec![link::up(link, true)],
+        (Key::Rule(_, selector), Some(_)) => vec![rule::add(*selector)],
+        (Key::Rule(_, selector), None) => vec![rule::delete(*selector)],
         _ => Vec::new(),
     })
 }

@@ -50,7 +50,9 @@ fn deleted(plan: &Plan) -> Deleted<'_> {
             } => {
                 deleted.ends.insert((sandbox, name));
             }
-            Op::Del { key: Key::Bridge(name) | Key::Vlan(name), .. } => drop(deleted.links.insert(name)),
+            Op::Del { key: Key::Bridge(name) | Key::Vlan(name) | Key::Ifb(name), .. } => {
+                deleted.links.insert(name);
+            }
             Op::Del { key: Key::Ruleset, .. } => deleted.ruleset = true,
             Op::Del { key: Key::Veth(name), object } => {
                 deleted.links.insert(name);
@@ -76,6 +78,7 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
             | Key::SandboxNeighbour(sandbox, link, _)
             | Key::SandboxMac(sandbox, link)
             | Key::Tuned(sandbox, link, _)
+            | Key::Master(sandbox, link)
             | Key::NoAdvertisements(sandbox, link),
             _,
         ) => deleted.ends.contains(&(sandbox, link)),
@@ -83,7 +86,9 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
         (Key::Route(sandbox, _), Value::Route { dev, attributes, .. }) => {
             attributes.kind == Kind::Unicast && deleted.ends.contains(&(sandbox, dev))
         }
-        (Key::Way(sandbox, _), Value::Way { dev, .. }) => deleted.ends.contains(&(sandbox, dev)),
+        (Key::Way(sandbox, _) | Key::Native(sandbox, ..), Value::Way { dev, .. }) => {
+            deleted.ends.contains(&(sandbox, dev))
+        }
         _ => deleted.ruleset && key.set().is_some(),
     }
 }

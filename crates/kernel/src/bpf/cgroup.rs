@@ -67,7 +67,7 @@ fn mount_points(mountinfo: &str) -> impl Iterator<Item = String> {
 }
 
 /// Space, tab, newline and backslash stand as `\ooo`.
-fn unescape(text: &str) -> String {
+pub fn unescape(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut whole = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -36,7 +36,7 @@ impl World {
             {
                 return Err(libc::EEXIST);
             }
-            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) if self.has_link(name) => {
+            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) | Key::Ifb(name) if self.has_link(name) => {
                 return Err(libc::EEXIST);
             }
             _ => {}
@@ -94,11 +94,15 @@ impl World {
                 self.needs(&Key::HostUp(dev.clone())).map_err(|_| libc::ENETDOWN)?;
             }
             (Key::HostUp(name), _) => self.needs(&Key::Veth(name.clone()))?,
+            (Key::Shape(name), _) if !self.has_end(name) => return Err(libc::ENODEV),
+            (Key::Redirect(name), Value::Redirect { to }) if !self.has_end(name) || !self.has_link(to) => {
+                return Err(libc::ENODEV);
+            }
             // Whether it is a port at all: settings and entries of what is none are refused.
             (Key::Port(name) | Key::PortVlans(name) | Key::Fdb(name, _), _) => {
                 self.needs(&Key::Port(name.clone()))?;
             }
-            (Key::SandboxLoopback(sandbox), _) => {
+            (Key::SandboxLoopback(sandbox) | Key::Rule(sandbox, _) | Key::Vrf(sandbox, _), _) => {
                 self.home(sandbox, places).ok_or(libc::ENOENT)?;
             }
             (
@@ -107,6 +111,7 @@ impl World {
                 | Key::SandboxNeighbour(sandbox, link, _)
                 | Key::SandboxMac(sandbox, link)
                 | Key::Tuned(sandbox, link, _)
+                | Key::Master(sandbox, link)
                 | Key::NoAdvertisements(sandbox, link),
                 _,
             ) => {
@@ -116,9 +121,9 @@ impl World {
                 self.needs_end(sandbox, dev, places)?;
                 self.needs_way((sandbox, dev), via.filter(|_| !onlink))?;
             }
-            (Key::Way(sandbox, _), Value::Way { dev, via, .. }) => {
+            (Key::Way(sandbox, _) | Key::Native(sandbox, ..), Value::Way { dev, via, origin, .. }) => {
                 self.needs_end(sandbox, dev, places)?;
-                self.needs_way((sandbox, dev), *via)?;
+                self.needs_way((sandbox, dev), via.filter(|_| !origin.onlink))?;
             }
             _ if key.set().is_some() => self.needs(&Key::Ruleset)?,
             _ => {}
@@ -130,6 +135,11 @@ impl World {
     fn needs(&self, parent: &Key) -> Result<(), Errno> {
         let missing = if *parent == Key::Ruleset { libc::ENOENT } else { libc::ENODEV };
         if self.objects.contains_key(parent) { Ok(()) } else { Err(missing) }
+    }
+
+    /// Whether a link is there; the host's end of another program's pair is known by its name.
+    fn has_end(&self, name: &IfName) -> bool {
+        self.has_link(name) || name.as_str().starts_with("port")
     }
 
     fn needs_end(&mut self, sandbox: &SandboxName, link: &IfName, places: &Places) -> Result<(), Errno> {
@@ -144,7 +154,11 @@ impl World {
         (sandbox, dev): (&SandboxName, &IfName),
         via: Option<std::net::IpAddr>,
     ) -> Result<(), Errno> {
-        if !self.objects.contains_key(&Key::SandboxUp(sandbox.clone(), dev.clone())) {
+        let of_others = self
+            .namespaces
+            .values()
+            .any(|n| self.homes.get(sandbox) == Some(&n.cookie) && n.links.contains(dev.as_str()));
+        if !of_others && !self.objects.contains_key(&Key::SandboxUp(sandbox.clone(), dev.clone())) {
             return Err(libc::ENETDOWN);
         }
         let Some(via) = via else { return Ok(()) };
@@ -207,9 +221,10 @@ impl World {
                 self.put(key, object);
                 Ok(())
             }
-            (Key::Bridge(_) | Key::Vlan(_) | Key::Child(..) | Key::Lone(..) | Key::Lent(..), _) => {
-                self.needs(key).map(|()| self.put(key, object))
-            }
+            (
+                Key::Bridge(_) | Key::Vlan(_) | Key::Ifb(_) | Key::Child(..) | Key::Lone(..) | Key::Lent(..),
+                _,
+            ) => self.needs(key).map(|()| self.put(key, object)),
             (Key::Veth(name), Value::Veth { peer, .. })
                 if self.pairs().any(|(host_if, _, is)| host_if == name && is != peer) =>
             {
@@ -255,7 +270,7 @@ impl World {
                 return Ok(());
             }
             Key::Sysctl(_) | Key::Port(_) | Key::PortVlans(_) => return Ok(()),
-            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) => {
+            Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) | Key::Ifb(name) => {
                 self.remove_link(name);
                 return Ok(());
             }

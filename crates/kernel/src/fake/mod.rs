@@ -12,7 +12,7 @@ pub use world::{Namespace, World};
 use crate::apply::{Part, failed, part, skip};
 use crate::error::KernelError;
 use crate::facts::Facts;
-use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Via};
+use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Routing, Via};
 
 use crate::netns::OpenError;
 use crate::sockets::InTheWay;
@@ -223,6 +223,11 @@ impl Kernel for Fake {
             Select::Name(name) => Some(name.clone()),
             _ => None,
         })
+    }
+
+    fn routing(&mut self, netns: &Netns, name: &IfName) -> Result<Routing, KernelError> {
+        self.point()?;
+        Ok(self.world().routing(netns, name))
     }
 
     fn has_kind(&mut self, kind: &str) -> Result<bool, KernelError> {

@@ -31,7 +31,7 @@ impl World {
             return None;
         }
         let marked = || Ownership::Marked(object.owner.clone());
-        if let (Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name), false) =
+        if let (Key::Bridge(name) | Key::Veth(name) | Key::Vlan(name) | Key::Ifb(name), false) =
             (key, self.objects.contains_key(key))
         {
             // An interface of another kind.
@@ -51,7 +51,7 @@ impl World {
         }
         let owner = match key {
             _ if found.owner == Ownership::Foreign => Ownership::Foreign,
-            Key::Bridge(_) | Key::Veth(_) | Key::Vlan(_) => found.owner.clone(),
+            Key::Bridge(_) | Key::Veth(_) | Key::Vlan(_) | Key::Ifb(_) => found.owner.clone(),
             _ if link_of(key).is_some_and(|link| self.is_foreign(link)) => Ownership::Foreign,
             Key::Loopback(_) | Key::Open(..) => found.owner.clone(),
             _ if key.set().is_some() => found.owner.clone(),
@@ -112,6 +112,7 @@ impl World {
                     Key::Bridge(_)
                     | Key::VlanFiltering(_)
                     | Key::Vlan(_)
+                    | Key::Ifb(_)
                     | Key::VlanAddress(..)
                     | Key::BridgeUp(_)
                     | Key::BridgeAddress(..)

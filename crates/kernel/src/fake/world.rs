@@ -3,7 +3,7 @@
 
 use super::fault::Faults;
 use crate::facts::Facts;
-use crate::kernel::{HostLink, Places, Reached};
+use crate::kernel::{HostLink, Places, Reached, Routing};
 use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
@@ -254,7 +254,7 @@ impl World {
 
     /// Whether the host has an interface of this name.
     pub fn has_link(&self, name: &IfName) -> bool {
-        let made = [Key::Bridge(name.clone()), Key::Veth(name.clone()), Key::Vlan(name.clone())];
+        let made = [Key::Bridge, Key::Veth, Key::Vlan, Key::Ifb].map(|of| of(name.clone()));
         self.links.contains(name.as_str()) || made.iter().any(|key| self.objects.contains_key(key))
     }
 
@@ -269,6 +269,7 @@ impl World {
         self.links.contains(name.as_str())
             || foreign(Key::Vlan(name.clone()))
             || foreign(Key::Bridge(name.clone()))
+            || foreign(Key::Ifb(name.clone()))
             || foreign(Key::Veth(name.clone()))
     }
 
@@ -314,18 +315,30 @@ impl World {
         let port = IfName::new(&format!("port{}.{link}", namespace.inode)).ok();
         let isolated = |port| self.objects.contains_key(&Key::Switch(port, Switch::Isolated));
         let isolated = port.clone().is_some_and(isolated);
-        let device = IfName::new("cni0").ok();
+        let (device, peer) = (IfName::new("cni0").ok(), port.clone());
         let link = addresses.iter().map(|net| Subnet::around(*net)).collect();
         Some(Reached {
             mtu: 1500,
             device,
             by_bridge: true,
             link,
+            peer,
             port,
             isolated,
             hairpins: true,
             ..Reached::default()
         })
+    }
+
+    /// How a namespace routes: none but we have routes there.
+    pub(super) fn routing(&self, netns: &Netns, name: &IfName) -> Routing {
+        let here = |sandbox: &SandboxName| self.homes.get(sandbox) == Some(&netns.cookie);
+        let tables = self.objects.keys().filter_map(|key| match key {
+            Key::Rule(sandbox, selector) if here(sandbox) => Some(selector.table),
+            _ => None,
+        });
+        let is_there = self.links_in(netns).contains(name.as_str());
+        Routing { is_there, tables: tables.collect(), ..Routing::default() }
     }
 
     /// The marks of the pairs with an end in a namespace.
@@ -356,6 +369,7 @@ impl World {
                 own.or_else(|| Mac::new([2, 0, 0, 0, 0, 2]).ok()).map(Value::Mac)
             }
             Key::Tuned(..) => Some(Value::Number(0)),
+            Key::Master(..) => Some(Value::Master(None)),
             Key::SandboxSysctl(..) => Some(Value::Text("0".into())),
             _ => None,
         }
@@ -405,6 +419,9 @@ pub(super) fn link_of(key: &Key) -> Option<&IfName> {
         | Key::BridgeUp(name)
         | Key::Veth(name)
         | Key::Port(name)
+        | Key::Ifb(name)
+        | Key::Shape(name)
+        | Key::Redirect(name)
         | Key::Fdb(name, _)
         | Key::Neighbour(name, _)
         | Key::HostUp(name) => Some(name),
@@ -422,13 +439,14 @@ pub(super) fn in_sandbox<'a>(key: &'a Key, value: &'a Value) -> Option<(&'a Sand
             | Key::NoAdvertisements(sandbox, link)
             | Key::SandboxMac(sandbox, link)
             | Key::Tuned(sandbox, link, _)
+            | Key::Master(sandbox, link)
             | Key::Child(sandbox, link)
             | Key::Lone(sandbox, link)
             | Key::Lent(sandbox, link),
             _,
         ) => Some((sandbox, link)),
         (Key::Route(sandbox, _), Value::Route { dev, .. })
-        | (Key::Way(sandbox, _), Value::Way { dev, .. }) => Some((sandbox, dev)),
+        | (Key::Way(sandbox, _) | Key::Native(sandbox, ..), Value::Way { dev, .. }) => Some((sandbox, dev)),
         _ => None,
     }
 }

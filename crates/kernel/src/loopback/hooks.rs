@@ -12,6 +12,7 @@ use crate::bpf::map::{Kind, Map, name};
 use crate::bpf::program::{About, Hook, Program, attached};
 use crate::sys::bpf::{NAME_LEN, netns_cookie, number};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::BTreeSet;
 use std::io;
 
 /// The version of the programs: others are replaced.
@@ -157,6 +158,24 @@ impl Place {
         Ok(())
     }
 
+    /// Which namespaces the programs of other engines are for, by their cookies.
+    pub fn others(&self) -> io::Result<BTreeSet<u64>> {
+        let mut cookies = BTreeSet::new();
+        for hook in HOOKS {
+            for id in attached(self.cgroup.as_fd(), hook)? {
+                let about = Program::by_id(id).and_then(|program| program.about());
+                cookies.extend(about.ok().and_then(|about| cookie_of(&about.name)));
+            }
+        }
+        cookies.remove(&self.cookie);
+        Ok(cookies)
+    }
+
+    /// Detaches the programs for another namespace.
+    pub fn remove_of(&self, cookie: u64) -> io::Result<()> {
+        Self { cgroup: self.cgroup.try_clone()?, path: self.path.clone(), cookie }.remove()
+    }
+
     /// Whether programs could be made here: tries it with one, and attaches it nowhere.
     pub fn probe(&self) -> io::Result<()> {
         attached(self.cgroup.as_fd(), HOOKS[0])?;
@@ -168,9 +187,24 @@ impl Place {
     }
 }
 
+/// The cookie in the name of an engine's program, of whatever version; none in other names.
+fn cookie_of(program: &[u8; NAME_LEN]) -> Option<u64> {
+    let text = std::str::from_utf8(program).ok()?.trim_end_matches('\0').strip_prefix("qiao_")?;
+    let digits = text.get(1..).filter(|digits| digits.len() == 9)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_a_program_is_stands_in_its_name() {
+        assert_eq!(cookie_of(&name("qiao_1000001a2b")), Some(0x1a2b));
+        for other in ["qiao_test", "qiao_1000001a2", "sd_fw_ingress", "qiao_1000001a2x", ""] {
+            assert_eq!(cookie_of(&name(other)), None, "{other}");
+        }
+    }
 
     /// Loading attaches nothing: the verifier's word on every program.
     #[test]

@@ -353,6 +353,23 @@ fn take_from_proxy(linux: &Linux, listens: &[Listen]) -> io::Result<()> {
     proxy::take(run, &names)
 }
 
+/// Takes away the hooks of engines whose namespace is gone: 64 programs can be at a hook, and theirs are in the way of
+/// others. Which they were; nothing where it cannot be seen who lives.
+pub fn collect(linux: &mut Linux) -> io::Result<Vec<String>> {
+    let Ok(place) = linux.loopback.place(&linux.interfaces) else { return Ok(Vec::new()) };
+    let others = match place.others() {
+        Err(error) if is_forbidden(&error) => return Ok(Vec::new()),
+        others => others?,
+    };
+    let Some(living) = (!others.is_empty()).then(crate::living::cookies).flatten() else {
+        return Ok(Vec::new());
+    };
+    let gone: Vec<u64> = others.difference(&living).copied().collect();
+    gone.iter().try_for_each(|cookie| place.remove_of(*cookie))?;
+    let of = |cookie: &u64| format!("hooks for 127.0.0.1 of the network namespace {cookie}, which is gone");
+    Ok(gone.iter().map(of).collect())
+}
+
 /// Forgets the note of hooks that are gone and were not made again: nothing needs them any more.
 pub fn settle(linux: &mut Linux) {
     let was_in_vain = std::mem::take(&mut linux.loopback.noted_in_vain);

@@ -7,7 +7,7 @@ use crate::linux::{Linux, Sandbox};
 use crate::netlink::Socket;
 use crate::netns::NetnsHandle;
 use crate::rtnl::link::Link;
-use crate::rtnl::{GROUP, address, ask_one, neighbour, route};
+use crate::rtnl::{GROUP, address, ask_one, neighbour, route, rule};
 use crate::sysctl;
 use qiao_core::child::{Broadcasts, Mode};
 use qiao_core::endpoint::Tunable;
@@ -15,6 +15,7 @@ use qiao_core::owner::MARK_PREFIX;
 use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value};
 use qiao_core::route::{Attributes, Kind};
 use qiao_core::solo::Tap;
+use qiao_core::source::{Origin, Selector};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, SandboxName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,7 @@ pub fn observe(
                 (Key::NoAdvertisements(_, link), _) => view.heedless(link, &sandbox.handle)?,
                 (Key::SandboxSysctl(_, path), _) => setting(path, &sandbox.handle),
                 (Key::Route(_, net), wanted) => view.route(*net, wanted),
+                (Key::Native(_, _, id), wanted) => view.native(*id, wanted),
                 _ => view.find(key),
             };
             if let Some((owner, value)) = found {
@@ -87,6 +89,7 @@ struct View {
     links: BTreeMap<String, Link>,
     addresses: Vec<address::Address>,
     routes: Vec<route::Route>,
+    rules: Vec<rule::Rule>,
     neighbours: Vec<neighbour::Neighbour>,
 }
 
@@ -96,19 +99,31 @@ impl View {
     fn read(sandbox: &mut Sandbox, wanted: &[&Key]) -> Result<Self, KernelError> {
         let links = sandbox.links()?.into_iter().map(|link| (link.name.clone(), link));
         let mut view = Self { links: links.collect(), ..Self::default() };
+        for family in [Family::V4, Family::V6] {
+            let is_of =
+                |key: &&Key| matches!(key, Key::Rule(_, selector) if Family::of(selector.from) == family);
+            if wanted.iter().any(is_of) {
+                view.rules.extend(rules(&mut sandbox.rtnl, family)?);
+            }
+        }
         if view.links.keys().all(|name| name == "lo") {
             return Ok(view);
         }
         let wants = |of: fn(&Key) -> bool| wanted.iter().any(|key| of(key));
-        if wants(|key| matches!(key, Key::SandboxAddress(..))) {
+        if wants(|key| matches!(key, Key::SandboxAddress(.., net) if net.addr().is_ipv6())) {
             view.addresses = address::read(&ask_one(&mut sandbox.rtnl, &address::get_all(0))?);
+        } else if wants(|key| matches!(key, Key::SandboxAddress(..))) {
+            let those = address::get_all_of(Family::V4); // a quarter of the work
+            view.addresses = address::read(&ask_one(&mut sandbox.rtnl, &those)?);
         }
         if wants(|key| matches!(key, Key::SandboxNeighbour(..))) {
             view.neighbours = neighbour::read(&ask_one(&mut sandbox.rtnl, &neighbour::get_all())?);
         }
         for family in [Family::V4, Family::V6] {
             let is_of = |key: &&Key| match key {
-                Key::Route(_, net) | Key::Way(_, RouteId { net, .. }) => Family::of(net.addr()) == family,
+                Key::Route(_, net)
+                | Key::Way(_, RouteId { net, .. })
+                | Key::Native(_, _, RouteId { net, .. }) => Family::of(net.addr()) == family,
                 _ => false,
             };
             if wanted.iter().any(is_of) {
@@ -187,6 +202,17 @@ impl View {
             }
             Key::SandboxNeighbour(_, name, ip) => self.neighbour(name, *ip),
             Key::Way(_, id) => self.way(*id),
+            Key::Rule(_, selector) => self.rule(*selector),
+            Key::Vrf(_, name) => {
+                let link = self.links.get(name.as_str())?;
+                let value = Value::Vrf { table: link.table.unwrap_or(0), up: link.up };
+                Some((foreign_end(link), value))
+            }
+            Key::Master(_, name) => {
+                let master = self.links.get(name.as_str())?.master;
+                let behind = master.map(|master| self.name_of(master).unwrap_or_else(elsewhere));
+                Some((None, Value::Master(behind)))
+            }
             _ => None,
         }
     }
@@ -197,8 +223,33 @@ impl View {
         let route = self.routes.iter().filter(|r| r.forwards).find(is_it)?;
         let link = self.links.values().find(|link| Some(link.index) == route.index)?;
         let (dev, via) = (IfName::new(&link.name).ok()?, route.via);
-        let value = Value::Way { dev, via, mtu: route.mtu, advmss: route.advmss, scope: route.scope };
+        let origin = Origin { src: route.src, onlink: route.onlink, protocol: None };
+        let value = Value::Way { dev, via, mtu: route.mtu, advmss: route.advmss, scope: route.scope, origin };
         Some(((!route.ours).then_some(Ownership::Foreign), value))
+    }
+
+    /// A route of another one's, as long as it is as it was: whose it is does not matter.
+    fn native(&self, id: RouteId, wanted: &Value) -> Option<Found> {
+        let Value::Way { dev, origin, .. } = wanted else { return None };
+        let index = self.links.get(dev.as_str())?.index;
+        let is_it = |r: &&route::Route| {
+            let same = (r.destination, r.table, r.priority) == (id.net, id.table, id.priority);
+            same && r.index == Some(index) && Some(r.protocol) == origin.protocol
+        };
+        self.routes.iter().find(is_it).map(|_| (None, wanted.clone()))
+    }
+
+    fn name_of(&self, index: u32) -> Option<IfName> {
+        self.links.values().find(|link| link.index == index).and_then(|link| IfName::new(&link.name).ok())
+    }
+
+    /// A rule without our mark that does the same is somebody else's.
+    fn rule(&self, selector: Selector) -> Option<Found> {
+        let mut same =
+            self.rules.iter().filter(|r| (r.from, r.table) == (Some(selector.from), selector.table));
+        let first = same.clone().next()?;
+        let ours = same.any(|rule| rule.ours) || first.ours;
+        Some(((!ours).then_some(Ownership::Foreign), Value::Present))
     }
 
     fn neighbour(&self, name: &IfName, ip: std::net::IpAddr) -> Option<Found> {
@@ -258,6 +309,15 @@ fn setting(path: &str, handle: &NetnsHandle) -> Option<Found> {
 fn routes(socket: &mut Socket, family: Family) -> Result<Vec<route::Route>, KernelError> {
     match ask_one(socket, &route::get_all(family)) {
         Ok(messages) => Ok(route::read(&messages)),
+        Err(_) if family == Family::V6 => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same of rules.
+fn rules(socket: &mut Socket, family: Family) -> Result<Vec<rule::Rule>, KernelError> {
+    match ask_one(socket, &rule::get_all(family)) {
+        Ok(messages) => Ok(rule::read(&messages)),
         Err(_) if family == Family::V6 => Ok(Vec::new()),
         Err(error) => Err(error),
     }

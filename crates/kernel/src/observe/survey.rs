@@ -106,6 +106,10 @@ fn survey_link(name: &IfName, link: &Link, owner: &Ownership, observed: &mut Obs
             let veth = Value::Veth { sandbox, peer, mac, mtu: link.mtu, bridge: None };
             observed.insert(Key::Veth(name.clone()), owner.clone(), veth);
         }
+        (Some("ifb"), _) => {
+            let ifb = Value::Ifb { mtu: link.mtu, up: link.up };
+            observed.insert(Key::Ifb(name.clone()), owner.clone(), ifb);
+        }
         _ => {}
     }
 }

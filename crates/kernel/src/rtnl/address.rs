@@ -9,6 +9,7 @@ use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::address::{
     AddressAttribute as Attribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
 };
+use qiao_core::subnet::Family;
 use std::net::IpAddr;
 
 /// `IFA_PROTO` (linux/if_addr.h, since 5.18): who made an address.
@@ -56,6 +57,16 @@ pub fn family(ip: IpAddr) -> AddressFamily {
 pub fn get_all(index: u32) -> Request {
     let mut message = AddressMessage::default();
     message.header.index = index;
+    Request::dump(Message::GetAddress(message))
+}
+
+/// The same for those of one family only.
+pub fn get_all_of(family: Family) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = match family {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    };
     Request::dump(Message::GetAddress(message))
 }
 

@@ -6,7 +6,8 @@ use crate::netlink::attribute::{attributes, number, number_at, number16, text};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
-    InfoPortKind, InfoVeth, LinkAttribute as Attribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    InfoPortKind, InfoVeth, InfoVrf, LinkAttribute as Attribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use qiao_core::child::{Broadcasts, Mode};
 use qiao_core::endpoint::Tunable;
@@ -242,6 +243,29 @@ pub fn down_at(index: u32) -> Request {
     Request::change(Message::SetLink(message), How::Change)
 }
 
+/// Makes a `vrf` device, down, in the namespace of the socket.
+pub fn new_vrf(name: &IfName, table: u32) -> Request {
+    let data = InfoData::Vrf(vec![InfoVrf::TableId(table)]);
+    let info = vec![LinkInfo::Kind(InfoKind::Vrf), LinkInfo::Data(data)];
+    new(vec![Attribute::IfName(name.to_string()), Attribute::Group(GROUP), Attribute::LinkInfo(info)])
+}
+
+/// Puts a link behind a device, or behind none (0).
+pub fn put_behind(name: &IfName, master: u32) -> Request {
+    set(name, vec![Attribute::Controller(master)])
+}
+
+/// Makes an `ifb` device, down.
+pub fn new_ifb(name: &IfName, mtu: u32) -> Request {
+    let info = vec![LinkInfo::Kind(InfoKind::Ifb)];
+    new(vec![
+        Attribute::IfName(name.to_string()),
+        Attribute::Mtu(mtu),
+        Attribute::Group(GROUP),
+        Attribute::LinkInfo(info),
+    ])
+}
+
 /// Makes an interface that leads nowhere, down, in the namespace of the socket.
 pub fn new_dummy(name: &IfName, (mac, mtu): (Mac, u32)) -> Request {
     let info = vec![LinkInfo::Kind(InfoKind::Dummy)];
@@ -332,6 +356,8 @@ pub struct Link {
     pub mode: Option<Mode>,
     /// The id of a VLAN.
     pub vlan: Option<u16>,
+    /// The table of a `vrf` device.
+    pub table: Option<u32>,
     /// What becomes of broadcast frames for a macvlan child.
     pub broadcasts: Broadcasts,
     /// Who may open a tap.
@@ -403,6 +429,7 @@ fn read_info(link: &mut Link, kind: u16, value: &[u8]) {
         libc::IFLA_INFO_DATA => {
             (link.mode, link.vlan) = child::read(link.kind.as_deref(), value);
             link.filtering = link.kind.as_deref() == Some("bridge") && is_filtering(value);
+            link.table = (link.kind.as_deref() == Some("vrf")).then(|| read_table(value)).flatten();
             link.tap = (link.kind.as_deref() == Some("tun")).then(|| read_tap(value));
             if matches!(link.mode, Some(Mode::Macvlan(_))) {
                 link.broadcasts = child::read_broadcasts(value);
@@ -421,6 +448,12 @@ fn is_filtering(data: &[u8]) -> bool {
     /// `IFLA_BR_VLAN_FILTERING`.
     const FILTERING: u16 = 7;
     attributes(data).any(|(kind, value)| kind == FILTERING && value.first().is_some_and(|on| *on != 0))
+}
+
+/// `IFLA_VRF_TABLE` (linux/if_link.h).
+fn read_table(data: &[u8]) -> Option<u32> {
+    const TABLE: u16 = 1;
+    attributes(data).find_map(|(kind, value)| (kind == TABLE).then(|| number(value)).flatten())
 }
 
 /// Who may open a tap (`IFLA_TUN_…`, linux/if_link.h); `tun_fill_info` leaves out who is nobody.

@@ -4,16 +4,19 @@
 pub mod address;
 pub mod child;
 pub mod link;
+pub mod merge;
 pub mod neighbour;
 pub mod netconf;
+pub mod qdisc;
 pub mod route;
+pub mod rule;
 pub mod vlan;
 
 use crate::error::KernelError;
 use crate::netlink::{Answer, Reply, Socket};
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
-    NetlinkSerializable,
+    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkHeader, NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage as Message;
 
@@ -59,9 +62,20 @@ impl Request {
         Self { message, flags: NLM_F_REQUEST, reply: Reply::One }
     }
 
+    /// A question that only who asks to be told what everybody is told gets an answer to, and no answer where there
+    /// is nothing to tell: the end of it is acknowledged.
+    pub fn echo(message: Message) -> Self {
+        Self { message, flags: NLM_F_REQUEST | NLM_F_ECHO | NLM_F_ACK, reply: Reply::End }
+    }
+
     /// A question about all objects.
     pub fn dump(message: Message) -> Self {
         Self { message, flags: NLM_F_REQUEST | NLM_F_DUMP, reply: Reply::End }
+    }
+
+    /// Whether it makes something that is not there.
+    fn makes(&self) -> bool {
+        self.flags & NLM_F_CREATE != 0
     }
 
     /// Puts the request with its number behind what is in `bytes`. The last change of a datagram is acknowledged:

@@ -5,6 +5,7 @@ use super::{Mode, PROTOCOL, Request};
 use crate::netlink::Message as Received;
 use crate::netlink::attribute::{attributes, ip, number, number_at};
 use ipnet::IpNet;
+use netlink_packet_core::Parseable;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{
     RouteAttribute as Attribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
@@ -12,6 +13,7 @@ use netlink_packet_route::route::{
 };
 use qiao_core::plan::RouteId;
 use qiao_core::route::{Attributes, Kind};
+use qiao_core::source::Origin;
 use qiao_core::subnet::Family;
 use std::net::IpAddr;
 
@@ -65,6 +67,24 @@ pub fn set(destination: IpNet, hop: Hop, mode: Mode) -> Request {
     Request::change(Message::NewRoute(message), mode)
 }
 
+/// A route as the kernel told of it, made once more; none where that is none.
+pub fn again(told: &[u8]) -> Option<Request> {
+    let mut message = RouteMessage::parse(told).ok()?;
+    message.header.flags &= RouteFlags::Onlink; // the others are the kernel's to set
+    Some(Request::change(Message::NewRoute(message), Mode::Create))
+}
+
+/// The routes of an answer that lead out by an interface and that the kernel does not make by itself, as they were
+/// told: those first that other routes' gateways are found by.
+pub fn told_of(index: u32, messages: Vec<Received>) -> Vec<Vec<u8>> {
+    let by_itself = |told: &[u8]| told.get(5) == Some(&libc::RTPROT_KERNEL);
+    let told = messages.into_iter().map(|(_, told)| told).filter(|told| !by_itself(told));
+    let read = told.filter_map(|told| Some((read_one(&told)?, told)));
+    let mut led: Vec<_> = read.filter(|(route, _)| route.index == Some(index) && route.forwards).collect();
+    led.sort_by_key(|(route, _)| route.via.is_some());
+    led.into_iter().map(|(_, told)| told).collect()
+}
+
 /// What a route has besides a way to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct More {
@@ -74,6 +94,8 @@ pub struct More {
     pub advmss: u32,
     /// How far away the destination is.
     pub scope: u8,
+    /// Which address to send from, and who set it.
+    pub origin: Origin,
 }
 
 /// A route that is told by its table and its priority too.
@@ -82,7 +104,14 @@ pub fn set_way(id: RouteId, (index, via): (u32, Option<IpAddr>), (more, mode): (
     if id.net.addr().is_ipv4() {
         message.header.scope = RouteScope::from(more.scope);
     }
+    if let Some(protocol) = more.origin.protocol {
+        message.header.protocol = RouteProtocol::from(protocol);
+    }
+    if more.origin.onlink {
+        message.header.flags = RouteFlags::Onlink;
+    }
     message.attributes.extend(via.map(|via| Attribute::Gateway(via.into())));
+    message.attributes.extend(more.origin.src.map(|src| Attribute::PrefSource(src.into())));
     message.attributes.push(Attribute::Oif(index));
     let metrics = [RouteMetric::Mtu(more.mtu), RouteMetric::Advmss(more.advmss)];
     let given = |metric: &RouteMetric| !matches!(metric, RouteMetric::Mtu(0) | RouteMetric::Advmss(0));
@@ -93,9 +122,13 @@ pub fn set_way(id: RouteId, (index, via): (u32, Option<IpAddr>), (more, mode): (
     Request::change(Message::NewRoute(message), mode)
 }
 
-/// Takes such a route away.
-pub fn delete_way(id: RouteId) -> Request {
+/// Takes such a route away; of whoever set it where none is named.
+pub fn delete_way(id: RouteId, index: Option<u32>, protocol: Option<u8>) -> Request {
     let mut message = way(id);
+    if let Some(protocol) = protocol {
+        message.header.protocol = RouteProtocol::from(protocol);
+    }
+    message.attributes.extend(index.map(Attribute::Oif));
     message.header.scope = RouteScope::NoWhere;
     Request::change(Message::DelRoute(message), Mode::Change)
 }
@@ -204,6 +237,8 @@ pub struct Route {
     pub advertised: bool,
     /// Whether it bears our mark.
     pub ours: bool,
+    /// Who set it (`rtm_protocol`).
+    pub protocol: u8,
     /// What it has besides; the metric is always there.
     pub attributes: Attributes,
 }
@@ -263,6 +298,7 @@ fn read_one(payload: &[u8]) -> Option<Route> {
         forwards: FORWARDING.contains(&kind) && table != TABLE_LOCAL,
         advertised: protocol == RTPROT_RA,
         ours: protocol == PROTOCOL,
+        protocol,
         attributes: Attributes {
             metric: Some(metric),
             administered: protocol == RTPROT_STATIC,

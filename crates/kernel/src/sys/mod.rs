@@ -6,3 +6,4 @@ pub mod namespace;
 pub mod packet;
 pub mod process;
 pub mod tun;
+pub mod xtables;

@@ -27,6 +27,20 @@ pub fn in_child(kept: Option<RawFd>, act: &dyn Fn()) -> io::Result<()> {
     }
 }
 
+/// Goes on in a child that has all that this process has; its number in the parent, none in the child.
+pub fn go_on_in_child() -> io::Result<Option<u32>> {
+    if !is_single_threaded() {
+        return Err(io::Error::other("this process has several threads"));
+    }
+    // SAFETY: this process has one thread, so the child's memory is whole and no lock in it is held by a thread that
+    // does not exist there.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        child => Ok(Some(child.unsigned_abs())),
+    }
+}
+
 /// Starts this program once more as a process of its own: in its own session, with none of our descriptors and
 /// no terminal, and nothing of our surroundings. Nobody waits for it.
 pub fn start_detached(arguments: &[&str]) -> io::Result<()> {

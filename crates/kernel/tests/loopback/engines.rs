@@ -5,7 +5,9 @@ use crate::host::{
     BRIDGE4, Netns, V4, container, end, in_host, linux, refusal, serve, talk, tcp, tcp_server,
     usual_container,
 };
+use qiao_kernel::Kernel;
 use std::io::ErrorKind;
+use std::process::Command;
 
 #[test]
 #[ignore = "needs root"]
@@ -44,5 +46,38 @@ fn two_engines_live_side_by_side() {
         end(&mut first);
         assert_eq!(hooks::count(), 0);
         drop(linux());
+    });
+}
+
+/// The host of an engine is gone, and nobody took its hooks away. Those of the living stay: of one that only a mount
+/// holds, too.
+#[test]
+#[ignore = "needs root"]
+fn the_hooks_of_a_host_that_is_gone_are_collected() {
+    in_host("engines::the_hooks_of_a_host_that_is_gone_are_collected", || {
+        let container = usual_container();
+        tcp_server(&container, "0.0.0.0:80");
+        let first = serve(&[tcp("0.0.0.0:8080", &format!("{V4}:80"))]);
+        let other = Netns::new();
+        other.inside(|| drop(serve(&[tcp("0.0.0.0:8080", "172.31.1.2:80")])));
+        assert_eq!(hooks::count(), 16);
+        assert_eq!(linux().collect_hooks().unwrap(), [""; 0], "a process is in it");
+        let mount = std::env::temp_dir().join(format!("qiao-mount-{}", std::process::id()));
+        std::fs::write(&mount, "").unwrap();
+        let run = |program: &str, words: &[&str]| {
+            assert!(Command::new(program).args(words).status().unwrap().success(), "{program} {words:?}");
+        };
+        run("mount", &["--bind", &format!("/proc/{}/ns/net", other.pid()), mount.to_str().unwrap()]);
+        drop(other);
+        assert_eq!(linux().collect_hooks().unwrap(), [""; 0], "it is mounted");
+        run("umount", &[mount.to_str().unwrap()]);
+        std::fs::remove_file(&mount).unwrap();
+        // Where a process ends while all are looked at, nothing is collected this time.
+        let mut tries = (0..200).map(|_| linux().collect_hooks().unwrap());
+        let collected = tries.find(|collected| !collected.is_empty()).unwrap_or_default();
+        assert!(collected.len() == 1 && collected[0].contains("is gone"), "{collected:?}");
+        assert_eq!(hooks::count(), 8, "the living have theirs");
+        assert_eq!(talk("127.0.0.1:8080").1.to_string(), BRIDGE4);
+        drop(first);
     });
 }

@@ -33,6 +33,7 @@ pub fn in_host(name: &str, test: impl FnOnce()) {
         return;
     }
     let cgroup = format!("{}/qiao-test-{}-{}", hierarchy(), std::process::id(), name.replace("::", "-"));
+    let _ = fs::remove_dir(&cgroup); // of a killed test, whose number this process has again
     fs::create_dir(&cgroup).unwrap();
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--"]).arg(env::current_exe().unwrap());

@@ -43,6 +43,7 @@ fn read_and_load_elsewhere(name: &str, rules: impl FnOnce() -> String, before: &
         Ok(_) => in_namespace(name, || second(before)),
         Err(_) => {
             let directory = env::temp_dir().join(format!("qiao-nft-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&directory); // of a killed test, whose number this process has again
             fs::create_dir(&directory).unwrap();
             run_both(name, &directory);
             fs::remove_dir_all(directory).unwrap();

@@ -26,6 +26,7 @@ pub fn in_host(name: &str, test: impl FnOnce(&str)) {
         return;
     }
     let run = env::temp_dir().join(format!("qiao-test-{}-{}", std::process::id(), name.replace("::", "-")));
+    let _ = fs::remove_dir_all(&run); // of a killed test, whose number this process has again
     fs::create_dir(&run).unwrap();
     let mut command = Command::new("unshare");
     command.args(["--net", "--"]).arg(env::current_exe().unwrap());
@@ -66,10 +67,10 @@ impl Drop for Proxy {
     }
 }
 
-/// Whether something comes true within three seconds.
+/// Whether something comes true within ten seconds.
 pub fn within(mut what: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(3) {
+    while start.elapsed() < Duration::from_secs(10) {
         if what() {
             return true;
         }

@@ -3,4 +3,5 @@
 mod claims;
 mod commit;
 mod damage;
+mod host_local;
 mod place;

@@ -100,7 +100,7 @@ fn start(machine: &Machine<'_>) -> Child {
     let mut command = machine.command("containerd");
     command.args(["--config", &format!("{FILES}/containerd.toml")]);
     let daemon = command.stdout(Stdio::null()).stderr(log).spawn().expect("start containerd");
-    let ready = eventually(Duration::from_secs(10), || machine.run("ctr", "version").code == Some(0));
+    let ready = eventually(Duration::from_secs(30), || machine.run("ctr", "version").code == Some(0));
     let log = || std::fs::read_to_string(format!("{FILES}/containerd.log")).unwrap_or_default();
     assert!(ready, "containerd does not answer: {}", log());
     daemon

@@ -95,7 +95,7 @@ impl<'h> Machine<'h> {
         kill_all();
         // Hooks on the sockets of a cgroup go with it.
         let before = std::mem::replace(&mut self.cgroup, enter(self.host.qiao.cgroup(), "second-boot"));
-        let gone = eventually(Duration::from_secs(2), || fs::remove_dir(&before).is_ok());
+        let gone = eventually(Duration::from_secs(10), || fs::remove_dir(&before).is_ok());
         assert!(gone || !Path::new(&before).exists(), "{before} is in use");
         for line in
             stdout("ip -o link").lines().filter(|line| !line.contains("up0") && !line.contains(" lo:"))
@@ -153,7 +153,7 @@ fn kill_all() {
             |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
         pids.filter(|pid| *pid != 1).filter(is_alive).collect::<Vec<_>>()
     };
-    let gone = eventually(Duration::from_secs(5), || {
+    let gone = eventually(Duration::from_secs(10), || {
         let pids = others();
         pids.iter().for_each(|pid| drop(Command::new("kill").args(["-9", &pid.to_string()]).output()));
         pids.is_empty()
@@ -170,7 +170,7 @@ fn fill(rootfs: &Path) {
 /// A client must get an answer of this server.
 pub fn answers(from: &Place, to: &str, server: &str) {
     let answer = || ask(from, Protocol::Tcp, to);
-    let good = eventually(Duration::from_secs(3), || answer().is_some_and(|text| text.starts_with(server)));
+    let good = eventually(Duration::from_secs(10), || answer().is_some_and(|text| text.starts_with(server)));
     assert!(good, "{} asks {to}: not {server}, but {:?} answers", from.name(), answer());
 }
 

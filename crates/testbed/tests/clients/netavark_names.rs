@@ -14,7 +14,7 @@ const A: u16 = 1;
 const AAAA: u16 = 28;
 const PTR: u16 = 12;
 const NOT_THERE: u8 = 3;
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(10);
 /// Where the server's files are.
 const FOLDER: &str = "/run/containers/networks/aardvark-dns";
 const ONE: &str = "network create --ipv6 --subnet 10.90.1.0/24 --subnet fd00:90:1::/64 one";

@@ -1,6 +1,7 @@
 //! CNI: our plugins behind a main plugin of somebody else's. Debian's `bridge` and `ptp` are in front; what ours made
 //! is looked at with packets, `nft` and `conntrack`, and must go with DEL, however that comes.
 
+use crate::cni_bandwidth::port_of;
 use crate::cni_bridge::{call, ok};
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{
@@ -67,7 +68,7 @@ pub fn address(prev: &Value, at: usize) -> String {
 /// As it is when what the reference's plugins leave to the kernel is done, and nobody has talked.
 pub fn steady(host: &Host) -> Snapshot {
     let tentative = || stdout("ip -o addr").contains("tentative");
-    assert!(eventually(Duration::from_secs(4), || !tentative()), "addresses are usable");
+    assert!(eventually(Duration::from_secs(10), || !tentative()), "addresses are usable");
     run("conntrack -F");
     host.snapshot()
 }
@@ -367,14 +368,29 @@ fn killed_anywhere_nothing_is_left_and_everything_is_as_it_was() {
         link_plugins(std::path::Path::new("/run/plugins"));
         let c1 = host.container("c1");
         let first = main_plugin("bridge", &c1);
+        // The kernel gives a link without a queue one, when something waits there for the first time.
+        run(&format!("ip link set {} txqueuelen 1000", port_of(&c1)));
         let before = steady(host);
-        let inside =
-            || c1.stdout("ip -o link show eth0") + &c1.stdout("cat /proc/sys/net/ipv4/conf/eth0/arp_filter");
+        let inside = || {
+            [
+                "ip -o link show eth0",
+                "cat /proc/sys/net/ipv4/conf/eth0/arp_filter",
+                "ip route show table all",
+                "ip rule",
+                "ip -6 rule",
+            ]
+            .map(|line| c1.stdout(line))
+            .concat()
+        };
         let as_it_was = inside();
         let tuning = json!({"mac": "02:00:00:00:00:77", "mtu": 1400, "promisc": true,
             "sysctl": {"net.ipv4.conf.IFNAME.arp_filter": "1"}});
+        let shaped = stdout("tc qdisc show") + &stdout("ip -br link show type ifb");
         let mut killed = 0;
-        for (plugin, more) in [("tuning", tuning), ("portmap", ports())] {
+        let rates = json!({"ingressRate": 8_000_000, "ingressBurst": 800_000, "egressRate": 8_000_000, "egressBurst": 800_000});
+        for (plugin, more) in
+            [("sbr", json!({})), ("tuning", tuning), ("portmap", ports()), ("bandwidth", rates)]
+        {
             let mut config = config(plugin, &more);
             config["prevResult"] = first.clone();
             for call in ["sendto", "renameat", "setns", "unlinkat"] {
@@ -390,6 +406,11 @@ fn killed_anywhere_nothing_is_left_and_everything_is_as_it_was() {
                     behind(host, (plugin, "DEL"), ("c1", &c1.path()), (&first, &json!({})));
                     assert_eq!(inside(), as_it_was, "{when}");
                     assert!(!host_rules().contains("c1/eth0"), "{when}");
+                    assert_eq!(
+                        stdout("tc qdisc show") + &stdout("ip -br link show type ifb"),
+                        shaped,
+                        "{when}"
+                    );
                 }
                 behind(host, (plugin, "DEL"), ("c1", &c1.path()), (&first, &json!({})));
             }

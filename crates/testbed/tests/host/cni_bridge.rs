@@ -178,6 +178,29 @@ fn one_plugin_does_the_work_of_a_chain() {
     });
 }
 
+/// Whatever an address fails at after it was taken: nobody has it then.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_address_that_came_to_nothing_is_free() {
+    on_a_host(|host| {
+        let c1 = host.container("c1");
+        let place = (c1.name(), &*c1.path());
+        for note in ["last_reserved_ip.0", ".of.c1@eth0"] {
+            stdout(&format!("mkdir -p {LEASES}/n1/{note}"));
+            let refused = call(host, ("bridge", "ADD"), place, &config("bridge", ""));
+            assert!(refused.json()["code"] == 105 && refused.stdout.contains(note), "{refused}");
+            assert_eq!(leases(), [""; 0], "{note}");
+            stdout(&format!("rmdir {LEASES}/n1/{note}"));
+        }
+        add(host, &c1); // the control
+        assert_eq!(leases().len(), 1);
+        // A plugin of ours as an address management would ask itself without end.
+        let itself = config("bridge", "").replace("host-local", "bridge");
+        let refused = call(host, ("bridge", "ADD"), ("c2", &c1.path()), &itself);
+        assert!(refused.json()["code"] == 7 && refused.stdout.contains("gives no addresses"), "{refused}");
+    });
+}
+
 /// What is told apart by VLANs needs a kernel that can; what makes no sense is refused anywhere.
 #[test]
 #[ignore = "needs root: cargo xtask test"]

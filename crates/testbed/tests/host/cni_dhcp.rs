@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(15);
 /// A client that hears no answer asks its server and then all of them, and then not for a minute: so many renewals
 /// there are only where answers are heard.
 const RENEWED: usize = 4;
@@ -21,7 +21,7 @@ struct Daemon(Child);
 
 impl Daemon {
     fn start(host: &Host) -> Self {
-        Self::with(host, &["-resendtimeout", "2s"])
+        Self::with(host, &[])
     }
 
     fn with(host: &Host, flags: &[&str]) -> Self {
@@ -113,12 +113,13 @@ fn behind(host: &Host, (dir, plugin): (&str, &str)) {
     ok(host, (dir, plugin, "DEL"), &web, &config(plugin, version, ""));
     if (dir, plugin) == (REFERENCE, "bridge") {
         // It deletes the interface before it asks: there is nothing left to tell the server with.
+        std::thread::sleep(Duration::from_millis(500)); // what is on its way arrives
         let last = renewed();
         std::thread::sleep(Duration::from_secs(4));
         assert_eq!(renewed(), last, "the lease runs out");
         return;
     }
-    assert_eq!(server.said(&["DHCPRELEASE", &ip]), 1);
+    assert!(server.comes_to_say(&["DHCPRELEASE", &ip], 1), "the server is told");
     assert!(eventually(SOON, || server.leases().is_empty()), "{:?}", server.leases());
 }
 
@@ -198,10 +199,10 @@ fn without_a_daemon_or_a_server_it_is_said_and_leaving_works() {
         let add = || call(host, (OURS, "dhcp", "ADD"), ("web", &web.path()), &text);
         assert_eq!(add().json()["code"], 11);
         ok(host, (OURS, "dhcp", "DEL"), &web, &text);
-        let daemon = Daemon::start(host);
+        let daemon = Daemon::with(host, &["-resendtimeout", "5s"]);
         ok(host, (OURS, "dhcp", "STATUS"), &web, &text);
         let silent = add().json();
-        assert!(silent["msg"].to_string().contains("no server answered within 2 s"), "{silent}");
+        assert!(silent["msg"].to_string().contains("no server answered within 5 s"), "{silent}");
         assert_eq!(silent["code"], 11);
         // A daemon that is gone keeps nobody from leaving, and the next one does not renew what was left.
         let server = Dnsmasq::start(&host.lan);
@@ -210,6 +211,7 @@ fn without_a_daemon_or_a_server_it_is_said_and_leaving_works() {
         drop(daemon);
         ok(host, (OURS, "dhcp", "DEL"), &web, &text);
         let _daemon = Daemon::start(host);
+        std::thread::sleep(Duration::from_millis(500)); // what is on its way arrives
         let before = server.said(&["DHCPACK", &ip]);
         std::thread::sleep(Duration::from_secs(4));
         assert_eq!(server.said(&["DHCPACK", &ip]), before);
@@ -223,7 +225,7 @@ fn a_daemon_that_is_killed_and_started_again_goes_on() {
         furnish();
         let server = Dnsmasq::start(&host.lan);
         let daemon = Daemon::with(host, &["-pidfile", "/run/dhcp.pid"]);
-        let pid = std::fs::read_to_string("/run/dhcp.pid").unwrap();
+        let pid = std::fs::read_to_string("/run/dhcp.pid").expect("it is there before the socket");
         assert_eq!(pid.trim(), daemon.0.id().to_string());
         let web = host.container("web");
         ok(host, (REFERENCE, "macvlan", "ADD"), &web, &config("macvlan", "1.0.0", ""));
@@ -232,15 +234,15 @@ fn a_daemon_that_is_killed_and_started_again_goes_on() {
         assert!(second.code == Some(5) && second.stderr.contains("another process"), "{second}");
         drop(daemon); // SIGKILL; its socket stays
         let _daemon = Daemon::start(host);
-        let before = server.said(&["DHCPACK", &ip]);
+        let (before, discovered) = (server.said(&["DHCPACK", &ip]), server.said(&["DHCPDISCOVER"]));
         assert!(eventually(LATER, || server.said(&["DHCPACK", &ip]) >= before + RENEWED), "it is renewed");
         assert_eq!(
             (server.said(&["DHCPDISCOVER"]), is_leased(&server, &web)),
-            (1, ip.clone()),
+            (discovered, ip.clone()),
             "the same lease"
         );
         ok(host, (REFERENCE, "macvlan", "DEL"), &web, &config("macvlan", "1.0.0", ""));
-        assert_eq!(server.said(&["DHCPRELEASE", &ip]), 1);
+        assert!(server.comes_to_say(&["DHCPRELEASE", &ip], 1), "the server is told");
     });
 }
 
@@ -294,6 +296,7 @@ fn leases_of_another_boot_are_forgotten() {
         let _daemon = Daemon::start(host);
         // It listens before it has read what is there.
         assert!(eventually(SOON, || records() == 0), "they are not removed");
+        std::thread::sleep(Duration::from_millis(500)); // what is on its way arrives
         let before = server.said(&["DHCPACK", &ip]);
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(server.said(&["DHCPACK", &ip]), before);
@@ -331,7 +334,7 @@ fn below_a_prefix_and_started_by_its_socket() {
             "it is renewed below the prefix"
         );
         ok(host, (REFERENCE, "macvlan", "DEL"), &web, &text);
-        assert_eq!(server.said(&["DHCPRELEASE", &ip]), 1);
+        assert!(server.comes_to_say(&["DHCPRELEASE", &ip], 1), "the server is told");
     });
 }
 
@@ -341,14 +344,14 @@ fn below_a_prefix_and_started_by_its_socket() {
 fn the_sandbox_itself_is_no_server() {
     on_a_host(|host| {
         furnish();
-        let _daemon = Daemon::start(host);
+        let _daemon = Daemon::with(host, &["-resendtimeout", "2s"]);
         let web = host.container("web");
         run("ip link add link up0 name eth0 netns web type macvlan mode bridge");
         run("ip -n web link set eth0 up");
         let mut rogue = web.command("python3");
         rogue.args(["-c", ROGUE]).stdout(Stdio::piped());
         let mut rogue = rogue.spawn().expect("start python3");
-        std::thread::sleep(Duration::from_millis(500));
+        assert!(eventually(SOON, || Path::new("/run/rogue").exists()), "it listens");
         let text = config("macvlan", "1.1.0", "");
         let outcome = call(host, (OURS, "dhcp", "ADD"), ("web", &web.path()), &text);
         rogue.kill().unwrap();
@@ -364,6 +367,7 @@ const ROGUE: &str = r#"
 import socket
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 s.bind(("eth0", 0))
+open("/run/rogue", "w")
 def checksum(b):
     n = sum(b[i] << 8 | b[i + 1] for i in range(0, len(b), 2))
     n = (n & 0xffff) + (n >> 16)

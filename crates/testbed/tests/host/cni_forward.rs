@@ -5,6 +5,7 @@ use crate::cni_bridge::{call, ok};
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, Place, Protocol, Service, ask, run, stdout};
 use serde_json::{Value, json};
+use std::process::Command;
 
 fn drop_forwarded() {
     run("iptables -P FORWARD DROP");
@@ -30,6 +31,39 @@ fn passes(host: &Host, place: &Place, prev: &Value) {
 
 fn ports() -> Value {
     json!({"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}})
+}
+
+/// What drops and cannot be changed by us is named, and nothing else is.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn check_tells_of_policies() {
+    on_a_host(|host| {
+        let told = || host.qiao.run("check").stderr;
+        run("iptables -P FORWARD DROP");
+        assert_eq!(told(), "", "no network is in use");
+        host.attached("web", "");
+        host.ok("network create inner --internal");
+        host.attached("app", "--network inner");
+        let by_nft = "warning: `iptables` drops what the host forwards by IPv4 (the policy of FORWARD): of the networks `bridge` ";
+        assert!(told().starts_with(by_nft), "{}", told());
+        assert_eq!(told().lines().count(), 1, "{}", told());
+        run("iptables -P FORWARD ACCEPT");
+        assert_eq!(told(), "");
+        let legacy =
+            [("iptables-legacy", "IPv4", "192.0.2.77"), ("ip6tables-legacy", "IPv6", "2001:db8::77")];
+        for (program, family, from) in legacy {
+            let set = Command::new(program).args(["-P", "FORWARD", "DROP"]).status();
+            if !set.is_ok_and(|status| status.success()) {
+                eprintln!("{program} does not work here: it was not looked at");
+                continue;
+            }
+            run(&format!("{program} -A FORWARD -s {from} -j ACCEPT")); // the policy is behind it
+            let expected = format!("the legacy `iptables` drops what the host forwards by {family} ");
+            assert!(told().contains(&expected) && told().lines().count() == 1, "{}", told());
+            run(&format!("{program} -P FORWARD ACCEPT"));
+            assert_eq!(told(), "", "the control: {program} lets all through");
+        }
+    });
 }
 
 #[test]
@@ -87,6 +121,28 @@ fn our_bridge_is_let_through_and_closed_behind_the_last() {
         }
         run("iptables -A FORWARD -d 192.0.2.77 -j DROP");
         is_as(host, &before, "both are gone");
+    });
+}
+
+/// A rule of somebody else's that leads to our chain keeps the chain, and nobody from leaving.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_chain_that_others_lead_to_stays_and_is_empty() {
+    on_a_host(|host| {
+        drop_forwarded();
+        let c1 = host.container("c1");
+        let text = config("bridge", &json!({})).to_string();
+        let first = ok(host, ("bridge", "ADD"), ("c1", &c1.path()), &text).json();
+        open(host, "ADD", &c1, &first);
+        run("iptables -N OTHERS");
+        run("iptables -A OTHERS -j QIAO-FORWARD");
+        behind(host, ("firewall", "DEL"), ("c1", ""), (&first, &json!({})));
+        ok(host, ("bridge", "DEL"), ("c1", ""), &text);
+        let rules = stdout("iptables-save -t filter");
+        let left: Vec<&str> = rules.lines().filter(|line| line.contains("QIAO")).collect();
+        assert_eq!(left, [":QIAO-FORWARD - [0:0]", "-A OTHERS -j QIAO-FORWARD"], "{rules}");
+        assert!(!stdout("ip6tables-save -t filter").contains("QIAO"), "where nobody leads to it, it goes");
+        host.ok("check");
     });
 }
 

@@ -132,7 +132,7 @@ fn a_vanished_namespace_keeps_no_address() {
         lend(host, &c1, NIC0);
         assert_eq!(leases(), ["198.51.100.50"]);
         c1.delete();
-        qiao_testbed::eventually(std::time::Duration::from_secs(4), || {
+        qiao_testbed::eventually(std::time::Duration::from_secs(10), || {
             !host.lan.stdout("ip link").contains("out0")
         });
         for netns in ["/run/netns/c1", ""] {

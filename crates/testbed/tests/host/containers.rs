@@ -25,7 +25,7 @@ fn a_container_lives_and_goes_without_a_trace() {
         let started = host.qiao.words(&[&options[..], &["--", "python3", "-c", server]].concat());
         assert_eq!((started.code, started.stdout.trim().len()), (Some(0), 64), "{started}");
         let up = || host.ok("logs web").stdout == "up\n";
-        assert!(eventually(Duration::from_secs(5), up), "{}", host.qiao.run("logs web"));
+        assert!(eventually(Duration::from_secs(10), up), "{}", host.qiao.run("logs web"));
         assert!(ask(&host.lan, Protocol::Tcp, "192.0.2.1:8080").is_some(), "published");
         assert_eq!(host.qiao.words(&["exec", "web", "sh", "-c", "exit 7"]).code, Some(7));
         assert_eq!(host.qiao.run("exec web no-such-program").code, Some(127));
@@ -132,7 +132,7 @@ fn what_a_killed_supervisor_leaves_goes_with_the_next_command() {
         let state: serde_json::Value = serde_json::from_str(&state).unwrap();
         run(&format!("kill -9 {}", state["supervisor"]["pid"]));
         let ended = || !host.qiao.run("ps").stdout.contains("web");
-        assert!(eventually(Duration::from_secs(5), ended), "the container ends with its supervisor");
+        assert!(eventually(Duration::from_secs(10), ended), "the container ends with its supervisor");
         host.ok("gc");
         host.ok("network rm front");
         host.assert_like(&before, "a killed supervisor");
@@ -194,9 +194,12 @@ fn a_name_whose_records_are_damaged_can_be_freed() {
             let told = host.qiao.run("rm web");
             assert!(told.code == Some(5) && told.stderr.contains("qiao rm -f web"), "{told}");
             assert_eq!(host.ok("rm -f web").stdout, "web\n");
-            assert!(eventually(Duration::from_secs(5), || !is_there(&state["init"]["pid"])), "its processes");
+            assert!(
+                eventually(Duration::from_secs(10), || !is_there(&state["init"]["pid"])),
+                "its processes"
+            );
             let gone = || !is_there(&state["supervisor"]["pid"]);
-            assert!(eventually(Duration::from_secs(5), gone), "its supervisor");
+            assert!(eventually(Duration::from_secs(10), gone), "its supervisor");
         }
         host.ok("rm -f web");
         host.ok("network rm bridge");
@@ -217,10 +220,10 @@ fn a_command_ends_with_the_exec_that_runs_it() {
                     line.ends_with("sleep 777") && !line.contains("exec") && !line.starts_with('Z')
                 })
             };
-            assert!(eventually(Duration::from_secs(5), runs), "the control: it runs");
+            assert!(eventually(Duration::from_secs(10), runs), "the control: it runs");
             exec.kill().unwrap();
             exec.wait().unwrap();
-            assert!(eventually(Duration::from_secs(5), || !runs()), "it goes on");
+            assert!(eventually(Duration::from_secs(10), || !runs()), "it goes on");
             bury();
         }
         host.ok("rm -f web");
@@ -242,6 +245,7 @@ fn a_supervisor_has_no_zombies() {
                 .filter(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(&own))
                 .count()
         };
+        assert!(eventually(Duration::from_secs(10), || zombies() == 0), "zombies are left");
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(zombies(), 0);
         host.ok("rm -f web");
@@ -253,18 +257,18 @@ fn a_supervisor_has_no_zombies() {
 fn who_is_left_behind_in_a_container_is_buried() {
     on_a_host(|host| {
         // Its parent ends, and it is in a session of its own.
-        let orphan = "setsid sh -c 'sleep 0.7 & exit' & sleep 1000";
+        let orphan = "setsid sh -c 'sleep 3.7 & exit' & sleep 1000";
         let words = ["run", "-d", "--name", "web", "--network", "none", "--", "sh", "-c", orphan];
         assert_eq!(host.qiao.words(&words).code, Some(0));
         let processes = |is: &dyn Fn(&str) -> bool| {
             bury();
             qiao_testbed::stdout("ps -e -o stat,args").lines().filter(|line| is(line)).count()
         };
-        let runs = |line: &str| line.starts_with('S') && line.ends_with(" sleep 0.7");
-        assert!(eventually(Duration::from_secs(5), || processes(&runs) == 1), "the control: it runs");
-        assert!(eventually(Duration::from_secs(5), || processes(&runs) == 0), "the control: it ends");
+        let runs = |line: &str| line.starts_with('S') && line.ends_with(" sleep 3.7");
+        assert!(eventually(Duration::from_secs(10), || processes(&runs) == 1), "the control: it runs");
+        assert!(eventually(Duration::from_secs(10), || processes(&runs) == 0), "the control: it ends");
         let is_zombie = |line: &str| line.starts_with('Z');
-        assert!(eventually(Duration::from_secs(2), || processes(&is_zombie) == 0), "a zombie is left");
+        assert!(eventually(Duration::from_secs(10), || processes(&is_zombie) == 0), "a zombie is left");
         host.ok("rm -f web");
     });
 }

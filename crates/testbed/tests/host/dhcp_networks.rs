@@ -6,11 +6,11 @@ use qiao_testbed::{
     Dnsmasq, Outcome, Place, Protocol, Question, Server, Service, ask, attach_line, eventually, run,
 };
 use std::collections::BTreeSet;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const CREATE: &str = "network create lan -d macvlan --ipam-driver dhcp -o parent=up0";
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(15);
 /// A client that hears no answer asks its server and then all of them, and then not for a minute: so many renewals
 /// there are only where answers are heard.
 const RENEWED: usize = 4;
@@ -40,7 +40,7 @@ fn renewed(server: &Dnsmasq, ip: &str) -> usize {
 
 /// A configuration in which servers are not waited for for long.
 fn impatient() -> &'static str {
-    std::fs::write("/run/qiao.toml", "dhcp-timeout = 2\n").unwrap();
+    std::fs::write("/run/qiao.toml", "dhcp-timeout = 5\n").unwrap();
     "--config /run/qiao.toml"
 }
 
@@ -69,7 +69,7 @@ fn a_lease_is_taken_renewed_and_given_back() {
         assert!(eventually(LATER, || renewed(&server, &ip) >= RENEWED), "it is renewed again and again");
         assert_eq!(server.said(&["DHCPRELEASE", &ip]), 0);
         host.ok("detach web");
-        assert_eq!(server.said(&["DHCPRELEASE", &ip]), 1);
+        assert!(server.comes_to_say(&["DHCPRELEASE", &ip], 1), "the server is told");
         assert!(eventually(SOON, || server.leases().is_empty()), "{:?}", server.leases());
         web.delete();
         host.ok("network rm lan");
@@ -86,7 +86,7 @@ fn without_a_server_nothing_is_attached_and_nothing_left() {
         let web = host.container("web");
         let line = format!("{} {}", attach_line(&web, "--network lan"), impatient());
         let refused = host.refused(1, &line);
-        for words in ["`web`", "`lan`", "no address by DHCP at `up0`", "no server answered within 2 s"] {
+        for words in ["`web`", "`lan`", "no address by DHCP at `up0`", "no server answered within 5 s"] {
             assert!(refused.stderr.contains(words), "{words}: {refused}");
         }
         let _server = Dnsmasq::start(&host.lan);
@@ -125,17 +125,19 @@ fn who_keeps_leases_is_killed_and_the_next_command_starts_another() {
         assert!(eventually(SOON, || keeper().is_none()));
         let check = host.qiao.run("check");
         assert!(check.code == Some(11) && check.stdout.contains("kept by nobody"), "{check}");
-        let before = renewed(&server, ip);
+        std::thread::sleep(Duration::from_millis(500)); // what is on its way arrives
+        let (before, discovered) = (renewed(&server, ip), server.said(&["DHCPDISCOVER"]));
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(renewed(&server, ip), before, "the control: nobody renews it");
         host.ok("gc");
         let second = keeper().expect("the next command starts another");
         assert_ne!(first, second);
         assert!(eventually(LATER, || renewed(&server, ip) >= before + RENEWED), "it is renewed again");
-        assert_eq!((address(&web), server.said(&["DHCPDISCOVER"])), (net.clone(), 1), "the same lease");
+        let same = (address(&web), server.said(&["DHCPDISCOVER"]));
+        assert_eq!(same, (net.clone(), discovered), "the same lease");
         assert_eq!(host.qiao.run("check").code, Some(0));
         host.ok("detach web");
-        assert_eq!(server.said(&["DHCPRELEASE", ip]), 1);
+        assert!(server.comes_to_say(&["DHCPRELEASE", ip], 1), "the server is told");
     });
 }
 
@@ -275,7 +277,7 @@ fn garbage(question: &Question) -> Vec<Vec<u8>> {
 fn a_lease_that_is_over_is_not_used_and_comes_back() {
     on_a_host(|host| {
         host.ok(CREATE);
-        let short = [54, 4, 192, 0, 2, 66, 1, 4, 255, 255, 255, 0, 51, 4, 0, 0, 0, 3];
+        let short = [54, 4, 192, 0, 2, 66, 1, 4, 255, 255, 255, 0, 3, 4, 192, 0, 2, 100, 51, 4, 0, 0, 0, 6];
         let serve = move || {
             Server::start(&host.lan, move |question| {
                 let kind = match question.kind {
@@ -289,13 +291,18 @@ fn a_lease_that_is_over_is_not_used_and_comes_back() {
         let server = serve();
         let web = host.attached("web", "--network lan");
         assert_eq!(address(&web), "192.0.2.77/24");
-        std::thread::sleep(Duration::from_secs(4));
+        std::thread::sleep(Duration::from_secs(7));
         assert_eq!(address(&web), "192.0.2.77/24", "the control: it is renewed");
+        let ways = || web.stdout("ip -4 route");
+        let before = ways();
+        assert!(before.contains("default via 192.0.2.100"), "{before}");
         drop(server);
         assert!(eventually(SOON, || address(&web).is_empty()), "it is taken away");
         assert_eq!(host.qiao.run("check").code, Some(11));
         let _server = serve();
         assert!(eventually(SOON, || address(&web) == "192.0.2.77/24"), "it comes back");
+        assert!(eventually(SOON, || ways() == before), "and what leads over it: {before}{}", ways());
+        assert_eq!(host.qiao.run("check").code, Some(0));
     });
 }
 
@@ -311,7 +318,7 @@ fn an_address_that_is_wished_for_and_one_that_is_the_hosts() {
         let app = host.container("app");
         let taken = host.qiao.run(&attach_line(&app, "--network lan --ip 192.0.2.160"));
         assert!(taken.code == Some(1) && taken.stderr.contains("not 192.0.2.160"), "{taken}");
-        assert_eq!(server.leases().len(), 1, "what it gave instead is given back");
+        assert!(eventually(SOON, || server.leases().len() == 1), "what it gave instead is given back");
         drop(server);
         let _rogue = Server::start(&host.lan, |question| {
             let kind = if question.kind == 1 { 2 } else { 5 };
@@ -354,10 +361,14 @@ fn killed_while_containers_come() {
             let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start qiao");
             children.push(child);
             std::thread::sleep(Duration::from_millis(40));
-            if let Some(pid) = keeper() {
-                killed += 1;
-                run(&format!("kill -9 {pid}"));
-            }
+            let mut found = None;
+            eventually(Duration::from_millis(150), || {
+                found = keeper();
+                found.is_some()
+            });
+            // One of two that were started at once may have ended by itself.
+            let kill = |pid: u32| Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+            killed += usize::from(found.is_some_and(|pid| kill(pid).success()));
         }
         for child in children {
             let outcome = Outcome::of(child.wait_with_output().expect("an end"));
@@ -390,7 +401,7 @@ fn stopped_it_keeps_nobody_from_leaving() {
         let begun = std::time::Instant::now();
         let left = host.ok("detach web");
         assert!(left.stderr.contains("does not answer"), "{left}");
-        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
         assert_eq!(web.stdout("ip -o link").lines().count(), 1, "only the loopback interface");
         let refused = host.qiao.run(&format!("{} {}", attach_line(&web, "--network lan"), impatient()));
         assert!(refused.code == Some(1) && refused.stderr.contains("does not answer"), "{refused}");
@@ -400,5 +411,29 @@ fn stopped_it_keeps_nobody_from_leaving() {
             "what was asked is done: {:?}",
             server.leases()
         );
+    });
+}
+
+/// Whoever has a lease keeps it, also when there is no room to write down that it was renewed: the record of before
+/// tells the next keeper the same.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_full_disk_ends_no_lease() {
+    on_a_host(|host| {
+        let records = format!("{}/dhcp", host.qiao.run_dir());
+        run(&format!("mkdir -p {records}"));
+        run(&format!("mount -t tmpfs -o size=64k,mode=700 tmpfs {records}"));
+        let server = Dnsmasq::start(&host.lan);
+        host.ok(CREATE);
+        let web = host.attached("web", "--network lan");
+        let net = address(&web);
+        let ip = net.trim_end_matches("/24");
+        let full = std::fs::write(format!("{records}/full"), [0; 1 << 17]).unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        let before = renewed(&server, ip);
+        assert!(eventually(LATER, || renewed(&server, ip) >= before + RENEWED), "it is renewed");
+        assert_eq!((address(&web), server.said(&["DHCPRELEASE"])), (net.clone(), 0));
+        host.ok("detach web");
+        assert!(server.comes_to_say(&["DHCPRELEASE", ip], 1), "the server is told");
     });
 }

@@ -63,6 +63,7 @@ fn it_starts_reads_again_and_ends() {
         );
         assert_eq!(address(&web, "db").as_deref(), Some("10.89.0.3"), "bound when it returned");
         assert_eq!(address(&web, "DB.dns.podman").as_deref(), Some("10.89.0.3"));
+        crate::dns_names::assert_confined(&pid());
         assert!(pid().bytes().all(|byte| byte.is_ascii_digit()), "no line's end");
         let process = stdout(&format!("ps -o ppid=,sid=,args= -p {}", pid()));
         let words: Vec<_> = process.split_whitespace().collect();
@@ -76,7 +77,7 @@ fn it_starts_reads_again_and_ends() {
         write("10.89.0.1 192.0.2.100\naaaa 10.89.0.2  web,aaaa\n");
         fs::write(format!("{DIR}/back%int"), "10.89.1.1\naaaa 10.89.1.2  web2\n").unwrap();
         run(&format!("kill -HUP {}", pid()));
-        assert!(eventually(Duration::from_secs(2), || address(&web, "db").is_none()));
+        assert!(eventually(Duration::from_secs(10), || address(&web, "db").is_none()));
         assert_eq!(address(&web, "web").as_deref(), Some("10.89.0.2"));
         assert_eq!(address(&web, "web2").as_deref(), Some("10.89.1.2"), "it is in both networks");
         assert!(lookup(&db, "10.89.0.1", ("web", A)).is_none(), "it is in none any more");
@@ -87,7 +88,7 @@ fn it_starts_reads_again_and_ends() {
         // Nobody buries it here.
         let ended = || fs::read_to_string(format!("/proc/{last}/cmdline")).is_ok_and(|line| line.is_empty());
         let over = || ended() && !fs::exists(format!("{DIR}/aardvark.pid")).unwrap();
-        assert!(eventually(Duration::from_secs(2), over), "it ends with the last network");
+        assert!(eventually(Duration::from_secs(10), over), "it ends with the last network");
     });
 }
 
@@ -126,7 +127,7 @@ fn reading_again_loses_no_question() {
             });
         });
         println!("{asked} asked, {answered} answered");
-        assert!(asked > 1000 && answered == asked, "{answered} of {asked}");
+        assert!(asked > 300 && answered == asked, "{answered} of {asked}");
     });
 }
 
@@ -144,6 +145,15 @@ fn it_says_what_it_is() {
     });
 }
 
+/// Tells a server to read its files again, as our netavark does it: one that has taken its file away puts it back, or
+/// it has ended.
+fn told(pid: &str) -> bool {
+    let told = Command::new("kill").args(["-HUP", pid]).status().unwrap().success();
+    let is_there = || fs::exists(format!("{DIR}/aardvark.pid")).unwrap();
+    let ended = || fs::read_to_string(format!("/proc/{pid}/cmdline")).map_or(true, |line| line.is_empty());
+    told && eventually(Duration::from_secs(10), || is_there() || ended()) && is_there()
+}
+
 /// Podman may attach the next container while the server ends with the last one.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
@@ -153,11 +163,11 @@ fn whoever_comes_as_it_ends_is_served() {
         for round in 0..25u64 {
             write(TWO);
             match fs::read_to_string(format!("{DIR}/aardvark.pid")) {
-                Ok(pid) => run(&format!("kill -HUP {pid}")),
-                Err(_) => assert!(start(host, &["run"]).status.success(), "round {round}"),
+                Ok(pid) if told(&pid) => {}
+                _ => assert!(start(host, &["run"]).status.success(), "round {round}"),
             }
             let known = || address(&web, "db").as_deref() == Some("10.89.0.3");
-            assert!(eventually(Duration::from_secs(1), known), "round {round}");
+            assert!(eventually(Duration::from_secs(10), known), "round {round}");
             fs::remove_file(format!("{DIR}/front")).unwrap();
             run(&format!("kill -HUP {}", pid()));
             std::thread::sleep(Duration::from_millis(round * 3));

@@ -174,26 +174,70 @@ fn the_server_lives_by_itself_and_ends_with_the_last_name() {
             || std::process::Command::new("flock").args(["-n", &lock, "true"]).status().unwrap().success();
         let first = server().expect("the first attachment starts it");
         let pid: i32 = first.split_whitespace().next().unwrap().parse().unwrap();
-        let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let cgroups = || std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         // Only this hierarchy is mounted here; the attachment itself was in a cgroup below its root.
-        assert!(cgroups.lines().any(|line| line == "0::/"), "{cgroups}");
+        let left = || cgroups().lines().any(|line| line == "0::/");
+        assert!(eventually(Duration::from_secs(2), left), "{}", cgroups());
         qiao_testbed::run(&format!("kill -9 {pid}"));
-        assert!(eventually(Duration::from_secs(2), killed), "killed");
+        assert!(eventually(Duration::from_secs(10), killed), "killed");
         assert!(lookup(&web, FRONT, ("web", A)).is_none(), "it is gone");
         host.ok("repair");
         assert_eq!(found(&web, FRONT, "web"), ["172.30.0.2"]);
         let again = server().expect("it was started again");
         qiao_testbed::run(&format!("kill -9 {}", again.split_whitespace().next().unwrap()));
-        assert!(eventually(Duration::from_secs(2), killed), "killed");
+        assert!(eventually(Duration::from_secs(10), killed), "killed");
         host.attached("db", "--network front");
         assert_eq!(found(&web, FRONT, "db"), ["172.30.0.3"], "the next attachment starts it, too");
         host.ok("detach web");
         host.ok("detach db");
-        assert!(eventually(Duration::from_secs(3), || server().is_none()), "it ends with the last");
+        assert!(eventually(Duration::from_secs(10), || server().is_none()), "it ends with the last");
         host.ok("network rm front");
         web.delete();
         stdout("ip netns del db");
         host.assert_like(&before, "the last name");
+    });
+}
+
+/// R-INP 33, in `/proc/PID/status`: a seccomp filter, no way to new rights, and of capabilities that of binding port 53.
+pub fn assert_confined(pid: &str) {
+    const BIND: u64 = 1 << 10;
+    // It is told that names are served before that, so that nobody waits for it.
+    let status = || std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let has =
+        |line: &str| status().lines().any(|of| of.split_whitespace().collect::<Vec<_>>().join(" ") == line);
+    assert!(eventually(Duration::from_secs(2), || has("Seccomp: 2")), "{}", status());
+    assert!(has("NoNewPrivs: 1"), "{}", status());
+    for (set, most) in [("CapEff", BIND), ("CapPrm", BIND), ("CapInh", 0), ("CapAmb", 0)] {
+        assert!(has(&format!("{set}: {most:016x}")), "{set}: {}", status());
+    }
+}
+
+/// What it gave up it does not need: networks come and go, links are made, and it ends.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_server_is_confined_and_does_all_that_it_must() {
+    on_a_host(|host| {
+        front(host, "");
+        let web = host.attached("web", "--network front");
+        let pid = stdout("ps -eo pid,args");
+        let pid = pid.lines().find(|line| line.contains("name-server")).expect("a server");
+        assert_confined(pid.split_whitespace().next().unwrap());
+        host.ok("network create back --subnet 172.30.1.0/24 --ipv6 --subnet fd00:31::/64 --dns 192.0.2.100");
+        let db = host.attached("db", "--network back");
+        assert_eq!(found(&db, "172.30.1.1", "db"), ["172.30.1.2"], "it listens on another gateway");
+        assert!(lookup_tcp(&db, "fd00:31::1", ("db", A)).is_some());
+        host.ok("dns add nas.lan A 192.0.2.7");
+        assert_eq!(found(&db, "172.30.1.1", "nas.lan"), ["192.0.2.7"]);
+        let told = host.ok("dns query db --from db").stdout;
+        assert!(told.contains("172.30.1.2"), "{told}");
+        host.ok("detach db");
+        let served = format!("{}/names/served/back", host.qiao.run_dir());
+        let gone = || std::fs::symlink_metadata(&served).is_err();
+        assert!(eventually(Duration::from_secs(3), gone), "it leaves the gateway");
+        assert_eq!(found(&web, FRONT, "web"), ["172.30.0.2"]);
+        host.ok("detach web");
+        let names = format!("{}/names", host.qiao.run_dir());
+        assert!(eventually(Duration::from_secs(3), || !std::fs::exists(&names).unwrap()), "nothing is left");
     });
 }
 

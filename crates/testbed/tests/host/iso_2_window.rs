@@ -1,9 +1,9 @@
 //! R-ISO 2: the guard is there before the first frame and until after the last.
 
 use crate::frames::Attack;
-use qiao_testbed::Host;
 use qiao_testbed::frame::{BROADCAST, Mac, contains, ethernet};
 use qiao_testbed::namespaces::on_a_host;
+use qiao_testbed::{Host, eventually};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -24,17 +24,21 @@ fn leaked(host: &Host, options: &str) -> usize {
     let attack = Attack::new(host, "");
     let place = host.container("flooder");
     let mut flooding = flood(&place, &ethernet((SPOOFED, BROADCAST), 0x88b5, b"spoofed"));
+    let sent =
+        || -> u64 { place.stdout("cat /sys/class/net/eth0/statistics/tx_packets").trim().parse().unwrap() };
+    let sends = || assert!(eventually(Duration::from_secs(10), || sent() > 10), "the attacker sends");
+    host.attach(&place, &format!("--network front {options}"));
+    sends(); // it runs by now
+    host.ok("detach flooder");
     for _ in 0..ROUNDS {
         host.attach(&place, &format!("--network front {options}"));
         host.ok("detach flooder");
     }
     host.attach(&place, &format!("--network front {options}"));
-    std::thread::sleep(Duration::from_millis(100));
-    let sent: u64 = place.stdout("cat /sys/class/net/eth0/statistics/tx_packets").trim().parse().unwrap();
+    sends();
     let _ = flooding.kill();
     let _ = flooding.wait();
-    assert!(sent > 10, "the attacker sends: {sent} frames");
-    attack.seen.within(Duration::from_millis(50)).iter().filter(|frame| contains(frame, &SPOOFED)).count()
+    attack.seen.within(Duration::from_millis(300)).iter().filter(|frame| contains(frame, &SPOOFED)).count()
 }
 
 #[test]

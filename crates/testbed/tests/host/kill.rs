@@ -131,7 +131,7 @@ fn attach_with_a_lease_then_detach() {
         let line = attach_line(&host.container("web"), "--network lan");
         sweep(host, &Sweep { prepare: &|| (), line, end: &["detach web"], first: 4 });
         let left = || given.lock().unwrap().len();
-        assert!(eventually(Duration::from_secs(3), || left() == 1), "{} leases", left());
+        assert!(eventually(Duration::from_secs(10), || left() == 1), "{} leases", left());
     });
 }
 

@@ -2,12 +2,15 @@
 //! requirement's group and number: isolation (`iso`), publishing (`port`), reliability (`rel`), inputs (`inp`).
 
 mod cni_adopted;
+mod cni_bandwidth;
 mod cni_bridge;
 mod cni_children;
 mod cni_dhcp;
 mod cni_forward;
 mod cni_install;
+mod cni_leftover;
 mod cni_ptp;
+mod cni_sbr;
 mod cni_settings;
 mod cni_solo;
 mod containers;

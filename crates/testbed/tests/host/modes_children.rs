@@ -74,19 +74,19 @@ fn a_child_is_never_seen_elsewhere() {
     on_a_host(|host| {
         macvlan(host, "");
         let place = host.container("web");
-        let mut monitor = Command::new("ip")
-            .args(["-o", "monitor", "link"])
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(100));
+        let heard = std::fs::File::create("/run/heard").unwrap();
+        let mut monitor = Command::new("ip").args(["-o", "monitor", "link"]).stdout(heard).spawn().unwrap();
+        let hears = |link: &str| {
+            run(&format!("ip link add {link} type bridge"));
+            let seen = || std::fs::read_to_string("/run/heard").unwrap();
+            eventually(Duration::from_secs(10), || seen().contains(link)).then(seen)
+        };
+        assert!((0..10).any(|n| hears(&format!("early{n}")).is_some()), "it listens");
         let attached = host.attach(&place, "--network lan");
         assert_eq!(attached.stderr, "", "no warning of what was never promised");
-        run("ip link add control0 type bridge");
-        std::thread::sleep(Duration::from_millis(200));
-        monitor.kill().unwrap();
-        let seen = String::from_utf8(monitor.wait_with_output().unwrap().stdout).unwrap();
-        assert!(seen.contains("control0"), "the control: {seen}");
+        // What it hears comes in its order.
+        let seen = (0..10).find_map(|n| hears(&format!("control{n}"))).expect("the control");
+        monitor.kill().and_then(|()| monitor.wait()).unwrap();
         assert!(!seen.contains("macvlan") && !seen.contains("eth0"), "{seen}");
     });
 }
@@ -222,7 +222,7 @@ fn routers_of_the_neighbourhood_are_not_heeded() {
         control.run("ip link set eth0 addrgenmode eui64");
         let mut out = host.wire(&host.lan, "eth0");
         let has = |place: &Place| place.stdout("ip -6 addr show dev eth0").contains("2001:db8:bad:");
-        let heeded = eventually(Duration::from_secs(5), || {
+        let heeded = eventually(Duration::from_secs(10), || {
             out.send(&advertisement([2, 0, 0, 0, 0, 0x64]));
             std::thread::sleep(Duration::from_millis(20));
             has(&control)

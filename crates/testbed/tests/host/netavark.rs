@@ -392,7 +392,7 @@ while True:
 fn rules_are_in_order_when_firewalld_has_reloaded() {
     on_a_host(|host| {
         let mut bus = Command::new("/usr/bin/python3").args(["-c", BUS]).spawn().expect("python3");
-        let patience = Duration::from_secs(5);
+        let patience = Duration::from_secs(10);
         assert!(eventually(patience, || std::path::Path::new("/run/bus").exists()));
         let place = host.container("c1");
         setup(host, &place, &publishing(on("c1", 7, &[&network(1, false)]), &[("", 8080, 80)]));

@@ -2,14 +2,17 @@
 
 use crate::frames::Member;
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Protocol, Qiao, Service, ask, attach_line, run};
+use qiao_testbed::{Host, Place, Protocol, Qiao, Service, ask, attach_line, eventually, run};
+use std::time::Duration;
 
 /// Which of the ways work that a container was given: in by either family, and out.
 fn works(host: &Host, web: &Member) -> [bool; 3] {
-    let inward = ask(&host.lan, Protocol::Tcp, "192.0.2.1:8080").is_some();
-    let inward6 = ask(&host.lan, Protocol::Tcp, "[2001:db8::1]:8080").is_some();
-    let outward = ask(&web.place, Protocol::Tcp, "192.0.2.100:99").is_some();
-    [inward, inward6, outward]
+    // A bridge that was made anew drops what it is to send until the kernel's worker has run its link event.
+    let answers = |from: &Place, to: &str| {
+        eventually(Duration::from_secs(5), || ask(from, Protocol::Tcp, to).is_some())
+    };
+    let (inward, inward6) = ("192.0.2.1:8080", "[2001:db8::1]:8080");
+    [answers(&host.lan, inward), answers(&host.lan, inward6), answers(&web.place, "192.0.2.100:99")]
 }
 
 /// Breaks something; `check` must name it, and `heal` must mend it. All is then as it was.

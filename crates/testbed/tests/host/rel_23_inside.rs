@@ -3,8 +3,11 @@
 
 use crate::frames::Member;
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Place, Protocol, Service, ask, run};
+use qiao_testbed::{Host, Place, Protocol, Service, ask, eventually, run};
 use std::process::{Child, Command};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(10);
 
 /// What may come of it after a repair.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,22 +32,24 @@ fn hinders_nobody(host: &Host, does: &dyn Fn(&Place) -> Option<Child>, after: Af
     ["nft flush ruleset", "ip link del br-front"].into_iter().for_each(run);
     let late = host.container("late");
     host.attach(&late, "--network front");
-    assert!(ask(&host.lan, Protocol::Tcp, "192.0.2.1:8080").is_some(), "published, after the next command");
-    assert!(ask(&late, Protocol::Tcp, &server).is_some(), "from the next container");
+    // A bridge that was made anew drops what it is to send until the kernel's worker has run its link event.
+    let answers = |from: &Place, to: &str| eventually(SOON, || ask(from, Protocol::Tcp, to).is_some());
+    assert!(answers(&host.lan, "192.0.2.1:8080"), "published, after the next command");
+    assert!(answers(&late, &server), "from the next container");
     ["nft flush ruleset", "ip link del br-front"].into_iter().for_each(run);
     let repaired = host.qiao.run("repair");
     let told = repaired.code == Some(3) && repaired.stderr.contains("endpoint front/evil/eth0: ");
     match after {
         After::Mended => {
             assert_eq!(repaired.code, Some(0), "{repaired}");
-            assert!(ask(&evil.place, Protocol::Tcp, &server).is_some(), "it works again");
+            assert!(answers(&evil.place, &server), "it works again");
             host.ok("check");
         }
         After::Told => assert!(told, "{repaired}"),
         After::Either => assert!(told || repaired.code == Some(0), "{repaired}"),
     }
-    assert!(ask(&host.lan, Protocol::Tcp, "192.0.2.1:8080").is_some(), "published, after a repair");
-    assert!(ask(&late, Protocol::Tcp, &server).is_some(), "from the other container, after a repair");
+    assert!(answers(&host.lan, "192.0.2.1:8080"), "published, after a repair");
+    assert!(answers(&late, &server), "from the other container, after a repair");
     host.ok("detach evil");
     host.ok("detach late");
     host.ok("check");
@@ -121,7 +126,7 @@ fn moves_away(place: &Place) -> Option<Child> {
     let own = std::fs::read_link(format!("/proc/{}/ns/net", child.id())).unwrap();
     let left = || std::fs::read_link(format!("/proc/{}/ns/net", child.id())).unwrap() != own;
     // `ip netns exec` enters one namespace, `unshare` makes the other.
-    assert!(qiao_testbed::eventually(std::time::Duration::from_secs(5), || left() && is_sleep(child.id())));
+    assert!(qiao_testbed::eventually(std::time::Duration::from_secs(10), || left() && is_sleep(child.id())));
     place.run(&format!("ip link set eth0 netns {}", child.id()));
     Some(child)
 }

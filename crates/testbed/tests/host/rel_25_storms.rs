@@ -23,7 +23,7 @@ fn used(host: &Host) -> qiao_testbed::Snapshot {
     host.ok("detach once");
     run("ip netns del once");
     let is_idle = || stdout("ip link show br-front").contains("NO-CARRIER");
-    assert!(eventually(Duration::from_secs(2), is_idle), "the bridge has no port any more");
+    assert!(eventually(Duration::from_secs(10), is_idle), "the bridge has no port any more");
     host.snapshot()
 }
 

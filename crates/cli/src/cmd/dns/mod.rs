@@ -10,11 +10,16 @@ use crate::output::table::Table;
 use crate::output::{self, line, print};
 use qiao_core::names::Named;
 use qiao_dns::source::links::Links;
-use qiao_dns::{Options, Server, confine, leave_cgroup};
+use qiao_dns::{Files, Options, Server, confine, leave_cgroup};
 use qiao_engine::EngineError;
 use serde_json::json;
 use std::io;
 use std::process::ExitCode;
+
+/// The port of name servers.
+const PORT: u16 = 53;
+/// The host's resolvers.
+const RESOLV: &str = "/etc/resolv.conf";
 
 /// Carries out a command on names.
 pub fn run(app: &App, command: &Dns) -> Done {
@@ -26,7 +31,8 @@ pub fn run(app: &App, command: &Dns) -> Done {
         Dns::Rm(args) => added::rm(app, args),
         Dns::Serve => {
             let paths = app.paths();
-            serve(&paths.run, &paths.state).map_err(|error| EngineError::failed("serve names", error))?;
+            serve((&paths.run, &paths.state), || ())
+                .map_err(|error| EngineError::failed("serve names", error))?;
             Ok(OK)
         }
     }
@@ -34,8 +40,7 @@ pub fn run(app: &App, command: &Dns) -> Done {
 
 /// The process that the first attachment starts: it belongs to nobody's session, and to no container.
 pub fn serve_names((run, state): (&str, &str)) -> ExitCode {
-    leave_cgroup();
-    match serve(run, state) {
+    match serve((run, state), leave_cgroup) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(format!("the name server ended: {error}"));
@@ -44,17 +49,19 @@ pub fn serve_names((run, state): (&str, &str)) -> ExitCode {
     }
 }
 
-fn serve(run: &str, state: &str) -> io::Result<()> {
+/// Serves; `leave` is done when whoever waits for us has been told, and nobody has been heard yet. (Leaving a cgroup
+/// alone takes the kernel 13 ms: a grace period of RCU.)
+fn serve((run, state): (&str, &str), leave: impl FnOnce()) -> io::Result<()> {
     let Some(links) = Links::open(run, state)? else { return Ok(()) };
-    let options = Options {
-        port: 53,
-        resolv: "/etc/resolv.conf".into(),
-        alone: false,
-        filter: None,
-        control: Some(format!("{}/control", links.dir())),
-    };
-    confine("qiao-dns");
-    Server::open(links, options)?.serve()
+    let own = links.dir().to_owned();
+    let control = Some(format!("{own}/control"));
+    let options = Options { port: PORT, resolv: RESOLV.into(), alone: false, filter: None, control };
+    let mut server = Server::open(links, options)?;
+    leave();
+    let remarks = confine("qiao-dns", &Files { own: &own, read: &[state], resolv: RESOLV, port: PORT });
+    remarks.iter().for_each(output::note);
+    server.remark(remarks);
+    server.serve()
 }
 
 /// `NAME  TYPE  VALUE  NETWORK  TTL`.

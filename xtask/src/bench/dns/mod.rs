@@ -2,6 +2,9 @@
 //!
 //! All serve the same names on one host, each at a gateway of its own, to one container. They take turns: A B A B.
 
+mod load;
+
+use crate::dist;
 use crate::shell::find;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -27,6 +30,15 @@ pub struct Dns {
     /// How often each
     #[arg(long, default_value_t = 4)]
     pub rounds: usize,
+    /// Also: what a client notices of another that misbehaves, and of one that floods
+    #[arg(long)]
+    pub abuse: bool,
+    /// Also: what a client notices of names that change so often in a second
+    #[arg(long, value_name = "N")]
+    pub reloads: Option<u32>,
+    /// Our program; it is built if none is given
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
     /// The aardvark-dns that is compared with
     #[arg(long, value_name = "FILE", default_value = "/usr/lib/podman/aardvark-dns")]
     pub peer: PathBuf,
@@ -35,10 +47,22 @@ pub struct Dns {
     pub json: Option<PathBuf>,
 }
 
+impl Dns {
+    /// The directory of our program, built unless it is given.
+    pub fn programs(&self) -> Result<PathBuf> {
+        match self.program.as_deref().and_then(Path::parent) {
+            Some(dir) => Ok(dir.to_owned()),
+            None => dist::build(&["qiao"]),
+        }
+    }
+}
+
 /// A server at a gateway.
 struct Server {
     name: &'static str,
     gateway: String,
+    /// The file with its names.
+    file: String,
     pid: String,
     child: Option<Child>,
 }
@@ -65,7 +89,7 @@ const SINGLE: usize = 2000;
 
 /// Measures; the table and the document.
 pub fn measure(dns: &Dns, programs: &Path) -> Result<(String, Value)> {
-    let client = build();
+    let (client, bad) = build();
     let mut text = format!(
         "\n{:9} {:>6} {:>12} {:>8} {:>8} {:>8}\n",
         "program", "names", "CPU us/query", "p50 us", "p99 us", "RSS kB"
@@ -80,28 +104,60 @@ pub fn measure(dns: &Dns, programs: &Path) -> Result<(String, Value)> {
             }
         }
         for (server, turns) in servers.iter().zip(&turns) {
-            let row = row(server, (*count, turns))?;
+            let mut row = row(server, (*count, turns))?;
             text.push_str(&line(&row));
+            text.push_str(&others(dns, (server, *count), (&client, &bad), &mut row)?);
             rows.push(row);
         }
     }
     Ok((text, json!({"schema": "qiao.bench-dns/1", "rows": rows})))
 }
 
-/// A bridge with a gateway for each server, and a container that has an address beside each.
-fn build() -> Place {
-    let client = Place::new("client");
+/// What a client notices of others, in lines of the table and in the document.
+fn others(
+    dns: &Dns,
+    (server, count): (&Server, usize),
+    (client, bad): (&Place, &Place),
+    row: &mut Value,
+) -> Result<String> {
+    let mut text = String::new();
+    let mut tell = |name: &str, mut noticed: load::Noticed| {
+        let (line, value) = noticed.told(name);
+        text.push_str(&line);
+        row[name] = value;
+    };
+    if dns.abuse {
+        tell("abuse", load::beside((client, bad), &server.gateway, load::misbehave)?);
+        tell("flood", load::beside((client, bad), &server.gateway, load::flood)?);
+    }
+    if let Some(rate) = dns.reloads {
+        let (noticed, made) = load::reloading(client, server, (count, rate))?;
+        tell("reloads", noticed);
+        row["reloads"]["per_second"] = made.into();
+    }
+    Ok(text)
+}
+
+/// A bridge with a gateway for each server, and two containers that have an address beside each.
+fn build() -> (Place, Place) {
     run("ip link set lo up");
     run("ip link add dns0 type bridge");
     run("ip link set dns0 up");
-    run("ip link add v0 type veth peer name eth0 netns client");
-    run("ip link set v0 master dns0 up");
-    client.run("ip link set eth0 up");
     for network in 1..4 {
         run(&format!("ip addr add 10.{network}.0.1/16 dev dns0"));
-        client.run(&format!("ip addr add 10.{network}.0.2/16 dev eth0"));
     }
-    client
+    (container("client", 2), container("bad", 3))
+}
+
+fn container(name: &str, host: usize) -> Place {
+    let place = Place::new(name);
+    run(&format!("ip link add v{host} type veth peer name eth0 netns {name}"));
+    run(&format!("ip link set v{host} master dns0 up"));
+    place.run("ip link set eth0 up");
+    for network in 1..4 {
+        place.run(&format!("ip addr add 10.{network}.0.{host}/16 dev eth0"));
+    }
+    place
 }
 
 fn start(dns: &Dns, (count, programs): (usize, &Path)) -> Result<Vec<Server>> {
@@ -123,9 +179,9 @@ fn address(network: usize, number: usize) -> String {
 fn aardvark(name: &'static str, (network, count): (usize, usize), program: &Path) -> Result<Server> {
     let dir = format!("/run/{name}-{count}");
     fs::create_dir_all(&dir)?;
-    let members: String =
-        (0..count).map(|n| format!("{n:064x} {}  n{n},{n:012x}\n", address(network, n))).collect();
-    fs::write(format!("{dir}/front"), format!("10.{network}.0.1\n{members}"))?;
+    let members: String = (0..count).map(|n| aardvark_line((network, n))).collect();
+    let file = format!("{dir}/front");
+    fs::write(&file, format!("10.{network}.0.1\n{members}"))?;
     let mut command = Command::new(program);
     command.arg0("aardvark-dns").args(["--config", &dir, "-p", "53", "run"]);
     command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -134,7 +190,20 @@ fn aardvark(name: &'static str, (network, count): (usize, usize), program: &Path
     }
     let pid = || fs::read_to_string(format!("{dir}/aardvark.pid")).unwrap_or_default();
     eventually(Duration::from_secs(2), || !pid().is_empty());
-    Ok(Server { name, gateway: format!("10.{network}.0.1"), pid: pid(), child: None })
+    Ok(Server { name, gateway: format!("10.{network}.0.1"), file, pid: pid(), child: None })
+}
+
+fn aardvark_line((network, number): (usize, usize)) -> String {
+    format!("{number:064x} {}  n{number},{number:012x}\n", address(network, number))
+}
+
+/// A line about a container in a server's own words; there are `count` besides.
+fn member(server: &Server, (number, count): (usize, usize)) -> String {
+    let network = server.gateway.split('.').nth(1).and_then(|part| part.parse().ok()).unwrap_or_default();
+    match server.name {
+        "dnsmasq" => format!("{} n{}\n", address(network, count + number), count + number),
+        _ => aardvark_line((network, count + number)),
+    }
 }
 
 fn dnsmasq((network, count): (usize, usize)) -> Result<Server> {
@@ -157,7 +226,7 @@ fn dnsmasq((network, count): (usize, usize)) -> Result<Server> {
         "--pid-file=".into(),
     ]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("start dnsmasq")?;
-    Ok(Server { name: "dnsmasq", gateway, pid: child.id().to_string(), child: Some(child) })
+    Ok(Server { name: "dnsmasq", gateway, file, pid: child.id().to_string(), child: Some(child) })
 }
 
 fn turn(client: &Place, server: &Server, (questions, count): (usize, usize)) -> Result<Turn> {

@@ -1,8 +1,11 @@
-//! A zone: the names of one network. It never changes; another one takes its place.
+//! A zone: the names of one network. One that is served never changes; another one takes its place.
 //!
-//! Everything lies in a few arrays, so that 10,000 names take one megabyte, and are made in a few milliseconds.
+//! Everything lies in a few arrays, so that 10,000 names take one megabyte, and the next zone is a copy of the one
+//! before, in which a member was changed (`edit.rs`).
 
-use crate::wire::name::{self, Key, labels, looks_public};
+mod edit;
+
+use crate::wire::name::{self, Key, looks_public};
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -28,6 +31,17 @@ impl ContainerId {
     }
 }
 
+/// What tells a member of a network from its others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemberKey(u64);
+
+impl MemberKey {
+    /// Of a text that no other member has.
+    pub fn new(text: &str) -> Self {
+        Self(HASH.hash_one(text))
+    }
+}
+
 /// A member of a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Member {
@@ -44,7 +58,7 @@ pub struct Member {
 }
 
 /// The names of a network.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Zone {
     /// The network's name.
     pub name: String,
@@ -56,20 +70,26 @@ pub struct Zone {
     pub internal: bool,
     upstreams: Upstreams,
     members: Vec<Place>,
+    /// How many of the members have left.
+    left: usize,
+    by_key: HashTable<u32>,
+    by_id: HashTable<u32>,
     addresses: Vec<IpAddr>,
     by_address: HashTable<(u32, u32)>,
     letters: Vec<u8>,
     names: Vec<Name>,
     by_name: HashTable<u32>,
-    ports: Vec<(u16, String, u32)>,
+    ports: Vec<(u16, String)>,
 }
 
-/// A member's part of the arrays.
-#[derive(Debug)]
+/// A member's part of the arrays. One that has left has none.
+#[derive(Clone, Debug)]
 struct Place {
+    key: MemberKey,
     id: ContainerId,
     addresses: (u32, u32),
     names: (u32, u32),
+    ports: (u32, u32),
     upstreams: Option<Upstreams>,
 }
 
@@ -93,75 +113,15 @@ impl Zone {
             internal,
             upstreams: upstreams.into(),
             members: Vec::new(),
+            left: 0,
+            by_key: HashTable::new(),
+            by_id: HashTable::new(),
             addresses: Vec::new(),
             by_address: HashTable::new(),
             letters: Vec::new(),
             names: Vec::new(),
             by_name: HashTable::new(),
             ports: Vec::new(),
-        }
-    }
-
-    /// Adds a member. A name that is none makes no record. Its own name, which nobody chose to be a domain's, is
-    /// not served where it would hide one; aliases are as they were chosen.
-    pub fn add(&mut self, member: &Member) {
-        let number = self.members.len() as u32;
-        let addresses = self.addresses.len() as u32;
-        for ip in &member.addresses {
-            let index = self.addresses.len() as u32;
-            self.addresses.push(*ip);
-            let all = &self.addresses;
-            let hash = |entry: &(u32, u32)| HASH.hash_one(all[entry.0 as usize]);
-            self.by_address.insert_unique(HASH.hash_one(ip), (index, number), hash);
-        }
-        let names = self.names.len() as u32;
-        for (place, text) in member.names.iter().enumerate() {
-            let Some(key) = name::key(text) else { continue };
-            let hides = place == 0 && labels(&key).count() > 1 && looks_public(&key);
-            if !hides {
-                self.add_name(&key, number);
-            }
-        }
-        self.ports.extend(member.ports.iter().map(|(port, protocol)| (*port, protocol.clone(), number)));
-        let upstreams = (!member.upstreams.is_empty()).then(|| self.shared(&member.upstreams));
-        self.members.push(Place {
-            id: ContainerId::new(&member.id),
-            addresses: (addresses, self.addresses.len() as u32),
-            names: (names, self.names.len() as u32),
-            upstreams,
-        });
-    }
-
-    /// Most members have the same ones.
-    fn shared(&self, wanted: &[IpAddr]) -> Upstreams {
-        let last = self.members.last().and_then(|place| place.upstreams.clone());
-        last.filter(|last| **last == *wanted).unwrap_or_else(|| wanted.into())
-    }
-
-    fn add_name(&mut self, key: &[u8], member: u32) {
-        let index = self.names.len() as u32;
-        let (at, length) = (self.letters.len() as u32, key.len() as u8);
-        let hash = HASH.hash_one(key);
-        let (letters, names) = (&self.letters, &self.names);
-        let known = self.by_name.find_mut(hash, |head| letters_of(letters, names[*head as usize]) == key);
-        let next = match known {
-            Some(head) => {
-                let next = std::mem::replace(head, index);
-                // Once more by the same member changes nothing.
-                if self.names[next as usize].member == member {
-                    *head = next;
-                    return;
-                }
-                next
-            }
-            None => END,
-        };
-        self.letters.extend(key);
-        self.names.push(Name { at, length, member, next });
-        if next == END {
-            let (letters, names) = (&self.letters, &self.names);
-            let rehash = |head: &u32| HASH.hash_one(letters_of(letters, names[*head as usize]));
-            self.by_name.insert_unique(hash, index, rehash);
         }
     }
 
@@ -176,9 +136,9 @@ impl Zone {
         self.members[member as usize].id
     }
 
-    /// All its containers.
-    pub fn ids(&self) -> impl Iterator<Item = ContainerId> {
-        self.members.iter().map(|place| place.id)
+    /// Whether a container is a member.
+    pub fn has(&self, id: ContainerId) -> bool {
+        self.by_id.find(id.0, |member| self.members[*member as usize].id == id).is_some()
     }
 
     /// Whom a member's questions go to; nobody for the host's own resolvers.
@@ -225,9 +185,9 @@ impl Zone {
         let Some(mut at) = self.head(key) else { return false };
         while at != END {
             let name = self.names[at as usize];
-            let is =
-                |(p, of, member): &(u16, String, u32)| (*p, &**of, *member) == (port, protocol, name.member);
-            if self.ports.iter().any(is) {
+            let (from, to) = self.members[name.member as usize].ports;
+            let offered = &self.ports[from as usize..to as usize];
+            if offered.iter().any(|(p, of)| (*p, &**of) == (port, protocol)) {
                 return true;
             }
             at = name.next;
@@ -235,22 +195,9 @@ impl Zone {
         false
     }
 
-    /// How many names there are.
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
     /// Whether nobody is there.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
-    /// Gives memory back that was only needed while it grew.
-    pub fn shrink(&mut self) {
-        self.members.shrink_to_fit();
-        self.addresses.shrink_to_fit();
-        self.letters.shrink_to_fit();
-        self.names.shrink_to_fit();
+        self.members.len() == self.left
     }
 }
 

@@ -1,18 +1,4 @@
-//! What the process gives up, as far as the system lets it: it works without, too.
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
-
-/// Gives up every right but that of binding port 53.
-pub fn confine(name: &str) {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    let _ = std::fs::write("/proc/self/comm", name);
-    let _ = set_no_new_privs(true);
-    let bind = CapabilitySet::NET_BIND_SERVICE;
-    let sets = CapabilitySets { effective: bind, permitted: bind, inheritable: CapabilitySet::empty() };
-    let _ = set_capabilities(None, sets);
-}
+//! Out of the cgroup of whoever started us.
 
 /// Leaves the cgroup of whoever started us for the root of each hierarchy: who ends a session or a container by its
 /// cgroup does not mean the names of all others. Where the root takes no processes (a delegated one), a cgroup below
