@@ -54,7 +54,7 @@ pub enum Over {
     /// At an interface of the host that leads to the same neighbourhood: the sandbox's own is not there yet.
     Host(IfName),
     /// At the sandbox's own interface, and at one of the host that leads to the same neighbourhood as long as that is not
-    /// there, or no more: a bridge does not hear what is sent to one of its ports alone.
+    /// there, or no more: what is asked at the port needs no bridge that hears everything (promiscuous).
     Port {
         /// The bridge, or another interface of the host.
         bridge: IfName,
