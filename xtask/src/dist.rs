@@ -15,10 +15,29 @@ pub fn dist(dir: &Path) -> Result<()> {
     fs::create_dir_all(&bin).with_context(|| format!("create {}", bin.display()))?;
     let built = build(&["qiao"])?;
     let to = bin.join("qiao");
-    fs::copy(built.join("qiao"), &to).with_context(|| format!("copy to {}", to.display()))?;
+    install(&built.join("qiao"), &to)?;
     println!("{}", to.display());
     links(&to, &PLUGINS, &dir.join("cni"))?;
     links(&to, &HELPERS, &dir.join("podman"))
+}
+
+/// Puts a program without its symbols somewhere. It is written in one go: what a linker or `strip` writes piece by piece
+/// is in small pages, and each few of them that a process touches are a page fault.
+fn install(program: &Path, to: &Path) -> Result<()> {
+    let stripped = program.with_extension("stripped");
+    let done = run(Command::new("strip").arg("-o").arg(&stripped).arg(program));
+    let from = if done.is_ok() { &stripped } else { program };
+    let _ = fs::remove_file(to); // another program may be running by that name, or be linked to it
+    fs::copy(from, to).with_context(|| format!("copy to {}", to.display())).map(drop)
+}
+
+/// Builds packages, and puts these programs of theirs side by side, as `dist` would.
+pub fn staged(packages: &[&str], programs: &[&str]) -> Result<PathBuf> {
+    let built = build(packages)?;
+    let dir = built.join("staged");
+    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    programs.iter().try_for_each(|name| install(&built.join(name), &dir.join(name)))?;
+    Ok(dir)
 }
 
 /// The CNI plugins: the same file under their names.
@@ -62,14 +81,8 @@ fn links(program: &Path, names: &[&str], dir: &Path) -> Result<()> {
 
 /// Builds packages statically; the directory that the programs are in.
 pub fn build(packages: &[&str]) -> Result<PathBuf> {
-    build_with(packages, &[])
-}
-
-/// The same, with something in the environment of the build.
-pub fn build_with(packages: &[&str], env: &[(&str, &str)]) -> Result<PathBuf> {
     let (target, flags) = target()?;
     let mut command = cargo();
-    command.envs(env.iter().copied());
     command.current_dir(top()).args(["build", "--release", "--target", &target]);
     command.args(packages.iter().flat_map(|package| ["--package", package]));
     match flags {

@@ -75,7 +75,7 @@ pub fn bench(bench: &Bench) -> Result<()> {
         bail!("this makes network namespaces, which only root may");
     }
     let programs = match bench {
-        Bench::Attach(_) => dist::build(&["qiao", "qiao-floor"])?,
+        Bench::Attach(_) => dist::staged(&["qiao", "qiao-floor"], &["qiao", "qiao-floor", "empty", "timed"])?,
         Bench::Cni(cni) => cni.plugins()?,
         Bench::Dns(dns) => dns.programs()?,
         Bench::Podman(podman) => podman.programs()?,

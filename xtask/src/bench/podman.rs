@@ -58,7 +58,7 @@ impl Podman {
     pub fn programs(&self) -> Result<PathBuf> {
         match self.program.as_deref().and_then(Path::parent) {
             Some(dir) => Ok(dir.to_owned()),
-            None => dist::build(&["qiao"]),
+            None => dist::staged(&["qiao"], &["qiao"]),
         }
     }
 }
