@@ -21,6 +21,7 @@ use qiao_core::settings::LoopbackMethod;
 use qiao_core::solo::Select;
 use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, IfName};
+use qiao_nft::{Query, Reply};
 use rustix::fd::OwnedFd;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,6 +139,25 @@ impl Linux {
         }
     }
 }
+
+impl Linux {
+    /// The same with more questions, of which the first is for the generation: all are asked at once, and the rest is
+    /// answered where the rule set is known to be whole.
+    pub(crate) fn damage_and(&mut self, queries: &[Query]) -> Result<(Damage, Option<Replies>), KernelError> {
+        let Some(trusted) = self.trusted else { return Ok((self.damage()?, None)) };
+        let mut replies = self.nft.ask(queries)?.into_iter();
+        match replies.next() {
+            Some(Ok(Reply::Generation(generation))) if generation == trusted => {
+                self.seen = Some(generation);
+                Ok((Damage::None, Some(replies.collect())))
+            }
+            _ => Ok((self.damage()?, None)),
+        }
+    }
+}
+
+/// The answers to questions about the rule set.
+type Replies = Vec<Result<Reply, KernelError>>;
 
 impl Sandbox {
     fn open(mut handle: NetnsHandle, home: rustix::io::Result<OwnedFd>) -> Result<Self, KernelError> {

@@ -405,21 +405,7 @@ fn hanging(link: &Link, kind: &str, owner: &Owner) -> Ownership {
 /// there is none of them to find.
 fn elements(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Result<(), KernelError> {
     let keys: Vec<&Key> = wanted.keys().filter(|key| key.set().is_some()).collect();
-    if let Some(object) = wanted.get(&Key::Ruleset) {
-        match linux.damage()? {
-            Damage::None => observed.insert(
-                Key::Ruleset,
-                Ownership::Marked(object.owner.clone()),
-                Value::Ruleset(qiao_core::render::DIGEST),
-            ),
-            Damage::Absent => return Ok(()),
-            Damage::Some => {
-                observed.insert(Key::Ruleset, Ownership::Marked(object.owner.clone()), Value::Ruleset(0));
-                return Ok(());
-            }
-        }
-    }
-    let mut queries = Vec::with_capacity(keys.len());
+    let mut queries = vec![Query::Generation];
     for key in &keys {
         let Some((set, mut elements)) =
             wanted.get(key).map(|object| nft::encode(key, object)).transpose()?.flatten()
@@ -429,7 +415,21 @@ fn elements(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Resul
         elements.truncate(1);
         queries.push(Query::Element { set, keys: elements });
     }
-    for (key, reply) in keys.into_iter().zip(linux.nft.ask(&queries)?) {
+    let mut answered = None;
+    if let Some(object) = wanted.get(&Key::Ruleset) {
+        let (damage, replies) = linux.damage_and(&queries)?;
+        let whole = damage == Damage::None;
+        if damage != Damage::Absent {
+            let value = Value::Ruleset(if whole { qiao_core::render::DIGEST } else { 0 });
+            observed.insert(Key::Ruleset, Ownership::Marked(object.owner.clone()), value);
+        }
+        if !whole {
+            return Ok(());
+        }
+        answered = replies;
+    }
+    let replies = answered.map_or_else(|| linux.nft.ask(&queries[1..]), Ok)?;
+    for (key, reply) in keys.into_iter().zip(replies) {
         let Some(object) = wanted.get(key) else { continue };
         match reply {
             Ok(Reply::Elements { elements, .. }) => {

@@ -22,11 +22,11 @@ pub struct Table {
 impl Table {
     /// Opens `RUN/loopback`, if there is one.
     pub fn open(run: &str) -> io::Result<Option<Self>> {
-        let path = format!("{run}/loopback");
-        match (open_dir(rustix::fs::CWD, &path), open_dir(rustix::fs::CWD, &format!("{path}/{STATE}"))) {
-            (Ok(dir), Ok(state)) => Ok(Some(Self { dir, state })),
-            (Err(Errno::NOENT), _) | (_, Err(Errno::NOENT)) => Ok(None),
-            (Err(error), _) | (_, Err(error)) => Err(error.into()),
+        let opened = open_dir(rustix::fs::CWD, &format!("{run}/loopback"))
+            .and_then(|dir| open_dir(&dir, STATE).map(|state| Self { dir, state }));
+        match opened {
+            Err(Errno::NOENT) => Ok(None),
+            opened => Ok(Some(opened?)),
         }
     }
 
