@@ -48,13 +48,6 @@ pub struct Hooks {
     pub whole: bool,
 }
 
-/// Programs that are at no hook yet, and their entries.
-#[derive(Debug)]
-pub struct Loaded {
-    entries: Entries,
-    programs: Vec<(Hook, Program)>,
-}
-
 impl Place {
     /// The cgroup to use, and the namespace that `socket` is in.
     pub fn open(socket: BorrowedFd<'_>) -> io::Result<Self> {
@@ -123,18 +116,12 @@ impl Place {
         Ok(entries.map(|entries| Hooks { entries, sentinel, flows, whole: true }))
     }
 
-    /// Makes programs, which are nowhere yet. That takes 3 ms; it may be done beside something else.
-    pub fn load(&self) -> io::Result<Loaded> {
+    /// Makes programs with these entries. On failure none is left.
+    pub fn make(&self, first: &[(RawKey, RawValue)]) -> io::Result<Hooks> {
         let entries = Entries::create(Kind::Hash, &self.label('e'), MOST_ENTRIES)?;
         let flows = Flows::create(Kind::LruHash, &self.label('f'), MOST_FLOWS)?;
-        let programs = self.programs(&entries, &flows)?;
-        Ok(Loaded { entries, programs })
-    }
-
-    /// Puts programs in their places, with these entries. On failure none is left.
-    pub fn put(&self, loaded: &Loaded, first: &[(RawKey, RawValue)]) -> io::Result<Hooks> {
-        loaded.entries.put_all(first)?;
-        self.attach(&loaded.programs).inspect_err(|_| drop(self.remove()))?;
+        entries.put_all(first)?;
+        self.attach_missing(&entries, &flows).inspect_err(|_| drop(self.remove()))?;
         self.find(false)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
@@ -148,25 +135,17 @@ impl Place {
         for hook in HOOKS {
             old.extend(self.ours_at(hook)?.into_iter().map(|(program, _)| (hook, program)));
         }
-        self.attach(&self.programs(&hooks.entries, &flows)?)?;
+        self.attach_missing(&hooks.entries, &flows)?;
         old.iter().try_for_each(|(hook, program)| program.detach(self.cgroup.as_fd(), *hook))?;
         self.find(true)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
-    fn programs(&self, entries: &Entries, flows: &Flows) -> io::Result<Vec<(Hook, Program)>> {
+    fn attach_missing(&self, entries: &Entries, flows: &Flows) -> io::Result<()> {
         let (entries, flows) = (number(entries.as_fd()), number(flows.as_fd()));
         let parts = Parts { entries, flows, cookie: self.cookie };
         let load = |hook: Hook| Ok((hook, Program::load(hook, &self.label(VERSION), &program(hook, parts))?));
-        HOOKS.into_iter().rev().map(load).collect()
-    }
-
-    fn attach(&self, programs: &[(Hook, Program)]) -> io::Result<()> {
+        let programs: Vec<_> = HOOKS.into_iter().rev().map(load).collect::<io::Result<_>>()?;
         programs.iter().try_for_each(|(hook, program)| program.attach(self.cgroup.as_fd(), *hook))
-    }
-
-    /// The same place, for another thread.
-    pub fn again(&self) -> io::Result<Self> {
-        Ok(Self { cgroup: self.cgroup.try_clone()?, path: self.path.clone(), cookie: self.cookie })
     }
 
     /// Detaches every program of ours. With the last go the entries.
@@ -194,7 +173,7 @@ impl Place {
 
     /// Detaches the programs for another namespace.
     pub fn remove_of(&self, cookie: u64) -> io::Result<()> {
-        Self { cookie, ..self.again()? }.remove()
+        Self { cgroup: self.cgroup.try_clone()?, path: self.path.clone(), cookie }.remove()
     }
 
     /// Whether programs could be made here: tries it with one, and attaches it nowhere.
