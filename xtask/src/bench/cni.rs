@@ -4,6 +4,8 @@ use crate::bench::chain::{Call, Chain};
 use crate::bench::counts::{Counts, count};
 use crate::bench::figures::Figures;
 use crate::bench::sample::Sample;
+use crate::dist;
+use crate::shell::top;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -43,8 +45,12 @@ pub struct Cni {
 impl Cni {
     /// The directory of our plugins.
     pub fn plugins(&self) -> Result<PathBuf> {
-        let dir = self.dir.as_ref().context("give the directory of our plugins with --dir")?;
-        dir.canonicalize().with_context(|| format!("find {}", dir.display()))
+        if let Some(dir) = &self.dir {
+            return dir.canonicalize().with_context(|| format!("find {}", dir.display()));
+        }
+        let dir = top().join("target/dist");
+        dist::dist(&dir)?;
+        Ok(dir.join("cni"))
     }
 }
 
