@@ -30,14 +30,17 @@ pub fn needed(plan: &Plan) -> Vec<Op> {
 
 /// A new port's elements in one transaction: what it may send and what is published, just before it goes up. Until
 /// then no packet passes.
-fn joined(ops: Vec<Op>) -> Vec<Op> {
+fn joined(mut ops: Vec<Op>) -> Vec<Op> {
     let is_up = |op: &Op| matches!(op, Op::Add { key: Key::HostUp(_), .. });
     let Some(first) = ops.iter().position(is_up) else { return ops };
     let is_element = |op: &Op| matches!(op, Op::Add { key: Key::Guard(_) | Key::Publish(_), .. });
-    let (before, after) = ops.split_at(first);
-    let kept = |ops: &[Op]| ops.iter().filter(|op| !is_element(op)).cloned().collect::<Vec<_>>();
-    let elements = ops.iter().filter(|op| is_element(op)).cloned().collect();
-    [kept(before), elements, kept(after)].concat()
+    let after = ops.split_off(first);
+    let (mut elements, mut done): (Vec<_>, Vec<_>) = ops.into_iter().partition(is_element);
+    let (more, rest): (Vec<_>, Vec<_>) = after.into_iter().partition(is_element);
+    elements.extend(more);
+    done.extend(elements);
+    done.extend(rest);
+    done
 }
 
 fn deleted(plan: &Plan) -> Deleted<'_> {
@@ -90,5 +93,32 @@ fn is_implied(op: &Op, deleted: &Deleted<'_>) -> bool {
             deleted.ends.contains(&(sandbox, dev))
         }
         _ => deleted.ruleset && key.set().is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qiao_core::Owner;
+    use qiao_core::plan::{Guard, Object};
+
+    fn add(key: Key) -> Op {
+        Op::Add { key, object: Object { owner: Owner::Host, value: Value::Present } }
+    }
+
+    #[test]
+    fn elements_of_a_new_port_are_together_before_it_goes_up() {
+        let port = IfName::new("q-web").unwrap();
+        let guard = add(Key::Guard(Guard::Port(port.clone())));
+        let (end, up) = (add(Key::Port(port.clone())), add(Key::HostUp(port)));
+        let publish = add(Key::Publish(qiao_core::port::Listen {
+            protocol: qiao_core::port::Protocol::Tcp,
+            host: qiao_core::port::HostAddr::Any(qiao_core::subnet::Family::V4),
+            ports: qiao_core::port::PortRange::new(80, 80).unwrap(),
+        }));
+        let plan = vec![guard.clone(), end.clone(), up.clone(), publish.clone()];
+        assert_eq!(joined(plan), [end.clone(), guard.clone(), publish, up]);
+        // A port that is up already must not be without its guard for longer than it is.
+        assert_eq!(joined(vec![guard.clone(), end.clone()]), [guard, end]);
     }
 }
