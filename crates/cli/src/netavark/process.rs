@@ -127,7 +127,7 @@ impl Early {
     /// is started again later.
     pub fn start(what: Start<'_>) -> Option<Self> {
         let own = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-        if own(what.program)? != own(Path::new("/proc/self/exe"))? || what.folder.join(PID_FILE).exists() {
+        if what.folder.join(PID_FILE).exists() || own(what.program)? != own(Path::new("/proc/self/exe"))? {
             return None;
         }
         let mut command = line(what);

@@ -48,6 +48,13 @@ pub struct Hooks {
     pub whole: bool,
 }
 
+/// Programs that are at no hook yet, and their entries.
+#[derive(Debug)]
+pub struct Loaded {
+    entries: Entries,
+    programs: Vec<(Hook, Program)>,
+}
+
 impl Place {
     /// The cgroup to use, and the namespace that `socket` is in.
     pub fn open(socket: BorrowedFd<'_>) -> io::Result<Self> {
@@ -116,12 +123,18 @@ impl Place {
         Ok(entries.map(|entries| Hooks { entries, sentinel, flows, whole: true }))
     }
 
-    /// Makes programs with these entries. On failure none is left.
-    pub fn make(&self, first: &[(RawKey, RawValue)]) -> io::Result<Hooks> {
+    /// Makes programs, which are nowhere yet. That takes 1 ms; it may be done beside something else.
+    pub fn load(&self) -> io::Result<Loaded> {
         let entries = Entries::create(Kind::Trie, &self.label('e'), MOST_ENTRIES)?;
         let flows = Flows::create(Kind::LruHash, &self.label('f'), MOST_FLOWS)?;
-        entries.put_all(first)?;
-        self.attach_missing(&entries, &flows).inspect_err(|_| drop(self.remove()))?;
+        let programs = self.programs(&entries, &flows)?;
+        Ok(Loaded { entries, programs })
+    }
+
+    /// Puts programs in their places, with these entries. On failure none is left.
+    pub fn put(&self, loaded: &Loaded, first: &[(RawKey, RawValue)]) -> io::Result<Hooks> {
+        loaded.entries.put_all(first)?;
+        self.attach(&loaded.programs).inspect_err(|_| drop(self.remove()))?;
         self.find(false)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
@@ -135,17 +148,25 @@ impl Place {
         for hook in HOOKS {
             old.extend(self.ours_at(hook)?.into_iter().map(|(program, _)| (hook, program)));
         }
-        self.attach_missing(&hooks.entries, &flows)?;
+        self.attach(&self.programs(&hooks.entries, &flows)?)?;
         old.iter().try_for_each(|(hook, program)| program.detach(self.cgroup.as_fd(), *hook))?;
         self.find(true)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
-    fn attach_missing(&self, entries: &Entries, flows: &Flows) -> io::Result<()> {
+    fn programs(&self, entries: &Entries, flows: &Flows) -> io::Result<Vec<(Hook, Program)>> {
         let (entries, flows) = (number(entries.as_fd()), number(flows.as_fd()));
         let parts = Parts { entries, flows, cookie: self.cookie };
         let load = |hook: Hook| Ok((hook, Program::load(hook, &self.label(VERSION), &program(hook, parts))?));
-        let programs: Vec<_> = HOOKS.into_iter().rev().map(load).collect::<io::Result<_>>()?;
+        HOOKS.into_iter().rev().map(load).collect()
+    }
+
+    fn attach(&self, programs: &[(Hook, Program)]) -> io::Result<()> {
         programs.iter().try_for_each(|(hook, program)| program.attach(self.cgroup.as_fd(), *hook))
+    }
+
+    /// The same place, for another thread.
+    pub fn again(&self) -> io::Result<Self> {
+        Ok(Self { cgroup: self.cgroup.try_clone()?, path: self.path.clone(), cookie: self.cookie })
     }
 
     /// Detaches every program of ours. With the last go the entries.
@@ -173,7 +194,7 @@ impl Place {
 
     /// Detaches the programs for another namespace.
     pub fn remove_of(&self, cookie: u64) -> io::Result<()> {
-        Self { cgroup: self.cgroup.try_clone()?, path: self.path.clone(), cookie }.remove()
+        Self { cookie, ..self.again()? }.remove()
     }
 
     /// Whether programs could be made here: tries it with one, and attaches it nowhere.
