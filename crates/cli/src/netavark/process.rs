@@ -150,8 +150,8 @@ impl Drop for Early {
     fn drop(&mut self) {
         if self.go.take().is_some() {
             let _ = self.ready.read(&mut [0]);
+            let _ = self.child.wait();
         }
-        let _ = self.child.wait();
     }
 }
 
