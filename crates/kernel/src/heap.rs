@@ -53,7 +53,7 @@ const LARGEST: usize = 512;
 const PIECE: usize = 64 << 10;
 
 /// From this size on an object has pages of its own.
-const PAGES: usize = 256 << 10;
+const PAGES: usize = 64 << 10;
 /// The smallest page of all machines: what has pages of its own is aligned to it.
 const PAGE: usize = 4096;
 
