@@ -95,6 +95,11 @@ pub fn set_generation(run: &Dir, generation: u32) {
     let _ = run.reclaim(GENERATION, &generation.to_string());
 }
 
+/// Forgets it: the next command looks at the whole rule set.
+pub fn forget_generation(run: &Dir) {
+    let _ = run.remove(GENERATION);
+}
+
 /// Whether the firewall had something deleted less than `limit` ago.
 pub fn deleted_within(run: &Dir, limit: Duration) -> bool {
     run.age(DELETED).is_some_and(|age| age < limit)

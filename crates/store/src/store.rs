@@ -347,6 +347,11 @@ impl Txn<'_> {
         runtime::note_deletion(&self.run);
     }
 
+    /// Forgets the firewall's generation: the next command looks at the whole rule set.
+    pub fn forget_generation(&self) {
+        runtime::forget_generation(&self.run);
+    }
+
     /// Notes the firewall's generation.
     pub fn set_generation(&self, generation: u32) {
         runtime::set_generation(&self.run, generation);
