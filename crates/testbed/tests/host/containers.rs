@@ -315,3 +315,18 @@ fn everybody_may_ping() {
         assert_eq!(host.qiao.words(&words).stdout, "may\n");
     });
 }
+
+/// The command of `netns` stands behind `--`, or not, as that of `exec`.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn tools_of_the_host_run_in_its_network() {
+    on_a_host(|host| {
+        host.attached("web", "");
+        for line in ["netns web -- ip -br addr show dev eth0", "netns web ip -br addr show dev eth0"] {
+            assert!(host.ok(line).stdout.contains("172.17.0.2/16"), "{line}");
+        }
+        assert_eq!(host.ok("netns web -- echo -- --json").stdout, "-- --json\n");
+        assert_eq!(host.qiao.run("netns web -- sh -c false").code, Some(1));
+        assert_eq!(host.qiao.run("netns web").code, Some(2));
+    });
+}
