@@ -148,7 +148,12 @@ impl<K: Kernel> Session<'_, K> {
         let rules = self.twice(|session| session.mend_rules(&desired))?;
         mended.take("rules", Ok(rules));
         for part in &desired.parts {
-            mended.take(&part.what, self.twice(|session| session.mend(part, reach)));
+            let done = self.twice(|session| session.mend(part, reach));
+            // Its container ended meanwhile: there is nothing to mend, and the next command collects what is left.
+            if done.is_err() && self.is_gone(&part.places) {
+                continue;
+            }
+            mended.take(&part.what, done);
             mended.places.extend(part.places.clone());
         }
         mended.take("what nobody needs", self.twice(|session| session.remove_surplus(&desired)));
@@ -198,6 +203,11 @@ impl<K: Kernel> Session<'_, K> {
         Ok(observed)
     }
 
+    /// Whether a sandbox ended since it was seen to live.
+    fn is_gone(&mut self, places: &Places) -> bool {
+        places.values().any(|netns| !self.kernel.is_alive(netns))
+    }
+
     /// What is not as it must be. What cannot be looked at is a finding too.
     fn look(&mut self) -> Result<Health, EngineError> {
         let active = self.let_through()?;
@@ -206,10 +216,13 @@ impl<K: Kernel> Session<'_, K> {
         let (mut observed, mut all_places) = (self.marked(&desired)?, Places::new());
         observed.extend(self.kernel.observe(&desired.rules(), &Places::new())?);
         for part in &desired.parts {
-            match self.kernel.observe(&part.state, &part.places) {
-                Ok(found) => observed.extend(found),
-                Err(error) => {
-                    notes.push(format!("{}: {}", part.what, chain(&error)));
+            let found = self.kernel.observe(&part.state, &part.places);
+            let is_gone = self.is_gone(&part.places);
+            match found {
+                Ok(found) if !is_gone => observed.extend(found),
+                found => {
+                    let error = found.err().filter(|_| !is_gone);
+                    notes.extend(error.map(|error| format!("{}: {}", part.what, chain(&error))));
                     part.state.keys().for_each(|key| drop((wanted.remove(key), observed.remove(key))));
                 }
             }
