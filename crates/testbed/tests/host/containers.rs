@@ -316,6 +316,53 @@ fn everybody_may_ping() {
     });
 }
 
+/// Every command that tells anything tells it as one object on one line, with its schema.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn every_command_has_a_schema() {
+    on_a_host(|host| {
+        host.container("web");
+        for (line, schema) in [
+            ("version", "version"),
+            ("info", "info"),
+            ("config show", "settings"),
+            ("config check", "config-check"),
+            ("network create front --dry-run", "plan"),
+            ("network create front", "network"),
+            ("network ls", "networks"),
+            ("network inspect front", "networks"),
+            ("plan attach web --netns /run/netns/web", "plan"),
+            ("attach web --netns /run/netns/web --network front -p 80:80", "endpoint"),
+            ("network connect bridge web", "endpoint"),
+            ("network allocations", "allocations"),
+            ("ps -a", "containers"),
+            ("port", "ports"),
+            ("port web", "ports"),
+            ("dns ls", "names"),
+            ("check", "check"),
+            ("repair", "repair"),
+            ("gc", "repair"),
+            ("network disconnect bridge web", "detached"),
+            ("plan detach web", "plan"),
+            ("detach web", "detached"),
+            ("network rm front", "removed"),
+            ("network prune", "removed"),
+            ("run -d --name c --network none -- sh -c 'echo'", "container"),
+            ("stop -t 0 c", "stopped"),
+            ("rm c", "removed"),
+        ] {
+            let outcome = host.ok(&format!("--json {line}"));
+            assert_eq!(outcome.stdout.lines().count(), 1, "{line}: {outcome}");
+            assert_eq!(outcome.json()["schema"], format!("qiao.{schema}/1"), "{line}: {outcome}");
+            let plan = &outcome.json()["plan"];
+            let has_plan = plan.as_array().is_some_and(|plan| !plan.is_empty());
+            assert_eq!(has_plan, matches!(schema, "endpoint" | "detached"), "{line}: {outcome}");
+        }
+        let unknown = host.qiao.run("--json logs nosuch");
+        assert_eq!((unknown.code, unknown.json()["schema"].as_str()), (Some(4), Some("qiao.error/1")));
+    });
+}
+
 /// The command of `netns` stands behind `--`, or not, as that of `exec`.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
