@@ -116,25 +116,33 @@ fn changes(
     (plugin, network, leaving): (Plugin<'_>, &str, Leaving<'_>),
 ) -> Result<Vec<Write>, KernelError> {
     let chain = |table: &str, name: &str| Query::Chain { family, table: table.into(), name: name.into() };
-    let mut queries =
-        vec![Query::Table { family, name: HOSTPORT.into() }, chain(FILTER, FORWARD), chain(NAT, SHARED[0])];
+    // Which of these there are depends on how the plugins were configured: without `snat` only the first of the shared.
+    let mut queries = vec![Query::Table { family, name: HOSTPORT.into() }];
+    queries.extend([chain(FILTER, FORWARD), chain(FILTER, ADMIN)]);
+    queries.extend(SHARED.map(|name| chain(NAT, name)));
+    let common = queries.len();
     let named = match leaving {
         Leaving::One(id, _) => plugin.chains_of(network, id),
         Leaving::AllBut(_) => Vec::new(),
     };
     queries.extend(named.iter().map(|name| chain(NAT, name)));
     let there: Vec<bool> = session.ask(&queries)?.into_iter().map(|reply| reply.is_ok()).collect();
+    let (there, own) = there.split_at(common);
+    let present = |names: &[&'static str], there: &[bool]| -> Vec<&'static str> {
+        names.iter().zip(there).filter_map(|(name, there)| there.then_some(*name)).collect()
+    };
     let mut changes = Vec::new();
-    if there[3..].contains(&true) || matches!(leaving, Leaving::AllBut(_)) {
+    if own.contains(&true) || matches!(leaving, Leaving::AllBut(_)) {
         let rules = rules(session, (family, NAT))?;
         let mut gone: BTreeSet<String> =
-            named.into_iter().zip(&there[3..]).filter_map(|(name, there)| there.then_some(name)).collect();
+            named.into_iter().zip(own).filter_map(|(name, there)| there.then_some(name)).collect();
         let told = rules.iter().filter_map(|rule| commented(rule, network, leaving));
         gone.extend(told.filter(|chain| plugin.made(chain)));
-        changes.extend(translations(&rules, (family, &gone), there[2]));
+        changes.extend(translations(&rules, (family, &gone), &present(&SHARED, &there[3..])));
     }
     if let (true, Leaving::One(_, addresses)) = (there[1] && plugin.is("firewall"), leaving) {
-        changes.extend(forwards(&rules(session, (family, FILTER))?, family, addresses));
+        let chains = present(&[FORWARD, ADMIN], &there[1..]);
+        changes.extend(forwards(&rules(session, (family, FILTER))?, (family, &chains), addresses));
     }
     if there[0] && plugin.is("portmap") {
         let its = |rule: &&Rule| rule.comment.as_deref().is_some_and(|id| !id.is_empty() && leaving.has(id));
@@ -202,24 +210,32 @@ fn del_chains<'a>(family: Family, table: &str, names: impl Iterator<Item = &'a s
 }
 
 /// Takes chains away with what leads to them; with the last ports the chains that all share.
-fn translations(rules: &[Rule], (family, gone): (Family, &BTreeSet<String>), shares: bool) -> Vec<Change> {
+fn translations(
+    rules: &[Rule],
+    (family, gone): (Family, &BTreeSet<String>),
+    shared: &[&'static str],
+) -> Vec<Change> {
     let is_gone = |rule: &&Rule| leads_to(rule).is_some_and(|chain| gone.contains(chain));
     let mut changes: Vec<Change> = rules.iter().filter(is_gone).filter_map(del).collect();
     changes.extend(del_chains(family, NAT, gone.iter().map(String::as_str)));
     let had_ports = gone.iter().any(|chain| chain.starts_with("CNI-DN-"));
     let has_ports = rules.iter().any(|rule| rule.chain == SHARED[0] && !is_gone(&rule));
-    if shares && had_ports && !has_ports {
+    if had_ports && !has_ports {
         let to_shared = |rule: &&Rule| {
             leads_to(rule).is_some_and(|chain| SHARED.contains(&chain)) && !gone.contains(&rule.chain)
         };
         changes.extend(rules.iter().filter(to_shared).filter_map(del));
-        changes.extend(del_chains(family, NAT, SHARED.into_iter()));
+        changes.extend(del_chains(family, NAT, shared.iter().copied()));
     }
     changes
 }
 
 /// Takes `firewall`'s rules for addresses away; with the last the chains, where the administrator has no rules.
-fn forwards(rules: &[Rule], family: Family, addresses: &[IpAddr]) -> Vec<Change> {
+fn forwards(
+    rules: &[Rule],
+    (family, chains): (Family, &[&'static str]),
+    addresses: &[IpAddr],
+) -> Vec<Change> {
     let addresses: Vec<Vec<u8>> = addresses.iter().map(octets).collect();
     let is_its = |rule: &&Rule| {
         rule.chain == FORWARD
@@ -235,7 +251,7 @@ fn forwards(rules: &[Rule], family: Family, addresses: &[IpAddr]) -> Vec<Change>
     };
     if !changes.is_empty() && !rules.iter().any(is_left) {
         changes.extend(rules.iter().filter(|rule| leads_to(rule) == Some(FORWARD)).filter_map(del));
-        changes.extend(del_chains(family, FILTER, [FORWARD, ADMIN].into_iter()));
+        changes.extend(del_chains(family, FILTER, chains.iter().copied()));
     }
     changes
 }
@@ -293,7 +309,7 @@ mod tests {
             rule("CNI-HOSTPORT-DNAT", "CNI-DN-b", ""),
         ];
         let deleted = |rules: &[Rule]| {
-            translations(rules, (Family::Ip, &gone), true)
+            translations(rules, (Family::Ip, &gone), &SHARED)
                 .iter()
                 .filter(|c| matches!(c, Change::DelChain { .. }))
                 .count()
