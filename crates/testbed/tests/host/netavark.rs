@@ -262,6 +262,25 @@ fn an_unmanaged_bridge_stays_as_it_is() {
     });
 }
 
+/// Where systemd runs it is told what a bridge has, for as long as there is the bridge.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn systemd_is_told_of_a_bridge() {
+    on_a_host(|host| {
+        let place = host.container("c1");
+        let file = "/run/sysctl.d/10-netavark-podman1.conf";
+        std::fs::create_dir_all("/run/systemd/system").expect("a directory");
+        for round in 0..5 {
+            let options = on("c1", 7, &[&network(1, false)]);
+            setup(host, &place, &options);
+            let told = std::fs::read_to_string(file).expect("its file");
+            assert!(told.contains("net/ipv4/conf/podman1/rp_filter=2\n"), "{told}");
+            teardown(host, &place, &options);
+            assert!(!std::fs::exists(file).unwrap(), "round {round}");
+        }
+    });
+}
+
 /// `bclim` is the parent's, and heeded; options of other drivers, and what this kernel cannot do, are refused by name.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
@@ -290,6 +309,12 @@ fn options_are_heeded_or_refused() {
             let said = error(&call(host, &["setup", &place.path()], &with(driver, option)));
             assert!(said.contains(option.0), "{driver} {option:?}: {said}");
         }
+        let mut leased = with("bridge", ("vlan", "5"));
+        let net = &mut leased["network_info"]["net1"];
+        net["ipam_options"] = json!({"driver": "dhcp"});
+        net["options"]["mode"] = "unmanaged".into();
+        let said = error(&call(host, &["setup", &place.path()], &leased));
+        assert!(said.contains("option vlan is not supported with ipam driver dhcp"), "{said}");
         let said = call(host, &["setup", &place.path()], &with("bridge", ("vlan", "5")));
         if said.code != Some(0) {
             assert!(error(&said).contains("VLAN filtering of bridges"), "{said}"); // a kernel without it
