@@ -5,6 +5,7 @@ use super::{Done, chain, check, host_local, ipam, leftover};
 use qiao_core::endpoint::Tunable;
 use qiao_core::request::Detach;
 use qiao_core::{Endpoint, Mac, Network, Value};
+use qiao_doors::cni::chain::adopted_network;
 use qiao_doors::cni::main_plugin::{Made, Settings};
 use qiao_doors::cni::{Answer, Failure, Verb};
 use qiao_engine::{Attached, Engine};
@@ -168,8 +169,13 @@ fn give_back(door: &Door) -> Result<(), Failure> {
 fn detach(door: &Door, known: &mut Vec<IpAddr>) -> Result<(), Failure> {
     let mut engine = door.engine()?;
     let network = door.config.network()?;
-    let endpoint = door.endpoint(&engine)?.filter(|endpoint| *endpoint.network() == network);
-    let Some(endpoint) = endpoint else { return engine.settle().map_err(failure) };
+    let adopted = adopted_network(&door.config)?;
+    let endpoint = door.endpoint(&engine)?.filter(|endpoint| *endpoint.network() != adopted);
+    let is_known = endpoint.is_some();
+    let Some(endpoint) = endpoint.filter(|endpoint| *endpoint.network() == network) else {
+        engine.settle().map_err(failure)?;
+        return if is_known { Ok(()) } else { leftover::interface(door, &mut engine) };
+    };
     known.extend(endpoint.addresses().iter().map(|net| net.addr()));
     engine.detach(&leaving(door)?).map(drop).map_err(failure)
 }
