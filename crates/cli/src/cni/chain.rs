@@ -2,7 +2,7 @@
 //! one is not ours there is none: the attachment is adopted, which gives it one.
 
 use super::door::{Door, failure};
-use super::{Done, allow, leftover};
+use super::{Done, allow, firewalld, leftover};
 use qiao_core::endpoint::{Clients, Tunable};
 use qiao_core::request::{Amend, Attach, Ingress};
 use qiao_core::{Driver, Endpoint, NetworkName, Value};
@@ -48,7 +48,7 @@ pub fn portmap(door: &mut Door) -> Done {
 pub fn firewall(door: &mut Door) -> Done {
     match door.call.verb {
         Verb::Add => {
-            let ingress = chain::ingress(&door.config)?;
+            let ingress = policy(door)?;
             let answer = door.pass_on()?;
             let dropped = Linux::open().and_then(|mut linux| linux.drops_forwarded());
             let dropped = dropped.map_err(|error| failure(error.into()))?;
@@ -67,10 +67,18 @@ pub fn firewall(door: &mut Door) -> Done {
         }
         Verb::Check if chain::ingress(&door.config)? == Ingress::Open => Ok(None),
         Verb::Check => inspect(door),
-        Verb::Status => chain::ingress(&door.config).map(|_| None),
+        Verb::Status => policy(door).map(|_| None),
         Verb::Gc => collect(door),
         Verb::Version => Ok(None),
     }
+}
+
+/// Its policy. Where firewalld does not run there is nothing to tell it, and all is as without.
+fn policy(door: &Door) -> Result<Ingress, Failure> {
+    if chain::wants_firewalld(&door.config, firewalld::runs)? && door.call.verb == Verb::Add {
+        crate::output::note("`backend`: firewalld does not run; the rules are those of nftables");
+    }
+    chain::ingress(&door.config)
 }
 
 /// `tuning`: settings of the container's interface and of its network. What they were before comes back.
@@ -123,7 +131,7 @@ fn tell(door: &mut Door, wanted: &[(Tunable, Value)]) {
 pub fn whole(door: &Door, request: &mut Attach) -> Result<(), Failure> {
     let clients = chain::clients(&door.config)?;
     request.publish = chain::port_mappings(&door.config)?;
-    let policy = chain::ingress(&door.config)?;
+    let policy = policy(door)?;
     if let Some(given) = &mut request.given {
         given.extras.clients = clients;
         given.extras.isolated |= policy == Ingress::Isolated;

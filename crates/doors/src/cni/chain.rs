@@ -69,16 +69,24 @@ pub fn clients(config: &Config) -> Result<Clients, Failure> {
     }
 }
 
+const FIREWALLD: &str = "firewalld";
+
+/// Whether `firewall` is to tell firewalld. Where that runs it is refused: it lets nothing through that it is not told of.
+pub fn wants_firewalld(config: &Config, runs: impl FnOnce() -> bool) -> Result<bool, Failure> {
+    let wants = config.doc().text("backend")? == Some(FIREWALLD);
+    if wants && runs() {
+        return Err(Failure::unsupported("backend", FIREWALLD).because(
+            "zones are set over D-Bus; `firewall-cmd --zone=trusted --add-source=SUBNET` does it once for all",
+        ));
+    }
+    Ok(wants)
+}
+
 /// The policy of `firewall`.
 pub fn ingress(config: &Config) -> Result<Ingress, Failure> {
     let doc = config.doc();
     match doc.text("backend")? {
-        None | Some("iptables" | "nftables") => {}
-        Some("firewalld") => {
-            return Err(Failure::unsupported("backend", "firewalld").because(
-                "zones are set over D-Bus; `firewall-cmd --zone=trusted --add-source=SUBNET` does it once for all",
-            ));
-        }
+        None | Some("iptables" | "nftables" | FIREWALLD) => {}
         Some(other) => return Err(Failure::config(format!("`backend`: {other} is not known"))),
     }
     for key in ["iptablesAdminChainName", "firewalldZone"] {
