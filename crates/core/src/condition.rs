@@ -195,16 +195,19 @@ mod tests {
         let not_there = condition(Side::Target, true, &["192.0.2.0/24"]);
         let from_here = condition(Side::Source, false, &["10.1.0.0/16", "10.0.0.0/16"]);
         assert!(boxes(&[], "0.0.0.0").is_empty());
-        assert_eq!(boxes(&[not_there.clone()], "0.0.0.0"), [format!("192.0.2.0-192.0.2.255 from {ALL}")]);
+        assert_eq!(
+            boxes(std::slice::from_ref(&not_there), "0.0.0.0"),
+            [format!("192.0.2.0-192.0.2.255 from {ALL}")]
+        );
         let strangers = ["0.0.0.0-9.255.255.255", "10.2.0.0-255.255.255.255"];
         assert_eq!(
-            boxes(&[from_here.clone()], "0.0.0.0"),
+            boxes(std::slice::from_ref(&from_here), "0.0.0.0"),
             strangers.map(|from| format!("{ALL} from {from}"))
         );
         let both = boxes(&[not_there.clone(), from_here.clone()], "0.0.0.0");
         assert_eq!(both.len(), 1 + 2 * 2, "{both:?}");
-        assert_eq!(boxes(&[not_there.clone()], "192.0.2.9"), [format!("192.0.2.9 from {ALL}")]);
-        assert!(boxes(&[not_there.clone()], "198.51.100.1").is_empty());
+        assert_eq!(boxes(std::slice::from_ref(&not_there), "192.0.2.9"), [format!("192.0.2.9 from {ALL}")]);
+        assert!(boxes(std::slice::from_ref(&not_there), "198.51.100.1").is_empty());
         assert!(boxes(&[not_there], "::").is_empty(), "of the other family it says nothing");
         assert_eq!(
             boxes(&[from_here], "198.51.100.1"),
