@@ -4,7 +4,15 @@
 //! not reach it: what was given back is kept by its size for the next of that size. That is 40 instructions for
 //! getting and giving back instead of 150, a fifth of all that an attachment takes.
 
+// Without optimization these would be calls of themselves.
+#[cfg(all(target_arch = "x86_64", any(test, all(target_env = "musl", not(debug_assertions)))))]
+mod bytes;
+mod pages;
+
+pub use pages::ready_stack;
+
 use dlmalloc::Dlmalloc;
+use pages::{PIECE, Pages, pages};
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -47,9 +55,6 @@ impl Heap {
 const STEP: usize = 16;
 /// The largest small object, in bytes.
 const LARGEST: usize = 512;
-/// What is cut into small objects at a time: about what an attachment needs. It is asked for with all its pages, each
-/// of which would else be a page fault.
-const PIECE: usize = 64 << 10;
 
 /// Small objects by their size, and the rest.
 struct Shelves {
@@ -57,12 +62,16 @@ struct Shelves {
     free: [*mut u8; LARGEST / STEP],
     /// What is not cut yet: from here on so many bytes.
     piece: (*mut u8, usize),
-    rest: Dlmalloc,
+    rest: Dlmalloc<Pages>,
 }
 
 impl Shelves {
     const fn new() -> Self {
-        Self { free: [null_mut(); LARGEST / STEP], piece: (null_mut(), 0), rest: Dlmalloc::new() }
+        Self {
+            free: [null_mut(); LARGEST / STEP],
+            piece: (null_mut(), 0),
+            rest: Dlmalloc::new_with_allocator(Pages),
+        }
     }
 
     /// The shelf of small objects of this layout; none for others.
@@ -91,7 +100,10 @@ impl Shelves {
     /// A new object. What is left of a piece that is too small for it is lost: less than LARGEST bytes.
     fn cut(&mut self, size: usize) -> *mut u8 {
         if self.piece.1 < size {
-            let Some(piece) = piece() else { return null_mut() };
+            let piece = pages(PIECE);
+            if piece.is_null() {
+                return null_mut();
+            }
             self.piece = (piece, PIECE);
         }
         let (at, left) = self.piece;
@@ -99,14 +111,6 @@ impl Shelves {
         self.piece = (unsafe { at.add(size) }, left - size);
         at
     }
-}
-
-/// Pages of our own; none where there is no memory.
-fn piece() -> Option<*mut u8> {
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: new pages of nobody, wherever the kernel has room.
-    let at = unsafe { libc::mmap(null_mut(), PIECE, access, kind | libc::MAP_POPULATE, -1, 0) };
-    (at != libc::MAP_FAILED).then_some(at.cast())
 }
 
 // SAFETY: `with` gives the heap to one thread at a time.
