@@ -5,6 +5,7 @@ use super::door::{Door, failure};
 use super::{Done, allow, firewalld, leftover};
 use qiao_core::condition::Condition;
 use qiao_core::endpoint::{Clients, Tunable};
+use qiao_core::owner::EndpointId;
 use qiao_core::request::{Amend, Attach, Ingress};
 use qiao_core::{Driver, Endpoint, NetworkName, Value};
 use qiao_doors::cni::condition::conditions;
@@ -199,9 +200,8 @@ pub(super) fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &
 pub(super) fn collect(door: &Door) -> Done {
     let Some(valid) = door.config.valid()? else { return Ok(None) };
     let network: NetworkName = chain::adopted_network(&door.config)?;
-    let lives = |endpoint: &Endpoint| {
-        valid.iter().any(|(c, i)| c == endpoint.sandbox().as_str() && i == endpoint.id.ifname.as_str())
-    };
+    let lives =
+        |id: &EndpointId| valid.iter().any(|(c, i)| c == id.sandbox.as_str() && i == id.ifname.as_str());
     door.engine()?.collect_network(&network, &lives).map_err(failure)?;
     leftover::of_others(door, &valid).map(|()| None)
 }

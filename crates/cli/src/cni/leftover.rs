@@ -25,13 +25,17 @@ pub fn of_one(door: &Door) -> Result<(), Failure> {
     })
 }
 
+/// The hardware address of the container's interface, as the result has it.
+pub fn mac(door: &Door) -> Option<Mac> {
+    let inside = door.config.prev.iter().flat_map(|prev| &prev.interfaces);
+    let mut inside = inside.filter(|link| link.sandbox.is_some() && link.name == door.call.ifname.as_str());
+    inside.find_map(|link| link.mac.as_deref()?.parse().ok())
+}
+
 /// Removes the interface of a container that the reference's plugin of the same name made, where its namespace lives on:
 /// the one that the result tells of, as the result tells it.
 pub fn interface(door: &Door, engine: &mut Engine<Linux>) -> Result<(), Failure> {
-    let inside = door.config.prev.iter().flat_map(|prev| &prev.interfaces);
-    let mut inside = inside.filter(|link| link.sandbox.is_some() && link.name == door.call.ifname.as_str());
-    let mac = inside.find_map(|link| link.mac.as_deref()?.parse::<Mac>().ok());
-    let (Some(mac), Some(path)) = (mac, &door.call.netns) else { return Ok(()) };
+    let (Some(mac), Some(path)) = (mac(door), &door.call.netns) else { return Ok(()) };
     // One that is gone, or that must not be used, has none of it.
     let Ok(netns) = engine.kernel().netns(path) else { return Ok(()) };
     let removed = engine.kernel().remove_leftover_link(&netns, (door.plugin, &door.call.ifname, mac));

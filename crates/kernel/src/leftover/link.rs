@@ -3,11 +3,9 @@
 use crate::error::KernelError;
 use crate::linux::Linux;
 use crate::netlink::Socket;
-use crate::nft::owner_of;
 use crate::rtnl::link::Link;
-use crate::rtnl::{GROUP, ask_one, link};
+use crate::rtnl::{ask_one, link};
 use qiao_core::endpoint::Netns;
-use qiao_core::plan::Ownership;
 use qiao_core::{IfName, Mac};
 
 /// Deletes a link, if there is one of this name of which `is_it` holds.
@@ -25,7 +23,7 @@ pub fn delete(socket: &mut Socket, name: &IfName, is_it: &dyn Fn(&Link) -> bool)
 
 impl Linux {
     /// Deletes the interface of a container that a plugin of this name made, as far as its kind and its hardware address
-    /// tell; of a pair both ends. One that bears our mark is not such.
+    /// tell; of a pair both ends. One of ours whose record was lost is such too: a macvlan, which only its namespace knows.
     pub fn remove_leftover_link(
         &mut self,
         netns: &Netns,
@@ -38,8 +36,7 @@ impl Linux {
         };
         let Some(sandbox) = self.sandbox(netns)? else { return Ok(()) };
         delete(&mut sandbox.rtnl, name, &|link| {
-            let is_ours = link.group == GROUP || owner_of(link.alias.as_deref(), None) != Ownership::Foreign;
-            link.kind.as_deref() == Some(kind) && link.mac == Some(mac.octets()) && !is_ours
+            link.kind.as_deref() == Some(kind) && link.mac == Some(mac.octets())
         })
     }
 }
