@@ -9,6 +9,8 @@ mod cni_dhcp;
 mod cni_forward;
 mod cni_install;
 mod cni_leftover;
+mod cni_lost;
+mod cni_processes;
 mod cni_ptp;
 mod cni_sbr;
 mod cni_settings;
