@@ -93,11 +93,11 @@ impl Records {
         let dir = Dir::open_root(&place.dir)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let lock = rustix::fs::openat(&dir, "lock", flags, Mode::RUSR | Mode::WUSR)
-            .map_err(StoreError::io(format!("open {}/lock", place.dir)))?;
+            .map_err(StoreError::io(|| format!("open {}/lock", place.dir)))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self { dir, _lock: lock })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(StoreError::io(format!("lock {}/lock", place.dir))(error)),
+            Err(error) => Err(StoreError::io(|| format!("lock {}/lock", place.dir))(error)),
         }
     }
 

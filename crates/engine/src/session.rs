@@ -67,7 +67,7 @@ impl<'e, K: Kernel> Session<'e, K> {
     pub fn lock(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
         let Engine { kernel, store, settings, keeper } = engine;
         let txn = store.begin()?;
-        kernel.trust(txn.generation()?);
+        kernel.trust(txn.generation());
         kernel.expect_freeing(txn.deleted_within(FREED));
         Ok(Self {
             kernel,

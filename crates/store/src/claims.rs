@@ -191,7 +191,7 @@ impl Claims<'_> {
 
 /// The directory of a kind of claims: opened in one step, and known by this name.
 pub(crate) fn below(kind: &str, of: &str) -> String {
-    format!("{kind}/{of}")
+    [kind, "/", of].concat()
 }
 
 /// The leases of one network; none where there never were any.
@@ -212,12 +212,13 @@ impl Leases {
 
     /// The address that was given out last.
     pub fn last(&self, family: Family) -> Result<Option<IpAddr>, StoreError> {
-        Ok(self.claimant(last_name(family))?.and_then(|ip| ip.parse().ok()))
+        let word = self.0.as_ref().map_or(Ok(None), |dir| dir.noted(last_name(family)))?;
+        Ok(word.and_then(|ip| ip.parse().ok()))
     }
 
     /// Notes the address that was given out last.
     pub fn set_last(&self, ip: IpAddr) -> Result<(), StoreError> {
-        self.0.as_ref().map_or(Ok(()), |dir| dir.reclaim(last_name(Family::of(ip)), &ip.to_string()))
+        self.0.as_ref().map_or(Ok(()), |dir| dir.note(last_name(Family::of(ip)), &ip.to_string()))
     }
 
     /// Gives back an address, whoever had it: for what no endpoint has any more.

@@ -12,6 +12,8 @@ use std::rc::Rc;
 
 const DIR_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// The length of a note, in bytes: the longest is an IPv6 address.
+const NOTE_LEN: usize = 48;
 
 /// An open directory.
 #[derive(Debug)]
@@ -37,8 +39,8 @@ impl Dir {
         if let Some(dir) = Self::open_existing(path)? {
             return Ok(dir);
         }
-        make_all(path).map_err(StoreError::io(format!("create {path}")))?;
-        let gone = || StoreError::io(format!("open {path}"))(Errno::NOENT);
+        make_all(path).map_err(StoreError::io(|| format!("create {path}")))?;
+        let gone = || StoreError::io(|| format!("open {path}"))(Errno::NOENT);
         Self::open_existing(path)?.ok_or_else(gone)
     }
 
@@ -50,7 +52,7 @@ impl Dir {
             Err(Errno::LOOP | Errno::NOTDIR) => {
                 return Err(StoreError::Unsafe { path: path.into(), why: "is not a directory".into() });
             }
-            Err(error) => return Err(StoreError::io(format!("open {path}"))(error)),
+            Err(error) => return Err(StoreError::io(|| format!("open {path}"))(error)),
         };
         let dir = Self::new(fd, path.to_owned());
         dir.check_owner()?;
@@ -62,7 +64,7 @@ impl Dir {
     }
 
     fn check_owner(&self) -> Result<(), StoreError> {
-        let stat = rustix::fs::fstat(&self.fd).map_err(StoreError::io(format!("stat {}", self.path)))?;
+        let stat = rustix::fs::fstat(&self.fd).map_err(StoreError::io(|| format!("stat {}", self.path)))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             return Err(StoreError::Unsafe {
                 path: self.path.clone(),
@@ -71,7 +73,7 @@ impl Dir {
         }
         if stat.st_mode & 0o077 != 0 {
             rustix::fs::fchmod(&self.fd, DIR_MODE)
-                .map_err(StoreError::io(format!("close {} to others", self.path)))?;
+                .map_err(StoreError::io(|| format!("close {} to others", self.path)))?;
         }
         Ok(())
     }
@@ -86,7 +88,7 @@ impl Dir {
         match open_dir(&self.fd, name) {
             Ok(fd) => Ok(Some(Dir::new(fd, self.join(name)))),
             Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(StoreError::io(format!("open {}", self.join(name)))(error)),
+            Err(error) => Err(StoreError::io(|| format!("open {}", self.join(name)))(error)),
         }
     }
 
@@ -96,7 +98,7 @@ impl Dir {
         self.kept.borrow_mut().remove(name);
         match made {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(error) => Err(StoreError::io(format!("create {}", self.join(name)))(error)),
+            Err(error) => Err(StoreError::io(|| format!("create {}", self.join(name)))(error)),
         }
     }
 
@@ -106,7 +108,7 @@ impl Dir {
             return Ok(dir);
         }
         self.make(name)?;
-        let fd = open_dir(&self.fd, name).map_err(StoreError::io(format!("open {}", self.join(name))))?;
+        let fd = open_dir(&self.fd, name).map_err(StoreError::io(|| format!("open {}", self.join(name))))?;
         Ok(Dir::new(fd, self.join(name)))
     }
 
@@ -142,25 +144,25 @@ impl Dir {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::NXIO) => return Ok(Some(Vec::new())),
-            Err(error) => return Err(StoreError::io(format!("open {}", self.join(name)))(error)),
+            Err(error) => return Err(StoreError::io(|| format!("open {}", self.join(name)))(error)),
         };
         match read_all(&fd) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Errno::ISDIR) => Ok(Some(Vec::new())),
-            Err(error) => Err(StoreError::io(format!("read {}", self.join(name)))(error)),
+            Err(error) => Err(StoreError::io(|| format!("read {}", self.join(name)))(error)),
         }
     }
 
     /// Writes a file whole: under another name first, then renamed, so that nobody ever sees half of it.
     pub fn write(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<(), StoreError> {
-        let temporary = format!(".{name}.tmp");
+        let temporary = [".", name, ".tmp"].concat();
         let done = self
             .write_temporary(&temporary, bytes, durability)
             .and_then(|()| self.rename_within(&temporary, name));
         if done.is_err() {
             let _ = rustix::fs::unlinkat(&self.fd, &*temporary, AtFlags::empty());
         }
-        done.map_err(StoreError::io(format!("write {}", self.join(name))))?;
+        done.map_err(StoreError::io(|| format!("write {}", self.join(name))))?;
         if durability == Durability::Disk { self.sync() } else { Ok(()) }
     }
 
@@ -184,7 +186,7 @@ impl Dir {
     pub fn sync(&self) -> Result<(), StoreError> {
         steps::pass(Needs::Nothing)
             .and_then(|()| rustix::fs::fsync(&self.fd))
-            .map_err(StoreError::io(format!("sync {}", self.path)))
+            .map_err(StoreError::io(|| format!("sync {}", self.path)))
     }
 
     /// Moves a file into another directory.
@@ -192,7 +194,7 @@ impl Dir {
         let act = || format!("move {} to {}", self.join(from), to.join(name));
         let moved =
             steps::pass(Needs::Nothing).and_then(|()| rustix::fs::renameat(&self.fd, from, &to.fd, name));
-        moved.map_err(StoreError::io(act()))
+        moved.map_err(StoreError::io(act))
     }
 
     /// Removes a file or a claim; false where there is none.
@@ -217,7 +219,7 @@ impl Dir {
         match steps::pass(Needs::Nothing).and_then(|()| rustix::fs::unlinkat(&self.fd, name, flags)) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(StoreError::io(format!("remove {}", self.join(name)))(error)),
+            Err(error) => Err(StoreError::io(|| format!("remove {}", self.join(name)))(error)),
         }
     }
 
@@ -229,7 +231,7 @@ impl Dir {
             steps::pass(Needs::Nothing).map_err(Into::into).and_then(|()| std::fs::remove_dir_all(&path));
         match done {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(StoreError::io(format!("remove {path}"))(error))
+                Err(StoreError::io(|| format!("remove {path}"))(error))
             }
             _ => Ok(()),
         }
@@ -240,17 +242,17 @@ impl Dir {
         match steps::pass(Needs::Room).and_then(|()| rustix::fs::symlinkat(owner, &self.fd, name)) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
-            Err(error) => Err(StoreError::io(format!("write {}", self.join(name)))(error)),
+            Err(error) => Err(StoreError::io(|| format!("write {}", self.join(name)))(error)),
         }
     }
 
     /// Makes a claim over, whoever had it.
     pub fn reclaim(&self, name: &str, owner: &str) -> Result<(), StoreError> {
-        let temporary = format!(".{name}.tmp");
+        let temporary = [".", name, ".tmp"].concat();
         while !self.claim(&temporary, owner)? {
             self.remove(&temporary)?; // a killed command left it
         }
-        self.rename_within(&temporary, name).map_err(StoreError::io(format!("write {}", self.join(name))))
+        self.rename_within(&temporary, name).map_err(StoreError::io(|| format!("write {}", self.join(name))))
     }
 
     /// Who has a claim; none where nobody has.
@@ -258,8 +260,37 @@ impl Dir {
         match rustix::fs::readlinkat(&self.fd, name, Vec::new()) {
             Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
             Err(Errno::NOENT | Errno::INVAL) => Ok(None),
-            Err(error) => Err(StoreError::io(format!("read {}", self.join(name)))(error)),
+            Err(error) => Err(StoreError::io(|| format!("read {}", self.join(name)))(error)),
         }
+    }
+
+    /// Notes a word where it stood, for what may be lost: one write into a file that is there already costs a third of
+    /// making another and renaming it. It is all there or not at all, however the process ends.
+    pub fn note(&self, name: &str, word: &str) -> Result<(), StoreError> {
+        let text = format!("{word:NOTE_LEN$}\n");
+        steps::pass(Needs::Room)
+            .and_then(|()| self.open_note(name))
+            .and_then(|file| rustix::io::write(file, text.as_bytes()))
+            .map(|_| ())
+            .map_err(StoreError::io(|| format!("write {}", self.join(name))))
+    }
+
+    fn open_note(&self, name: &str) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match rustix::fs::openat(&self.fd, name, flags, FILE_MODE) {
+            Err(Errno::LOOP) => {
+                rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?; // qiao 0.1.0 made symbolic links
+                rustix::fs::openat(&self.fd, name, flags, FILE_MODE)
+            }
+            opened => opened,
+        }
+    }
+
+    /// A word that was noted; none where none is.
+    pub fn noted(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let bytes = self.read(name)?.unwrap_or_default();
+        let word = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        Ok(Some(word).filter(|word| !word.is_empty()))
     }
 
     /// Whether there is anything of this name.
@@ -301,12 +332,12 @@ impl Dir {
     /// Every name, and whether it is a directory's.
     fn entries(&self) -> Result<Vec<(String, bool)>, StoreError> {
         let fail = || format!("list {}", self.path);
-        rustix::fs::seek(&self.fd, SeekFrom::Start(0)).map_err(StoreError::io(fail()))?;
+        rustix::fs::seek(&self.fd, SeekFrom::Start(0)).map_err(StoreError::io(fail))?;
         let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
         let mut entries = RawDir::new(&self.fd, &mut buffer);
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(StoreError::io(fail()))?;
+            let entry = entry.map_err(StoreError::io(fail))?;
             let name = entry.file_name().to_string_lossy();
             if !matches!(&*name, "." | "..") {
                 names.push((name.into_owned(), entry.file_type() == FileType::Directory));
@@ -316,7 +347,7 @@ impl Dir {
     }
 
     fn join(&self, name: &str) -> String {
-        format!("{}/{name}", self.path)
+        [&self.path, "/", name].concat()
     }
 }
 

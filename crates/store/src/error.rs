@@ -33,8 +33,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Makes an error of a failed system call.
-    pub fn io<E: Into<std::io::Error>>(act: impl Into<String>) -> impl FnOnce(E) -> Self {
-        move |source| StoreError::Io { act: act.into(), source: source.into() }
+    /// Makes an error of a failed system call. What was done is put into words only where it failed.
+    pub fn io<E: Into<std::io::Error>, A: Into<String>>(act: impl FnOnce() -> A) -> impl FnOnce(E) -> Self {
+        move |source| StoreError::Io { act: act().into(), source: source.into() }
     }
 }

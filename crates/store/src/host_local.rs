@@ -37,7 +37,7 @@ impl HostLocal {
     /// before, nobody knows which boot the leases are of, and they count.
     pub fn lock(path: &str) -> Result<Self, StoreError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
-        made.map_err(StoreError::io(format!("create {path}")))?;
+        made.map_err(StoreError::io(|| format!("create {path}")))?;
         Self::lock_there(path)
     }
 
@@ -50,10 +50,10 @@ impl HostLocal {
         let file = format!("{path}/lock");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::open(&*file, flags, Mode::from_raw_mode(0o600))
-            .map_err(StoreError::io(format!("open {file}")))?;
+            .map_err(StoreError::io(|| format!("open {file}")))?;
         while let Err(error) = rustix::fs::flock(&fd, FlockOperation::LockExclusive) {
             if error != rustix::io::Errno::INTR {
-                return Err(StoreError::io(format!("lock {file}"))(error));
+                return Err(StoreError::io(|| format!("lock {file}"))(error));
             }
         }
         let leases = Self { path: path.to_owned(), _lock: fd };
@@ -82,7 +82,7 @@ impl HostLocal {
         let (file, begun) = (self.file(&ip.to_string()), self.file(".begun"));
         // Whole or not at all: a file that a killed command left empty would keep its address for ever.
         fs::write(&begun, format!("{container}\r\n{ifname}"))
-            .map_err(StoreError::io(format!("write {begun}")))?;
+            .map_err(StoreError::io(|| format!("write {begun}")))?;
         let mut linked = fs::hard_link(&begun, &file);
         if matches!(&linked, Err(error) if error.kind() == ErrorKind::AlreadyExists) && self.is_empty(&file) {
             linked = fs::rename(&begun, &file);
@@ -91,7 +91,7 @@ impl HostLocal {
         match linked {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(StoreError::io(format!("write {file}"))(error)),
+            Err(error) => Err(StoreError::io(|| format!("write {file}"))(error)),
         }
     }
 
@@ -127,7 +127,7 @@ impl HostLocal {
             self.give_all_back(tenant, &[])?;
             made = std::os::unix::fs::symlink(UNFINISHED, &file);
         }
-        made.map_err(StoreError::io(format!("write {file}")))
+        made.map_err(StoreError::io(|| format!("write {file}")))
     }
 
     /// Nothing came of it: what was taken has been given back.
@@ -141,7 +141,7 @@ impl HostLocal {
         self.remove(&name)?;
         let text: Vec<String> = ips.iter().map(IpAddr::to_string).collect();
         let file = self.file(&name);
-        std::os::unix::fs::symlink(text.join(","), &file).map_err(StoreError::io(format!("write {file}")))
+        std::os::unix::fs::symlink(text.join(","), &file).map_err(StoreError::io(|| format!("write {file}")))
     }
 
     fn noted(&self, tenant: (&str, &str)) -> Option<Vec<IpAddr>> {
@@ -176,7 +176,7 @@ impl HostLocal {
 
     /// Every address that somebody has.
     pub fn addresses(&self) -> Result<Vec<IpAddr>, StoreError> {
-        let entries = fs::read_dir(&self.path).map_err(StoreError::io(format!("list {}", self.path)))?;
+        let entries = fs::read_dir(&self.path).map_err(StoreError::io(|| format!("list {}", self.path)))?;
         Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
     }
 
@@ -192,7 +192,7 @@ impl HostLocal {
 
     fn write(&self, name: &str, text: &str) -> Result<(), StoreError> {
         let file = self.file(name);
-        fs::write(&file, text).map_err(StoreError::io(format!("write {file}")))
+        fs::write(&file, text).map_err(StoreError::io(|| format!("write {file}")))
     }
 
     fn remove(&self, name: &str) -> Result<bool, StoreError> {
@@ -200,7 +200,7 @@ impl HostLocal {
         match fs::remove_file(&file) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(StoreError::io(format!("remove {file}"))(error)),
+            Err(error) => Err(StoreError::io(|| format!("remove {file}"))(error)),
         }
     }
 

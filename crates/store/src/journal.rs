@@ -181,6 +181,8 @@ impl Changes {
         Ok(begun)
     }
 
+    /// Out of line: it has room for any change on its stack, and mostly there is none to read.
+    #[inline(never)]
     fn read_one(&self, name: &str) -> Result<Option<Pending>, StoreError> {
         let change = match name.split_once(':').map(|(kind, _)| kind) {
             Some(ATTACH) => self.body(name)?.map(|j| Pending::Attach(Box::new(j))),

@@ -4,16 +4,15 @@
 //! STATE (/var/lib/qiao)            survives a reboot; written, synced, renamed, synced
 //!   networks/NAME.json             the networks
 //! RUN (/run/qiao, tmpfs)           dies with the boot, as the containers do
-//!   lock                           one command at a time changes anything
+//!   lock                           one command at a time changes anything; the firewall's generation after that
 //!   boot                    -> id  another boot's files are discarded
-//!   generation              -> n   the firewall's generation after our last change
 //!   deleted                 -> now when the firewall had something deleted last
 //!   host.json                      settings of the host as they were before us
 //!   active.json                    networks that exist in the kernel
 //!   pending/KEY.json               changes that have begun and not ended
 //!   endpoints/SANDBOX/IF.json      endpoints
 //!   leases/NETWORK/ADDRESS  -> key who has which address
-//!   leases/NETWORK/last4    -> ip  where the next search starts
+//!   leases/NETWORK/last4           where the next search starts
 //!   macs/NETWORK/MAC        -> key
 //!   ports/PROTO/PORT        -> key IP…  (see `ports.rs`)
 //!   ranges/PROTO:A-B:IP     -> key

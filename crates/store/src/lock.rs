@@ -1,19 +1,25 @@
 //! The lock: one command at a time changes anything. It goes with the process that holds it, however that ends.
+//!
+//! The file holds the firewall's generation after our last change: whoever asks for it has the file open.
 
 use crate::dir::Dir;
 use crate::error::StoreError;
+use crate::steps::{self, Needs};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
-/// A held lock.
+/// A held lock. Closing the descriptor releases it.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code, reason = "closing the descriptor releases the lock")] OwnedFd);
+pub struct Lock(OwnedFd);
+
+/// A 32-bit number and a line's end.
+const NOTE_LEN: usize = 11;
 
 impl Lock {
     /// Waits for the lock.
     pub fn take(run: &Dir) -> Result<Self, StoreError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let act = |act: &str| format!("{act} {}/lock", run.path());
+        let act = |act: &'static str| move || format!("{act} {}/lock", run.path());
         let fd = rustix::fs::openat(run, "lock", flags, Mode::RUSR | Mode::WUSR)
             .map_err(|error| StoreError::io(act("open"))(error))?;
         loop {
@@ -23,5 +29,25 @@ impl Lock {
                 Err(error) => return Err(StoreError::io(act("lock"))(error)),
             }
         }
+    }
+
+    /// The firewall's generation after our last change; none if it is not known.
+    pub fn generation(&self) -> Option<u32> {
+        let mut note = [0; NOTE_LEN];
+        let length = rustix::io::pread(&self.0, &mut note, 0).ok()?;
+        std::str::from_utf8(&note[..length]).ok()?.trim_end().parse().ok()
+    }
+
+    /// Notes the firewall's generation. Losing it costs a look at the whole rule set, no more: so it may fail.
+    pub fn set_generation(&self, generation: u32) {
+        let note = format!("{generation:<10}\n");
+        let _ = steps::pass(Needs::Room).and_then(|()| rustix::io::pwrite(&self.0, note.as_bytes(), 0));
+    }
+
+    /// Forgets the generation: it was another boot's.
+    pub fn forget_generation(&self) -> Result<(), StoreError> {
+        steps::pass(Needs::Nothing)
+            .and_then(|()| rustix::fs::ftruncate(&self.0, 0))
+            .map_err(StoreError::io(|| "empty the lock file"))
     }
 }

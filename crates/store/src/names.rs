@@ -70,7 +70,7 @@ impl Names<'_> {
     /// Whether a process serves.
     pub fn is_running(&self) -> Result<bool, StoreError> {
         let Some(dir) = self.dir()? else { return Ok(false) };
-        let fail = |error| StoreError::io(format!("look at {}/{LOCK}", dir.path()))(error);
+        let fail = |error| StoreError::io(|| format!("look at {}/{LOCK}", dir.path()))(error);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let lock = match rustix::fs::openat(&*dir, LOCK, flags, Mode::empty()) {
             Ok(lock) => lock,

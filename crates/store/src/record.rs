@@ -38,9 +38,9 @@ pub fn write<T: Serialize>(
     durability: Durability,
 ) -> Result<(), StoreError> {
     let fail = || format!("encode {}/{name}", dir.path());
-    let body = serde_json::value::to_raw_value(body).map_err(StoreError::io(fail()))?;
+    let body = serde_json::value::to_raw_value(body).map_err(StoreError::io(fail))?;
     let envelope = Envelope { v: VERSION, sum: sum(body.get()), body: &body };
-    let mut bytes = serde_json::to_vec(&envelope).map_err(StoreError::io(fail()))?;
+    let mut bytes = serde_json::to_vec(&envelope).map_err(StoreError::io(fail))?;
     bytes.push(b'\n');
     dir.write(name, &bytes, durability)
 }

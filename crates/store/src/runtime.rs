@@ -1,8 +1,9 @@
-//! What is known for as long as the host is up: which boot it is, which networks are in use, how the host
-//! was before us, and the firewall's generation after our last change.
+//! What is known for as long as the host is up: which boot it is, which networks are in use, and how the host
+//! was before us.
 
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
+use crate::lock::Lock;
 use crate::record;
 use qiao_core::SandboxName;
 use qiao_core::driver::Active;
@@ -30,7 +31,6 @@ impl Saved {
 pub const SAVED: &str = "host.json";
 /// The networks in use.
 pub const ACTIVE: &str = "active.json";
-const GENERATION: &str = "generation";
 const BOOT: &str = "boot";
 const DELETED: &str = "deleted";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -54,7 +54,7 @@ const OF_A_BOOT: [&str; 13] = [
 ];
 
 /// Discards what another boot left: its containers are gone, so their leases must be.
-pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
+pub fn check_boot(run: &Dir, lock: &Lock) -> Result<(), StoreError> {
     let now = boot_id();
     let then = run.claimant(BOOT)?;
     if then.as_deref() == Some(now.trim()) {
@@ -63,7 +63,7 @@ pub fn check_boot(run: &Dir) -> Result<(), StoreError> {
     if then.is_some() {
         OF_A_BOOT.into_iter().try_for_each(|name| run.remove_tree(name))?;
         run.remove(SAVED)?;
-        run.remove(GENERATION)?;
+        lock.forget_generation()?;
         run.remove(DELETED)?;
         run.remove(ACTIVE)?;
     }
@@ -83,21 +83,6 @@ pub fn save(run: &Dir, saved: &Saved) -> Result<(), StoreError> {
         return run.remove(SAVED).map(|_| ());
     }
     record::write(run, SAVED, saved, Durability::Boot)
-}
-
-/// The firewall's generation after our last change; none if it is not known.
-pub fn generation(run: &Dir) -> Result<Option<u32>, StoreError> {
-    Ok(run.claimant(GENERATION)?.and_then(|text| text.parse().ok()))
-}
-
-/// Notes the firewall's generation. Losing it costs a look at the whole rule set, no more: so it may fail.
-pub fn set_generation(run: &Dir, generation: u32) {
-    let _ = run.reclaim(GENERATION, &generation.to_string());
-}
-
-/// Forgets it: the next command looks at the whole rule set.
-pub fn forget_generation(run: &Dir) {
-    let _ = run.remove(GENERATION);
 }
 
 /// Whether the firewall had something deleted less than `limit` ago.

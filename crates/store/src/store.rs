@@ -60,9 +60,9 @@ impl Store {
     pub fn begin(&self) -> Result<Txn<'_>, StoreError> {
         let lock = Lock::take(&self.run)?;
         self.run.close_kept();
-        runtime::check_boot(&self.run)?;
+        runtime::check_boot(&self.run, &lock)?;
         let (active, saved, network) = Default::default();
-        Ok(Txn { store: self, active, saved, network, _lock: lock })
+        Ok(Txn { store: self, active, saved, network, lock })
     }
 
     /// All networks that were created.
@@ -211,11 +211,6 @@ impl Store {
     pub fn saved(&self) -> Result<Saved, StoreError> {
         Ok(self.good(&self.run, runtime::SAVED, |_| true)?.unwrap_or_default())
     }
-
-    /// The firewall's generation after our last change.
-    pub fn generation(&self) -> Result<Option<u32>, StoreError> {
-        runtime::generation(&self.run)
-    }
 }
 
 /// A transaction: the store with the lock held.
@@ -227,7 +222,7 @@ pub struct Txn<'a> {
     saved: RefCell<Option<Saved>>,
     /// The network that was asked for last.
     network: RefCell<Option<Network>>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl std::ops::Deref for Txn<'_> {
@@ -347,14 +342,19 @@ impl Txn<'_> {
         runtime::note_deletion(&self.run);
     }
 
-    /// Forgets the firewall's generation: the next command looks at the whole rule set.
+    /// The firewall's generation after our last change; none if it is not known.
+    pub fn generation(&self) -> Option<u32> {
+        self.lock.generation()
+    }
+
+    /// Forgets it: the next command looks at the whole rule set.
     pub fn forget_generation(&self) {
-        runtime::forget_generation(&self.run);
+        let _ = self.lock.forget_generation();
     }
 
     /// Notes the firewall's generation.
     pub fn set_generation(&self, generation: u32) {
-        runtime::set_generation(&self.run, generation);
+        self.lock.set_generation(generation);
     }
 }
 

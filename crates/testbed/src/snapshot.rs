@@ -26,7 +26,7 @@ const LOOKS: &[(&str, &str)] = &[
 
 /// Files that hold nothing: the lock, the boot they belong to, the rule set's last generation and whether
 /// anything was deleted since, and where the search for a free address goes on.
-const NOTHING: &[&str] = &["lock", "boot", "generation", "deleted", "last4", "last6"];
+const NOTHING: &[&str] = &["lock", "boot", "deleted", "last4", "last6"];
 
 impl Snapshot {
     /// Looks at everything; the engine's files are below `directory`.

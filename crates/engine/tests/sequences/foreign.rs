@@ -185,7 +185,7 @@ fn a_sandbox_that_ends_while_all_is_mended_is_not_told() {
         // It was seen broken before it ended, or is seen to be gone.
         let lines: Vec<_> = health.findings.iter().map(|finding| finding.line.as_str()).collect();
         let is_made = |line: &&str| line.starts_with('+') && !line.contains("route");
-        assert!(!lines.iter().any(|line| is_made(line)), "at {at}: {lines:#?}");
+        assert!(!lines.iter().any(is_made), "at {at}: {lines:#?}");
         reached
     });
     assert!(count.count() > 3);

@@ -39,16 +39,15 @@ pub struct Socket {
 }
 
 /// What a datagram is received into: one for all sockets, for each is waited for by itself.
-static BUFFER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// Of a static only the pages are there that are used, and no heap grows by it.
+static BUFFER: Mutex<[u8; RECEIVE]> = Mutex::new([0; RECEIVE]);
 
 /// Calls `act` with room for a datagram.
-fn with_room<T>(act: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let mut shared = BUFFER.try_lock(); // another thread may wait for its datagram
-    let mut own = Vec::new();
-    let room = shared.as_deref_mut().unwrap_or(&mut own);
-    room.clear();
-    room.reserve(RECEIVE);
-    act(room)
+fn with_room<T>(act: impl FnOnce(&mut [u8]) -> T) -> T {
+    match BUFFER.try_lock() {
+        Ok(mut room) => act(&mut *room),
+        Err(_) => act(&mut vec![0; RECEIVE]), // another thread waits for its datagram
+    }
 }
 
 impl std::fmt::Debug for Socket {
@@ -128,8 +127,9 @@ impl Socket {
     /// Receives a datagram, for `act`.
     pub fn receive<T>(&mut self, act: impl FnOnce(&[u8]) -> T) -> Result<T, KernelError> {
         with_room(|room| {
-            self.raw.recv(room, 0).map_err(KernelError::io("receive from the kernel"))?;
-            Ok(act(room))
+            let length = self.raw.recv(&mut &mut *room, 0);
+            let length = length.map_err(KernelError::io("receive from the kernel"))?;
+            Ok(act(&room[..length.min(RECEIVE)]))
         })
     }
 }

@@ -177,11 +177,11 @@ fn what_a_killed_command_began_to_write_is_no_record() {
     let leftovers =
         ["run/.active.json.tmp", "run/pending/.attach:c9@eth0.json.tmp", "run/endpoints/c1/.eth0.json.tmp"];
     leftovers.iter().for_each(|name| std::fs::write(place.file(name), half).unwrap());
-    symlink("10.0.0.9", place.file("run/leases/blue/.last4.tmp")).unwrap();
+    symlink("c9@eth0", place.file("run/leases/blue/.10.0.0.9.tmp")).unwrap();
     assert_eq!(told(&place.store()), without(None));
     place.store().begin().unwrap().sweep().unwrap();
     assert!(leftovers.iter().all(|name| !place.file(name).exists()));
-    assert!(place.file("run/leases/blue/.last4.tmp").symlink_metadata().is_err());
+    assert!(place.file("run/leases/blue/.10.0.0.9.tmp").symlink_metadata().is_err());
     assert_eq!(told(&place.store()), without(None));
 }
 

@@ -4,4 +4,5 @@ mod claims;
 mod commit;
 mod damage;
 mod host_local;
+mod notes;
 mod place;

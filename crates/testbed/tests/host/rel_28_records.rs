@@ -70,7 +70,7 @@ fn a_damaged_network_is_set_aside() {
 fn damaged_notes_of_the_host_do_not_stop_anybody() {
     on_a_host(|host| {
         let (_web, _) = with_record(host, "run/active.json");
-        for name in ["active.json", "host.json", "generation", "boot"] {
+        for name in ["active.json", "host.json", "lock", "boot"] {
             fs::write(format!("{}/{name}", host.qiao.run_dir()), b"\0\xff{{{").unwrap_or_default();
             let late = host.container(&format!("late-{}", name.len()));
             host.attach(&late, "--network front");
