@@ -304,14 +304,15 @@ fn to_port(name: &str) -> Expr {
     let ports: [u16; 4] = [0, u16::MAX, DNS, DNS];
     let mut info: Vec<u8> = ports.iter().flat_map(|port| port.to_ne_bytes()).collect();
     info.resize(SIZE, 0);
-    matched([name.as_bytes(), &[0]].concat(), 0, &info)
+    matched(name, 0, &info)
 }
 
 /// A match of `iptables`.
-fn matched(name: Vec<u8>, revision: u32, info: &[u8]) -> Expr {
+fn matched(name: &str, revision: u32, info: &[u8]) -> Expr {
     const NAME: u16 = 1;
     const REVISION: u16 = 2;
     const INFO: u16 = 3;
+    let name = [name.as_bytes(), &[0]].concat();
     let attributes = [(NAME, &name[..]), (REVISION, &revision.to_be_bytes()), (INFO, info)];
     Expr::Unknown { name: "match".into(), attributes: attributes.into_iter().flat_map(attribute).collect() }
 }
@@ -344,7 +345,7 @@ fn answers() -> Expr {
     let mut info = [0; SIZE];
     info[FLAGS..FLAGS + 2].copy_from_slice(&1u16.to_ne_bytes()); // XT_CONNTRACK_STATE
     info[STATES..STATES + 2].copy_from_slice(&(ESTABLISHED | RELATED | DNAT).to_ne_bytes());
-    matched(b"conntrack\0".to_vec(), 3, &info)
+    matched("conntrack", 3, &info)
 }
 
 /// An attribute (`struct nlattr`).
