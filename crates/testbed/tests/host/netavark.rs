@@ -1,12 +1,11 @@
 //! Netavark as Podman calls it, without Podman: what a call must leave behind for others to see.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Outcome, Place, eventually, link_helpers, run, stdout};
+use qiao_testbed::{Host, Outcome, Place, link_helpers, run, stdout};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// Podman's folder for what runs.
 pub const CONFIG: &str = "/run/test/networks";
