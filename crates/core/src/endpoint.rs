@@ -1,5 +1,6 @@
 //! Endpoints: one interface of one sandbox on one network.
 
+use crate::condition::Condition;
 use crate::dhcp::Terms;
 use crate::mac::Mac;
 use crate::name::{Hostname, IfName, NetworkName, SandboxName};
@@ -139,6 +140,9 @@ pub struct Extras {
     /// Which clients of its published ports it knows by the host's address.
     #[serde(skip_serializing_if = "Clients::is_default")]
     pub clients: Clients,
+    /// What must hold of packets to its published ports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
     /// The families in which `iptables` would drop what the host forwards for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub opened: Vec<Family>,

@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 pub mod child;
+pub mod condition;
 pub mod dhcp;
 pub mod driver;
 pub mod endpoint;

@@ -1,6 +1,7 @@
 //! What can be asked of the engine. Every front door's wire format becomes one of these.
 
 use crate::child::Mode;
+use crate::condition::Condition;
 use crate::endpoint::{Clients, Extras, Names, Tunable};
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName, SandboxName};
@@ -126,6 +127,8 @@ pub struct Amend {
     pub open: Option<Vec<Family>>,
     /// Which clients of published ports are known by the host's address; none leaves that.
     pub clients: Option<Clients>,
+    /// What must hold of packets to published ports from now on; none leaves that.
+    pub conditions: Option<Vec<Condition>>,
     /// The settings of the sandbox from now on. Those that were changed and are not among them become again what
     /// they were; none leaves all.
     pub tune: Option<Vec<(Tunable, Value)>>,
@@ -149,6 +152,7 @@ impl Amend {
             ingress: None,
             open: None,
             clients: None,
+            conditions: None,
             tune: None,
             limits: None,
             sources: None,

@@ -92,6 +92,9 @@ impl<K: Kernel> Session<'_, K> {
         if let (Some(clients), Some(wire)) = (request.clients, &mut endpoint.wire) {
             wire.extras.clients = clients;
         }
+        if let (Some(conditions), Some(wire)) = (&request.conditions, &mut endpoint.wire) {
+            wire.extras.conditions.clone_from(conditions);
+        }
         let id = endpoint.id.clone();
         if let (Some(specs), Some(wire)) = (&request.publish, &mut endpoint.wire) {
             if !has_rules(&network) && !specs.is_empty() {

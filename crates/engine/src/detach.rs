@@ -10,7 +10,6 @@ use crate::session::Session;
 use qiao_core::driver::{endpoint_state, restored};
 use qiao_core::endpoint::Join;
 use qiao_core::flows::{Flows, flows};
-use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, State, Value, diff, diff_all};
 use qiao_core::request::Detach;
 use qiao_core::subnet::Family;
@@ -200,24 +199,6 @@ impl<K: Kernel> Session<'_, K> {
         let observed = self.kernel.observe(routes, places)?;
         let (plan, _) = diff_all(&observed, routes);
         self.apply(&plan, places).map(|()| plan)
-    }
-
-    /// A sandbox without a record may still have objects that bear its mark: its record was lost.
-    fn detach_lost(&mut self, request: &Detach) -> Result<Option<Plan>, EngineError> {
-        let plan = self.plan_lost(&|id| {
-            id.sandbox == request.sandbox
-                && request.network.as_ref().is_none_or(|network| id.network == *network)
-                && request.ifname.as_ref().is_none_or(|ifname| id.ifname == *ifname)
-        })?;
-        self.apply(&plan, &Places::new())?;
-        Ok(Some(plan).filter(|plan| !plan.is_empty()))
-    }
-
-    /// What takes away everything that bears an endpoint's mark.
-    pub fn plan_lost(&mut self, which: &dyn Fn(&EndpointId) -> bool) -> Result<Plan, EngineError> {
-        let mut observed = self.kernel.survey()?;
-        observed.keep_endpoints(which);
-        Ok(diff(&observed, &State::default())?)
     }
 }
 

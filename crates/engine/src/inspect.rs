@@ -7,6 +7,7 @@ use crate::outcome::Finding;
 use crate::recover::places;
 use crate::session::Session;
 use qiao_core::driver::network_state;
+use qiao_core::owner::EndpointId;
 use qiao_core::{Driver, Endpoint, Network, NetworkName};
 use qiao_kernel::Kernel;
 
@@ -43,13 +44,16 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Detaches the endpoints of a network that `lives` does not know, each as far as it goes; which they were.
+    /// Detaches the endpoints of a network that `lives` does not know, each as far as it goes; which they were. What
+    /// bears the mark of such a one without a record goes too.
     pub fn collect_network(
         &mut self,
         network: &NetworkName,
-        lives: &dyn Fn(&Endpoint) -> bool,
+        lives: &dyn Fn(&EndpointId) -> bool,
     ) -> Result<Vec<Endpoint>, EngineError> {
-        self.begin()?.detach_all(network, &mut |_, endpoint| lives(endpoint))
+        let mut session = self.begin()?;
+        let gone = session.detach_all(network, &mut |_, endpoint| lives(&endpoint.id));
+        session.collect_lost(network, lives).and(gone)
     }
 
     /// The same for those whose namespace is gone.

@@ -21,6 +21,7 @@ mod inline;
 mod inspect;
 mod lease;
 mod leaving;
+mod lost;
 mod names;
 mod network;
 mod outcome;

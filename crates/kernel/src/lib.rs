@@ -40,7 +40,7 @@ pub use error::KernelError;
 pub use facts::Facts;
 pub use heap::{Heap, ready_stack};
 pub use kernel::{ApplyError, FREED, HostLink, Kernel, Places, Reached, Routing, Via};
-pub use leftover::{Leaving, Plugin};
+pub use leftover::{Leaving, Plugin, Tenant};
 pub use linux::Linux;
 pub use loopback::{PROXY_COMMAND, Way};
 pub use netns::{NetnsHandle, OpenError};

@@ -2,10 +2,13 @@
 //! one is not ours there is none: the attachment is adopted, which gives it one.
 
 use super::door::{Door, failure};
-use super::{Done, allow, leftover};
+use super::{Done, allow, firewalld, leftover};
+use qiao_core::condition::Condition;
 use qiao_core::endpoint::{Clients, Tunable};
+use qiao_core::owner::EndpointId;
 use qiao_core::request::{Amend, Attach, Ingress};
 use qiao_core::{Driver, Endpoint, NetworkName, Value};
+use qiao_doors::cni::condition::conditions;
 use qiao_doors::cni::{Failure, Verb, bandwidth, chain};
 use qiao_engine::Engine;
 use qiao_kernel::{Kernel, Linux};
@@ -20,11 +23,12 @@ pub(super) fn amend(door: &Door) -> Amend {
 pub fn portmap(door: &mut Door) -> Done {
     match door.call.verb {
         Verb::Add => {
-            let clients = chain::clients(&door.config)?;
+            let (clients, conditions) = told_of_clients(door)?;
             let answer = door.pass_on()?;
             let publish = chain::port_mappings(&door.config)?;
             if !publish.is_empty() {
-                change(door, &Amend { publish: Some(publish), clients: Some(clients), ..amend(door) })?;
+                let (publish, clients, conditions) = (Some(publish), Some(clients), Some(conditions));
+                change(door, &Amend { publish, clients, conditions, ..amend(door) })?;
             }
             Ok(Some(answer))
         }
@@ -33,22 +37,27 @@ pub fn portmap(door: &mut Door) -> Done {
                 let waits = |wire: &qiao_core::endpoint::Wire| !wire.extras.waiting.is_empty();
                 !endpoint.publish().is_empty() || endpoint.wire.as_ref().is_some_and(waits)
             };
-            let clients = Some(Clients::default());
-            undo(door, &publishes, &Amend { publish: Some(Vec::new()), clients, ..amend(door) })
+            let (clients, conditions) = (Some(Clients::default()), Some(Vec::new()));
+            undo(door, &publishes, &Amend { publish: Some(Vec::new()), clients, conditions, ..amend(door) })
         }
         Verb::Check if chain::port_mappings(&door.config)?.is_empty() => Ok(None),
         Verb::Check => inspect(door),
-        Verb::Status => chain::clients(&door.config).map(|_| None),
+        Verb::Status => told_of_clients(door).map(|_| None),
         Verb::Gc => collect(door),
         Verb::Version => Ok(None),
     }
+}
+
+/// How clients of published ports are known, and what must hold of them.
+fn told_of_clients(door: &Door) -> Result<(Clients, Vec<Condition>), Failure> {
+    Ok((chain::clients(&door.config)?, conditions(&door.config)?))
 }
 
 /// `firewall`. Whatever is open needs nothing; of networks of ours isolation goes with the attachment.
 pub fn firewall(door: &mut Door) -> Done {
     match door.call.verb {
         Verb::Add => {
-            let ingress = chain::ingress(&door.config)?;
+            let ingress = policy(door)?;
             let answer = door.pass_on()?;
             let dropped = Linux::open().and_then(|mut linux| linux.drops_forwarded());
             let dropped = dropped.map_err(|error| failure(error.into()))?;
@@ -67,10 +76,18 @@ pub fn firewall(door: &mut Door) -> Done {
         }
         Verb::Check if chain::ingress(&door.config)? == Ingress::Open => Ok(None),
         Verb::Check => inspect(door),
-        Verb::Status => chain::ingress(&door.config).map(|_| None),
+        Verb::Status => policy(door).map(|_| None),
         Verb::Gc => collect(door),
         Verb::Version => Ok(None),
     }
+}
+
+/// Its policy. Where firewalld does not run there is nothing to tell it, and all is as without.
+fn policy(door: &Door) -> Result<Ingress, Failure> {
+    if chain::wants_firewalld(&door.config, firewalld::runs)? && door.call.verb == Verb::Add {
+        crate::output::note("`backend`: firewalld does not run; the rules are those of nftables");
+    }
+    chain::ingress(&door.config)
 }
 
 /// `tuning`: settings of the container's interface and of its network. What they were before comes back.
@@ -121,11 +138,11 @@ fn tell(door: &mut Door, wanted: &[(Tunable, Value)]) {
 
 /// What `qiao` asks for at once: all that the plugins of a chain ask for one after the other.
 pub fn whole(door: &Door, request: &mut Attach) -> Result<(), Failure> {
-    let clients = chain::clients(&door.config)?;
+    let (clients, conditions) = told_of_clients(door)?;
     request.publish = chain::port_mappings(&door.config)?;
-    let policy = chain::ingress(&door.config)?;
+    let policy = policy(door)?;
     if let Some(given) = &mut request.given {
-        given.extras.clients = clients;
+        (given.extras.clients, given.extras.conditions) = (clients, conditions);
         given.extras.isolated |= policy == Ingress::Isolated;
         if let (Driver::Bridge(bridge), true) = (&mut given.network.driver, policy != Ingress::Open) {
             bridge.inline.iter_mut().for_each(|inline| inline.apart = true);
@@ -183,9 +200,8 @@ pub(super) fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &
 pub(super) fn collect(door: &Door) -> Done {
     let Some(valid) = door.config.valid()? else { return Ok(None) };
     let network: NetworkName = chain::adopted_network(&door.config)?;
-    let lives = |endpoint: &Endpoint| {
-        valid.iter().any(|(c, i)| c == endpoint.sandbox().as_str() && i == endpoint.id.ifname.as_str())
-    };
+    let lives =
+        |id: &EndpointId| valid.iter().any(|(c, i)| c == id.sandbox.as_str() && i == id.ifname.as_str());
     door.engine()?.collect_network(&network, &lives).map_err(failure)?;
     leftover::of_others(door, &valid).map(|()| None)
 }

@@ -65,11 +65,13 @@ pub fn other(door: &Door) -> Result<(), Failure> {
 
 /// Gives a lease back. Where no daemon runs its record is removed: the next one does not renew it.
 pub fn release(door: &Door) -> Result<(), Failure> {
-    let socket = dhcp::socket(&door.config)?;
-    let tenant = tenant(door);
-    match qiao_dhcp::ask(&socket, &Request::Release(tenant.clone()), SHORT) {
+    release_of(&dhcp::socket(&door.config)?, &tenant(door))
+}
+
+fn release_of(socket: &str, tenant: &Tenant) -> Result<(), Failure> {
+    match qiao_dhcp::ask(socket, &Request::Release(tenant.clone()), SHORT) {
         Ok(_) => Ok(()),
-        Err(Trouble::Silent { .. }) if forget(&socket, &tenant) => {
+        Err(Trouble::Silent { .. }) if forget(socket, tenant) => {
             crate::output::note(format!("{tenant}: no DHCP daemon runs, so the server is not told"));
             Ok(())
         }
@@ -104,14 +106,32 @@ fn check(door: &Door) -> Result<(), Failure> {
 fn collect(door: &Door) -> Result<(), Failure> {
     let Some(valid) = door.config.valid()? else { return Ok(()) };
     let socket = dhcp::socket(&door.config)?;
-    let Answer::Tenants(tenants) = ask_daemon(&socket, &Request::List, SHORT)? else { return Ok(()) };
     let network = door.config.name.as_str();
     let lives =
         |t: &Tenant| valid.iter().any(|(sandbox, ifname)| (sandbox, ifname) == (&t.sandbox, &t.ifname));
-    for (tenant, _) in tenants.into_iter().filter(|(t, _)| t.network == network && !lives(t)) {
-        ask_daemon(&socket, &Request::Release(tenant), SHORT)?;
+    let gone = tenants(&socket)?.into_iter().filter(|t| t.network == network && !lives(t));
+    // Each as far as it goes.
+    gone.map(|tenant| release_of(&socket, &tenant)).fold(Ok(()), Result::and)
+}
+
+/// Who has a lease: as the daemon says, or where none runs as it is written down.
+fn tenants(socket: &str) -> Result<Vec<Tenant>, Failure> {
+    match qiao_dhcp::ask(socket, &Request::List, SHORT) {
+        Ok(Answer::Tenants(tenants)) => Ok(tenants.into_iter().map(|(tenant, _)| tenant).collect()),
+        Ok(_) => Ok(Vec::new()),
+        Err(trouble @ Trouble::Silent { .. }) => written(socket).ok_or_else(|| dhcp::failure(&trouble)),
+        Err(trouble) => Err(dhcp::failure(&trouble)),
     }
-    Ok(())
+}
+
+/// The tenants that are written down; none where a daemon keeps them that does not answer.
+fn written(socket: &str) -> Option<Vec<Tenant>> {
+    let place = Place::at(&App { global: global() }.paths().run, socket);
+    if !place.has_leases() {
+        return (!place.is_kept()).then(Vec::new);
+    }
+    let records = Records::open(&place).ok()??.all().ok()?;
+    Some(records.into_iter().map(|record| record.ask.tenant).collect())
 }
 
 fn status(door: &Door) -> Result<(), Failure> {

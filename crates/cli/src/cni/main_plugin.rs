@@ -3,8 +3,10 @@
 use super::door::{Door, failure};
 use super::{Done, chain, check, host_local, ipam, leftover};
 use qiao_core::endpoint::Tunable;
+use qiao_core::owner::EndpointId;
 use qiao_core::request::Detach;
 use qiao_core::{Endpoint, Mac, Network, Value};
+use qiao_doors::cni::chain::adopted_network;
 use qiao_doors::cni::main_plugin::{Made, Settings};
 use qiao_doors::cni::{Answer, Failure, Verb};
 use qiao_engine::{Attached, Engine};
@@ -168,10 +170,22 @@ fn give_back(door: &Door) -> Result<(), Failure> {
 fn detach(door: &Door, known: &mut Vec<IpAddr>) -> Result<(), Failure> {
     let mut engine = door.engine()?;
     let network = door.config.network()?;
-    let endpoint = door.endpoint(&engine)?.filter(|endpoint| *endpoint.network() == network);
-    let Some(endpoint) = endpoint else { return engine.settle().map_err(failure) };
+    let adopted = adopted_network(&door.config)?;
+    let endpoint = door.endpoint(&engine)?.filter(|endpoint| *endpoint.network() != adopted);
+    let is_known = endpoint.is_some();
+    let Some(endpoint) = endpoint.filter(|endpoint| *endpoint.network() == network) else {
+        return if is_known { engine.settle().map_err(failure) } else { detach_lost(door, &mut engine) };
+    };
     known.extend(endpoint.addresses().iter().map(|net| net.addr()));
     engine.detach(&leaving(door)?).map(drop).map_err(failure)
+}
+
+/// There is no record: it was lost, or it was the reference's, or there is nothing any more.
+fn detach_lost(door: &Door, engine: &mut Engine<Linux>) -> Result<(), Failure> {
+    let (sandbox, ifname) = (door.call.sandbox.clone(), door.call.ifname.clone());
+    let id = EndpointId { sandbox, ifname, network: door.config.network()? };
+    engine.detach_traces(&id, leftover::mac(door)).map_err(failure)?;
+    leftover::interface(door, engine)
 }
 
 fn leaving(door: &Door) -> Result<Detach, Failure> {
@@ -182,8 +196,8 @@ fn leaving(door: &Door) -> Result<Detach, Failure> {
 fn collect(door: &Door) -> Result<(), Failure> {
     let Some(valid) = door.config.valid()? else { return Ok(()) };
     let network = door.config.network()?;
-    let collected = door.engine()?.collect_network(&network, &|endpoint| {
-        valid.iter().any(|(c, i)| c == endpoint.sandbox().as_str() && i == endpoint.id.ifname.as_str())
+    let collected = door.engine()?.collect_network(&network, &|id| {
+        valid.iter().any(|(c, i)| c == id.sandbox.as_str() && i == id.ifname.as_str())
     });
     let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &[]));
     collected.map_err(failure).and(released).and(leftover::of_others(door, &valid))

@@ -8,6 +8,7 @@ mod check;
 mod delegate;
 mod dhcp;
 mod door;
+mod firewalld;
 mod host_local;
 mod ipam;
 mod leftover;

@@ -12,6 +12,7 @@ pub use extras::restored;
 pub use host::{HostNeeds, host};
 
 use crate::child::{Child, Vlan};
+use crate::condition;
 use crate::endpoint::Endpoint;
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName};
@@ -256,6 +257,7 @@ pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &End
         Driver::Host | Driver::None => plain_state(network, endpoint),
     };
     state.extend(extras::state(endpoint, wire));
+    condition::heed(&mut state, endpoint, wire);
     if let Some(sourced) = &wire.extras.sourced {
         source::relocate(&mut state, endpoint, sourced);
     }

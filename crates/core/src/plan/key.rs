@@ -2,6 +2,7 @@
 //! deletes from the bottom.
 
 use super::Value;
+use crate::condition::Except;
 use crate::endpoint::Tunable;
 use crate::mac::Mac;
 use crate::name::{IfName, SandboxName};
@@ -233,6 +234,8 @@ pub enum Member {
     Apart(IfName),
     /// An address whose published ports know clients from a subnet by the host's address.
     Near(IpAddr, Subnet),
+    /// Packets to published ports that are not translated.
+    Except(Except),
     /// An address whose published ports know every client by its own address.
     Plain(IpAddr),
     /// A family that the host forwards only because we switched forwarding on: other traffic stays out.
@@ -400,6 +403,7 @@ fn member_set(member: &Member) -> &'static str {
         Member::Friend(_) => "friends",
         Member::Apart(_) => "apart",
         Member::Near(ip, _) => by_family(Family::of(*ip), "near4", "near6"),
+        Member::Except(except) => by_family(except.family(), "except4", "except6"),
         Member::Plain(ip) => by_family(Family::of(*ip), "plain4", "plain6"),
         Member::NoTransit(_) => "no_transit",
         Member::Subnet(net) => by_family(net.family(), "subnets4", "subnets6"),

@@ -1,5 +1,6 @@
 //! Elements of the rule set's sets and maps, as nft writes them.
 
+use crate::condition::Except;
 use crate::plan::{Guard, Key, Member, Object, Value};
 use crate::port::{HostAddr, Listen};
 use crate::subnet::Family;
@@ -30,6 +31,9 @@ fn member_element(member: &Member) -> String {
         Member::Home(ip, link) => format!("{ip} . \"{link}\""),
         Member::Peers(from, to) => format!("{from} . {to}"),
         Member::Near(ip, net) => format!("{ip} . {net}"),
+        Member::Except(Except { protocol, to, ports, from }) => {
+            format!("{protocol} . {to} . {ports} . {from}")
+        }
         Member::Plain(ip) => ip.to_string(),
         Member::Gateway(net, _) | Member::Outbound(net, _) => net.to_string(),
         Member::Subnet(net) | Member::Hidden(net) | Member::Masquerade(net) | Member::FriendSubnet(net) => {

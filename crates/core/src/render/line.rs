@@ -1,5 +1,6 @@
 //! One line an operation: the form of `--dry-run`, of the log, and of the golden plans.
 
+use crate::condition::Except;
 use crate::endpoint::{PortVlans, Tunable};
 use crate::name::IfName;
 use crate::plan::{Guard, Key, Member, Op, Plan, RouteId, Value};
@@ -149,6 +150,9 @@ fn member_words(member: &Member) -> String {
         Member::Apart(device) => format!("{device} is kept apart from others like it"),
         Member::FriendSubnet(net) => format!("{net} is reached by friends"),
         Member::Near(ip, net) => format!("{net} is the host to {ip}"),
+        Member::Except(Except { protocol, to, ports, from }) => {
+            format!("{from} gets nothing published at {to}:{ports}/{protocol}")
+        }
         Member::Plain(ip) => format!("nobody is the host to {ip}"),
         Member::NoTransit(family) => format!("no transit of {family:?} traffic"),
     }

@@ -5,7 +5,7 @@ use super::call::Args;
 use super::config::Config;
 use super::doc::Doc;
 use super::failure::Failure;
-use super::main_plugin::{default_route, mtu};
+use super::main_plugin::{default_route, masquerades, mtu};
 use qiao_core::endpoint::{Extras, PortVlans};
 use qiao_core::mac::Mac;
 use qiao_core::network::{Bridge, Driver, Inline, Pool};
@@ -65,7 +65,7 @@ impl Settings {
             device: IfName::new(device).map_err(Failure::from)?,
             gateway,
             default_gateway,
-            masquerade: doc.is_on("ipMasq")?,
+            masquerade: masquerades(config)?,
             mtu: mtu(config)?,
             hairpin,
             isolated: doc.is_on("portIsolation")?,

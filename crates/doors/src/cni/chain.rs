@@ -42,21 +42,12 @@ fn mapping(doc: Doc<'_>) -> Result<Option<PublishSpec>, Failure> {
     Ok(Some(PublishSpec { host_ip, host: Some(one(host)?), container: one(container)?, protocol }))
 }
 
-/// Which clients of published ports are known by the host's address, by `portmap`. Refused is what asks for
-/// something that rules which are the same for all cannot do.
+/// Which clients of published ports are known by the host's address, by `portmap`.
 pub fn clients(config: &Config) -> Result<Clients, Failure> {
     let doc = config.doc();
     match doc.text("backend")? {
         None | Some("iptables" | "nftables") => {}
         Some(other) => return Err(Failure::config(format!("`backend`: {other} is not known"))),
-    }
-    for key in ["conditionsV4", "conditionsV6"] {
-        if let Some(word) = doc.texts(key)?.first() {
-            return Err(Failure::unsupported(key, word).because(
-                "published ports are elements of maps that all share: there is no rule to put a condition in; \
-                 `hostIP` of a port mapping limits it to one address of the host",
-            ));
-        }
     }
     // We mark nothing: what these say is how the reference finds again what it has to translate.
     if doc.number("markMasqBit", 31)?.is_some() && doc.text("externalSetMarkChain")?.is_some() {
@@ -69,16 +60,24 @@ pub fn clients(config: &Config) -> Result<Clients, Failure> {
     }
 }
 
+const FIREWALLD: &str = "firewalld";
+
+/// Whether `firewall` is to tell firewalld. Where that runs it is refused: it lets nothing through that it is not told of.
+pub fn wants_firewalld(config: &Config, runs: impl FnOnce() -> bool) -> Result<bool, Failure> {
+    let wants = config.doc().text("backend")? == Some(FIREWALLD);
+    if wants && runs() {
+        return Err(Failure::unsupported("backend", FIREWALLD).because(
+            "zones are set over D-Bus; `firewall-cmd --zone=trusted --add-source=SUBNET` does it once for all",
+        ));
+    }
+    Ok(wants)
+}
+
 /// The policy of `firewall`.
 pub fn ingress(config: &Config) -> Result<Ingress, Failure> {
     let doc = config.doc();
     match doc.text("backend")? {
-        None | Some("iptables" | "nftables") => {}
-        Some("firewalld") => {
-            return Err(Failure::unsupported("backend", "firewalld").because(
-                "zones are set over D-Bus; `firewall-cmd --zone=trusted --add-source=SUBNET` does it once for all",
-            ));
-        }
+        None | Some("iptables" | "nftables" | FIREWALLD) => {}
         Some(other) => return Err(Failure::config(format!("`backend`: {other} is not known"))),
     }
     for key in ["iptablesAdminChainName", "firewalldZone"] {

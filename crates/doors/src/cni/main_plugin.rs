@@ -181,8 +181,30 @@ pub(super) fn mtu(config: &Config) -> Result<Option<u32>, Failure> {
     Ok(config.doc().number("mtu", 65535)?.filter(|mtu| *mtu != 0).map(|mtu| mtu as u32))
 }
 
+/// Whether what goes outside has the host's address. By which of the two it is done makes no difference to us.
+pub(super) fn masquerades(config: &Config) -> Result<bool, Failure> {
+    match config.doc().text("ipMasqBackend")? {
+        None | Some("iptables" | "nftables") => config.doc().is_on("ipMasq"),
+        Some(other) => Err(Failure::config(format!("`ipMasqBackend`: {other} is not known"))),
+    }
+}
+
 /// A route to everywhere by a gateway.
 pub(super) fn default_route(gw: IpAddr) -> Route {
     let dst = qiao_core::subnet::Family::of(gw).default_route();
     Route { dst, gw: Some(gw), rest: Fields::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_backend_masquerades_and_no_other() {
+        let told =
+            |keys: &str| masquerades(&Config::parse(format!(r#"{{"name":"n",{keys}}}"#).as_bytes()).unwrap());
+        assert_eq!(told(r#""ipMasq":"true","ipMasqBackend":"nftables""#), Ok(true));
+        assert_eq!(told(r#""ipMasqBackend":"iptables""#), Ok(false));
+        assert_eq!(told(r#""ipMasq":true,"ipMasqBackend":"ipchains""#).unwrap_err().code, 7);
+    }
 }

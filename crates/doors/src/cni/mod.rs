@@ -10,6 +10,7 @@ mod bridge;
 mod call;
 pub mod chain;
 mod child;
+pub mod condition;
 mod config;
 pub mod dhcp;
 mod doc;

@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::config::Config;
 use super::failure::Failure;
-use super::main_plugin::mtu;
+use super::main_plugin::{masquerades, mtu};
 use ipnet::IpNet;
 use qiao_core::endpoint::Extras;
 use qiao_core::mac::Mac;
@@ -23,7 +23,7 @@ pub struct Settings {
 impl Settings {
     /// Reads the settings.
     pub fn parse(config: &Config) -> Result<Self, Failure> {
-        Ok(Self { masquerade: config.doc().is_on("ipMasq")?, mtu: mtu(config)? })
+        Ok(Self { masquerade: masquerades(config)?, mtu: mtu(config)? })
     }
 
     /// Each address is alone on its link, and has a gateway.

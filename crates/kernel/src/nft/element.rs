@@ -2,6 +2,7 @@
 
 use super::ruleset::{TABLE, family_of};
 use crate::error::KernelError;
+use qiao_core::condition::Except;
 use qiao_core::plan::{Guard, Key, Member, Object, Ownership, Value};
 use qiao_core::port::{Backend, HostAddr, Listen};
 use qiao_core::subnet::Family;
@@ -49,6 +50,12 @@ fn member_elements(member: &Member) -> Result<Vec<Element>, EncodeError> {
         Member::Near(ip, net) => {
             let end = |from| address(address(key(), *ip), from).build();
             Ok(vec![Element::new(end(net.first())).with_end(end(net.last()))?])
+        }
+        Member::Except(Except { protocol, to, ports, from }) => {
+            let end =
+                |to, port, from| address(address(key().u8(protocol.number()), to).u16_be(port), from).build();
+            let first = end(to.first, ports.first(), from.first);
+            Ok(vec![Element::new(first).with_end(end(to.last, ports.last(), from.last))?])
         }
         Member::Plain(ip) => Ok(vec![Element::new(address(key(), *ip).build())]),
         Member::Gateway(net, ip) | Member::Outbound(net, ip) => {

@@ -4,6 +4,7 @@ use super::element::owner_of;
 use super::ruleset::{TABLE, family_of};
 use super::session::Session;
 use crate::error::KernelError;
+use qiao_core::condition::{Except, Span};
 use qiao_core::plan::{Guard, Key, Member, Observed, Ownership, Table, Value};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Protocol};
 use qiao_core::subnet::{Family, number};
@@ -82,6 +83,7 @@ enum Kind {
     Home(Family),
     Peers(Family),
     Near(Family),
+    Except(Family),
     Plain(Family),
     Addressed(Family, fn(Subnet, IpAddr) -> Member),
     Routed,
@@ -95,7 +97,7 @@ enum Kind {
     Published(Family, bool),
 }
 
-const SETS: [(Table, &str, Kind); 44] = {
+const SETS: [(Table, &str, Kind); 46] = {
     use Family::{V4, V6};
     use Table::{Bridge, Inet};
     [
@@ -123,6 +125,8 @@ const SETS: [(Table, &str, Kind); 44] = {
         (Inet, "peers6", Kind::Peers(V6)),
         (Inet, "near4", Kind::Near(V4)),
         (Inet, "near6", Kind::Near(V6)),
+        (Inet, "except4", Kind::Except(V4)),
+        (Inet, "except6", Kind::Except(V6)),
         (Inet, "plain4", Kind::Plain(V4)),
         (Inet, "plain6", Kind::Plain(V6)),
         (Inet, "gateways4", Kind::Addressed(V4, Member::Gateway)),
@@ -188,6 +192,7 @@ fn decode(kind: Kind, element: &Element) -> Option<(Key, Value)> {
         Kind::Home(family) => Key::Member(Member::Home(fields.ip(family)?, fields.name()?)),
         Kind::Peers(family) => peers(family, element)?,
         Kind::Near(family) => near(family, element)?,
+        Kind::Except(family) => Key::Member(Member::Except(except(family, element)?)),
         Kind::Plain(family) => Key::Member(Member::Plain(fields.ip(family)?)),
         Kind::Routed => Key::Guard(Guard::Routed(fields.name()?)),
         Kind::Senders => Key::Guard(Guard::Sender(fields.name()?, fields.mac()?)),
@@ -235,6 +240,19 @@ fn near(family: Family, element: &Element) -> Option<Key> {
     let mut last = Fields(element.key_end.as_deref().unwrap_or(&element.key));
     let (ip, _) = (first.ip(family)?, last.ip(family)?);
     Some(Key::Member(Member::Near(ip, prefix(first.ip(family)?, last.ip(family)?)?)))
+}
+
+fn except(family: Family, element: &Element) -> Option<Except> {
+    let read = |key: &[u8]| {
+        let mut fields = Fields(key);
+        let protocol = Protocol::from_number(fields.take::<1>()?[0])?;
+        Some((protocol, fields.ip(family)?, fields.port()?, fields.ip(family)?))
+    };
+    let (protocol, to, port, from) = read(&element.key)?;
+    let (_, to_last, last, from_last) = read(element.key_end.as_deref().unwrap_or(&element.key))?;
+    let span = |first, last| Span { first, last };
+    let ports = PortRange::new(port, last).ok()?;
+    Some(Except { protocol, to: span(to, to_last), ports, from: span(from, from_last) })
 }
 
 /// The address that an interval is mapped to.

@@ -1,8 +1,9 @@
 //! The constant rule set, loaded by our messages and by `nft` from its text.
 
 use crate::namespace::{in_namespace, listing_of, make, nft};
+use qiao_core::condition::{Condition, Side};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
-use qiao_core::endpoint::{Join, Wire, host_if};
+use qiao_core::endpoint::{Extras, Join, Wire, host_if};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Member, Observed, Ownership, State, Sysctl, Value, diff};
 use qiao_core::port::{Backend, HostAddr, Listen, Publish};
@@ -108,7 +109,7 @@ fn everything() -> State {
         ],
         guard: true,
         allow: vec!["172.30.0.99".parse().unwrap()],
-        extras: Default::default(),
+        extras: Extras { conditions: conditions(), ..Extras::default() },
     };
     let endpoint = Endpoint { id, netns: None, wire: Some(wire), attached: 0 };
     let activation = Activation::new(&network, &bridge, (1500, false));
@@ -125,6 +126,17 @@ fn everything() -> State {
         .filter(|(key, _)| **key == Key::Ruleset || key.set().is_some())
         .map(|(k, o)| (k.clone(), o.clone()))
         .collect()
+}
+
+/// Of each family what must hold of both sides.
+fn conditions() -> Vec<Condition> {
+    let condition = |side, net: &str, not| Condition { side, nets: vec![net.parse().unwrap()], not };
+    vec![
+        condition(Side::Target, "192.0.2.0/28", true),
+        condition(Side::Source, "10.0.0.0/8", false),
+        condition(Side::Target, "2001:db8:7::/48", true),
+        condition(Side::Source, "2001:db8:9::/48", false),
+    ]
 }
 
 /// The same on a routed network.

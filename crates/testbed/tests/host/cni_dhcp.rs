@@ -252,7 +252,7 @@ fn gc_gives_back_what_nobody_has() {
     on_a_host(|host| {
         furnish();
         let server = Dnsmasq::start(&host.lan);
-        let _daemon = Daemon::start(host);
+        let daemon = Daemon::start(host);
         let places = ["c1", "c2", "c3"].map(|name| host.container(name));
         let text = config("macvlan", "1.1.0", "");
         for place in &places {
@@ -274,7 +274,24 @@ fn gc_gives_back_what_nobody_has() {
                 call(host, (OURS, "dhcp", "CHECK"), (place.name(), &place.path()), &other).json();
             assert_eq!(failed["code"], 110, "{failed}");
         }
+        drop(daemon); // without one they are not renewed, which is all that can be done
+        let records = || run_dir_records();
+        ok(host, (OURS, "dhcp", "GC"), &places[0], &config("macvlan", "1.1.0", valid));
+        assert_eq!(records().len(), 1, "it lives: {:?}", records());
+        ok(
+            host,
+            (OURS, "dhcp", "GC"),
+            &places[0],
+            &config("macvlan", "1.1.0", r#","cni.dev/valid-attachments":[]"#),
+        );
+        assert!(records().is_empty(), "{:?}", records());
     });
+}
+
+/// The leases that are written down.
+fn run_dir_records() -> Vec<String> {
+    let found = stdout("find /run -path *dhcp/at-* -name *.json");
+    found.lines().map(str::to_owned).collect()
 }
 
 /// A machine boots again and somebody kept `/run`: what was leased before is nobody's.

@@ -106,18 +106,16 @@ fn our_bridge_is_let_through_and_closed_behind_the_last() {
         host.ok("gc");
         passes(host, &c1, &first);
         open(host, "CHECK", &c1, &first);
-        for (keys, code) in [
-            (json!({"backend": "firewalld"}), Some(2)),
-            (
-                json!({"backend": "nftables", "iptablesAdminChainName": "MINE", "firewalldZone": "trusted"}),
-                None,
-            ),
-        ] {
-            let mut all = config("firewall", &keys);
+        let told = |keys: &Value| {
+            let mut all = config("firewall", keys);
             all["prevResult"] = first.clone();
-            let outcome = call(host, ("firewall", "ADD"), ("c1", &c1.path()), &all.to_string());
-            assert_eq!(outcome.json()["code"].as_i64(), code, "{keys}: {outcome}");
-        }
+            call(host, ("firewall", "ADD"), ("c1", &c1.path()), &all.to_string())
+        };
+        let keys =
+            json!({"backend": "nftables", "iptablesAdminChainName": "MINE", "firewalldZone": "trusted"});
+        assert_eq!(told(&keys).code, Some(0), "{}", told(&keys));
+        firewalld(&|| told(&json!({"backend": "firewalld"})));
+        passes(host, &c1, &first);
         for place in [&c1, &c2] {
             behind(host, ("firewall", "DEL"), (place.name(), ""), (&first, &json!({})));
             ok(host, ("bridge", "DEL"), (place.name(), ""), &config("bridge", &json!({})).to_string());
@@ -125,6 +123,20 @@ fn our_bridge_is_let_through_and_closed_behind_the_last() {
         run("iptables -A FORWARD -d 192.0.2.77 -j DROP");
         is_as(host, &before, "both are gone");
     });
+}
+
+/// What needs to be told to firewalld is refused where that runs, and is as without where it does not.
+fn firewalld(ask: &dyn Fn() -> qiao_testbed::Outcome) {
+    let without = ask();
+    assert_eq!(without.code, Some(0), "{without}");
+    assert!(without.stderr.contains("firewalld does not run"), "{without}");
+    std::fs::copy("/usr/bin/sleep", "/run/firewalld").unwrap();
+    let mut running = std::process::Command::new("/run/firewalld").arg("60").spawn().unwrap();
+    std::fs::write("/run/firewalld.pid", running.id().to_string()).unwrap();
+    assert_eq!(ask().json()["code"], 2, "{}", ask());
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert_eq!(ask().code, Some(0), "its file is left");
 }
 
 /// A rule of somebody else's that leads to our chain keeps the chain, and nobody from leaving.

@@ -167,7 +167,8 @@ fn with_a_table_and_hints() {
         for (more, code) in [
             (json!({"table": 254}), 7),
             (json!({"table": "main"}), 7),
-            (json!({"gateways": ["10.8.0.1"]}), 2),
+            (json!({"gateways": ["10.8.0.300"]}), 7),
+            (json!({"gateways": ["10.8.0.9", "192.0.2.77"]}), 7),
             (json!({"addSourceHints": "perhaps"}), 7),
         ] {
             let refused = plugin(host, ("sbr", "ADD"), (&c1, "net1"), &sbr(&prev, &more));
@@ -196,6 +197,14 @@ fn with_a_table_and_hints() {
         assert_eq!(c1.stdout("ip route show table main"), "", "nothing is left there");
         done(plugin(host, ("sbr", "DEL"), (&c1, "eth0"), &own));
         done(plugin(host, ("sbr", "DEL"), (&c1, "net1"), &sbr(&prev, &json!({}))));
+        let gateways = json!({"table": 4001, "gateways": ["10.8.0.9"]});
+        done(plugin(host, ("sbr", "ADD"), (&c1, "net1"), &sbr(&prev, &gateways)));
+        for line in ["default via 10.8.0.9 dev net1 table 4001", "default via fd00:8::1 dev net1 table 4001"]
+        {
+            assert!(has(&c1, line), "{line}: {:#?}", routing(&c1));
+        }
+        done(plugin(host, ("sbr", "CHECK"), (&c1, "net1"), &sbr(&prev, &gateways)));
+        done(plugin(host, ("sbr", "DEL"), (&c1, "net1"), &sbr(&prev, &gateways)));
         c1.run("ip route del blackhole 203.0.113.0/24 table 100");
         c1.run("ip rule del from 203.0.113.9 lookup 101");
         assert_eq!(routing(&c1), before.1, "DEL of both");

@@ -82,9 +82,16 @@ fn peers6() -> Vec<Expr> {
     [family(Family::Ip6), is_in(&[Load::Source6, Load::Target6], "peers6")].concat()
 }
 
-/// Published ports: one address before all, single ports before ranges.
+/// Published ports: first what is not translated, one address before all, single ports before ranges.
 fn publish(table: &mut Builder) {
-    let mut rules = Vec::new();
+    let except = |of, (target, source), set| {
+        let fields = [Load::L4Proto, target, Load::Port, source];
+        ([family(of), is_in(&fields, set), vec![back()]].concat(), "")
+    };
+    let mut rules = vec![
+        except(Family::Ip, (Load::Target4, Load::Source4), "except4"),
+        except(Family::Ip6, (Load::Target6, Load::Source6), "except6"),
+    ];
     for (name, with_port) in [("publish", true), ("ranges", false)] {
         for (family, suffix, target) in [(Family::Ip, "4", Load::Target4), (Family::Ip6, "6", Load::Target6)]
         {

@@ -39,6 +39,7 @@ pub fn inet(table: &mut Builder) {
         table.intervals(&format!("masquerade{family}"), address);
         table.intervals(&format!("near{family}"), [address, address]);
         table.set(&format!("plain{family}"), address);
+        table.intervals(&format!("except{family}"), [InetProto, address, InetService, address]);
         table.interval_map(&format!("outbound{family}"), address, MapValue::Value(address.into()));
         let to = MapValue::Value([address, InetService].into());
         table.map(&format!("publish{family}"), [InetProto, address, InetService], to.clone());
