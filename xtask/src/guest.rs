@@ -1,6 +1,6 @@
 //! The guest: Debian's kernel, a few of its modules, busybox, and this machine's files.
 
-use crate::shell::{output, run};
+use crate::shell::{output, run, top};
 use crate::vm::target_dir;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,18 +18,25 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const MODULES: &str = "crc32c_generic 9pnet_virtio 9p virtio_net veth bridge dummy macvlan ipvlan 8021q vrf tun nf_tables nft_chain_nat nft_nat \
     nft_masq nft_ct nft_fib_inet nft_meta_bridge nf_conntrack_netlink";
 
+/// A checkout, or a target directory, below `/tmp` or `/run` would be hidden by what is mounted there.
 const INIT: &str = r#"#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev /mnt
+/bin/busybox mkdir -p /proc /sys /dev /mnt /machine
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t devtmpfs dev /dev
 for module in MODULES; do /bin/busybox modprobe $module || exec /bin/busybox poweroff -f; done
 /bin/busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro machine /mnt
+/bin/busybox mount -o bind /mnt /machine
 /bin/busybox mount -t proc proc /mnt/proc
 /bin/busybox mount -t sysfs sys /mnt/sys
 /bin/busybox mount -t devtmpfs dev /mnt/dev
 /bin/busybox mount -t tmpfs tmp /mnt/run
 /bin/busybox mount -t tmpfs tmp /mnt/tmp
 /bin/busybox mount -t cgroup2 cgroup /mnt/sys/fs/cgroup
+for dir in DIRS; do
+    [ -d "/mnt$dir" ] && continue
+    /bin/busybox mkdir -p "/mnt$dir"
+    /bin/busybox mount -o bind "/machine$dir" "/mnt$dir"
+done
 /bin/busybox cp /script /mnt/tmp/script
 /bin/busybox chroot /mnt /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin /bin/sh /tmp/script
 /bin/busybox poweroff -f
@@ -139,7 +146,9 @@ fn initramfs(dir: &Path, tree: &Path, script: &str) -> Result<PathBuf> {
     std::os::unix::fs::symlink("/bin/busybox", root.join("sbin/modprobe")).context("link modprobe")?;
     copy_modules(&tree.join("lib/modules").join(&version), &modules)?;
     run(Command::new("busybox").args(["depmod", "-b"]).arg(&root).arg(&version))?;
-    fs::write(root.join("init"), INIT.replace("MODULES", MODULES)).context("write init")?;
+    let dirs = [top(), target_dir()?].map(|dir| format!("'{}'", dir.display())).join(" ");
+    fs::write(root.join("init"), INIT.replace("MODULES", MODULES).replace("DIRS", &dirs))
+        .context("write init")?;
     fs::write(root.join("script"), script).context("write the script")?;
     let file = dir.join("initramfs");
     let pack = "chmod 755 init && find . | busybox cpio -o -H newc > ../initramfs";

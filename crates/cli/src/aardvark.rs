@@ -4,13 +4,17 @@
 //! `aardvark-dns --config DIR -p PORT run` returns once everything is listened on, and leaves a child that serves
 //! until the last network is gone. Nobody waits for the child: what it has to be told it has when it begins. It holds a lock (flock(2)) on its pid file for as long as it lives: who wants to
 //! signal it can tell whether the number is still its own.
+//!
+//! Our own netavark starts it before it makes a host's first network, so that it has begun by the time that there are
+//! names: with [`EARLY`] set it waits for an octet on its standard input before it reads any, and writes one when it
+//! listens. Where the input ends first it ends too.
 
 use qiao_dns::source::aardvark::{Folder, PID_FILE};
 use qiao_dns::wire::name;
-use qiao_dns::{Files, Options, Server, confine};
+use qiao_dns::{Files, Options, Server, confine, leave_cgroup};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,6 +24,8 @@ const VERSION: &str = "2.0.0";
 const RESOLV: &str = "/etc/resolv.conf";
 /// The port unless another is given.
 const PORT: u16 = 5533;
+/// The variable of who starts it early.
+pub const EARLY: &str = "QIAO_AARDVARK_EARLY";
 const USAGE: &str = "\
 Usage: aardvark-dns [OPTIONS] <COMMAND>
 
@@ -124,8 +130,44 @@ fn about() -> String {
 /// Listens, and leaves a child that serves.
 fn start(run: &Run) -> Result<(), String> {
     close_inherited();
-    let in_config = |act: &str| format!("cannot {act} {}", run.config);
-    let folder = Folder::open(&run.config).map_err(|error| format!("{}: {error}", in_config("read")))?;
+    let is_early = std::env::var_os(EARLY).is_some();
+    if is_early && go_on()?.is_some() {
+        return Ok(());
+    }
+    let mut server = prepare(run)?;
+    if is_early && !is_wanted() {
+        return Ok(());
+    }
+    let written = |error| format!("cannot write {}/{PID_FILE}: {error}", run.config);
+    if !listen(run, &mut server)? {
+        return Ok(());
+    }
+    server.source_mut().take_pid_file().map_err(written)?;
+    if is_early {
+        server.source().write_pid(std::process::id()).map_err(written)?;
+        let _ = rustix::io::write(rustix::stdio::stdout(), b"+");
+        return serve(run, server);
+    }
+    match go_on()? {
+        Some(number) => server.source().write_pid(number).map_err(written),
+        None => serve(run, server),
+    }
+}
+
+/// Goes on in a child: its number in the parent.
+fn go_on() -> Result<Option<u32>, String> {
+    qiao_kernel::sandbox::go_on_in_child().map_err(|error| format!("cannot start the name server: {error}"))
+}
+
+/// Waits until somebody says that there are names.
+fn is_wanted() -> bool {
+    std::io::stdin().lock().read_exact(&mut [0]).is_ok()
+}
+
+/// All that can be done before there are names.
+fn prepare(run: &Run) -> Result<Server<Folder>, String> {
+    let wrong = |error| format!("cannot serve {}: {error}", run.config);
+    let folder = Folder::open(&run.config).map_err(wrong)?;
     let options = Options {
         port: run.port,
         resolv: RESOLV.into(),
@@ -133,20 +175,15 @@ fn start(run: &Run) -> Result<(), String> {
         filter: name::key(run.filter.trim_start_matches('.')),
         control: None,
     };
-    let mut server =
-        Server::open(folder, options).map_err(|error| format!("{}: {error}", in_config("serve")))?;
-    if let Some(trouble) = server.source().trouble() {
-        return Err(trouble.clone());
-    }
-    if !server.is_serving() {
-        return Ok(());
-    }
-    let written = |error| format!("{}/{PID_FILE}: {error}", in_config("write"));
-    server.source_mut().take_pid_file().map_err(written)?;
-    let child = qiao_kernel::sandbox::go_on_in_child();
-    match child.map_err(|error| format!("cannot start the name server: {error}"))? {
-        Some(number) => server.source().write_pid(number).map_err(written),
-        None => serve(run, server),
+    Server::prepare(folder, options).map_err(wrong)
+}
+
+/// Listens; whether there is anything to serve.
+fn listen(run: &Run, server: &mut Server<Folder>) -> Result<bool, String> {
+    server.listen().map_err(|error| format!("cannot serve {}: {error}", run.config))?;
+    match server.source().trouble() {
+        Some(trouble) => Err(trouble.clone()),
+        None => Ok(server.is_serving()),
     }
 }
 
@@ -166,6 +203,10 @@ fn serve(run: &Run, mut server: Server<Folder>) -> Result<(), String> {
     let _ = rustix::stdio::dup2_stdin(&null);
     let _ = rustix::stdio::dup2_stdout(&null);
     let _ = rustix::stdio::dup2_stderr(&null);
+    // Where systemd runs this is a scope of its own.
+    if !Path::new("/run/systemd/system").exists() {
+        leave_cgroup();
+    }
     let files = Files { own: &run.config, read: &[], resolv: RESOLV, port: run.port };
     let remarks = confine("aardvark-dns", &files);
     server.remark(remarks);

@@ -3,8 +3,10 @@
 use qiao_core::name::quoted;
 use qiao_core::settings::{AddressPool, AutoToggle, MtuSetting, Settings};
 use qiao_core::{Code, Refusal, Subnet};
+use qiao_doors::json;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::IpAddr;
 
 /// Where the settings are unless told otherwise.
@@ -75,11 +77,16 @@ const NEEDLESS: [&str; 3] = ["userland-proxy", "iptables", "ip6tables"];
 
 /// Reads a daemon.json.
 pub fn import(file: &str) -> Result<Imported, Refusal> {
-    import_text(file, &std::fs::read_to_string(file).map_err(|e| unreadable(file, &e))?)
+    let mut text = Vec::new();
+    let limit = json::LARGEST as u64 + 1;
+    let read = std::fs::File::open(file).and_then(|open| open.take(limit).read_to_end(&mut text));
+    read.map_err(|error| unreadable(file, &error))?;
+    import_text(file, &text)
 }
 
-fn import_text(file: &str, text: &str) -> Result<Imported, Refusal> {
-    let daemon: Daemon = serde_json::from_str(text)
+fn import_text(file: &str, text: &[u8]) -> Result<Imported, Refusal> {
+    let daemon: Daemon = serde_json::from_slice(text)
+        .and_then(|daemon| json::read(text).map(|_| daemon))
         .map_err(|e| Refusal::invalid(format!("{file} makes no sense")).why(e.to_string()))?;
     let ignored = daemon.rest.keys().filter(|key| !NEEDLESS.contains(&key.as_str())).cloned().collect();
     let settings = settings_of(daemon);
@@ -120,13 +127,25 @@ mod tests {
         assert_eq!(parse("x.toml", &text).unwrap(), Settings::default(), "{text}");
     }
 
+    #[test]
+    fn what_can_be_understood_in_two_ways_is_refused() {
+        let import =
+            |text: &str| import_text("daemon.json", text.as_bytes()).map(|imported| imported.ignored);
+        assert_eq!(import(r#"{"log-opts": {"a": 1}}"#).unwrap(), ["log-opts"], "the control");
+        let deep = format!("{{\"x\": {}{}}}", "[".repeat(64), "]".repeat(64));
+        let long = format!("{{\"x\": \"{}\"}}", "x".repeat(json::LARGEST));
+        for text in [r#"{"log-opts": {"a": 1, "a": 2}}"#, r#"{"x": 1, "x": 1}"#, "{} {}", &deep, &long] {
+            assert_eq!(import(text).unwrap_err().code, Code::Invalid, "{text:.60}");
+        }
+    }
+
     const DAEMON: &str = r#"{"bip": "172.26.0.1/16", "fixed-cidr": "172.26.1.0/24", "mtu": 0, "icc": false,
         "default-address-pools": [{"base": "10.0.0.0/8", "size": 24}], "ipv6": true, "ip": "127.0.0.1",
         "dns": ["9.9.9.9"], "iptables": true, "log-driver": "journald"}"#;
 
     #[test]
     fn a_daemon_json_is_taken_as_far_as_it_is_about_networks() {
-        let Imported { settings, ignored } = import_text("daemon.json", DAEMON).unwrap();
+        let Imported { settings, ignored } = import_text("daemon.json", DAEMON.as_bytes()).unwrap();
         assert_eq!(settings.bip.unwrap().to_string(), "172.26.0.1/16");
         assert_eq!((settings.mtu, settings.icc, settings.ipv6), (MtuSetting::Auto, false, AutoToggle::On));
         assert_eq!(ignored, ["log-driver"], "`iptables` needs no setting");
@@ -135,7 +154,7 @@ mod tests {
     /// Every beginning of a file, and every file with one character changed, is read or refused.
     #[test]
     fn no_file_makes_it_panic() {
-        let toml = to_toml(&import_text("daemon.json", DAEMON).unwrap().settings).unwrap();
+        let toml = to_toml(&import_text("daemon.json", DAEMON.as_bytes()).unwrap().settings).unwrap();
         let mut read = 0;
         for text in [DAEMON, &toml] {
             for (at, old) in text.char_indices() {
@@ -143,8 +162,8 @@ mod tests {
                 let changed =
                     ["", "\"", "9", "-", "/", "\0", "é", "{", "]"].map(|new| format!("{before}{new}{after}"));
                 for text in changed.iter().map(String::as_str).chain([before]) {
-                    read +=
-                        usize::from(import_text("x", text).is_ok()) + usize::from(parse("x", text).is_ok());
+                    read += usize::from(import_text("x", text.as_bytes()).is_ok())
+                        + usize::from(parse("x", text).is_ok());
                 }
             }
         }

@@ -82,13 +82,28 @@ fn keeping(place: Place, timeout: Duration) -> qiao_dhcp::Options {
     }
 }
 
-fn answer(listener: UnixListener, service: &Arc<Service>, activity: &Arc<Activity>) -> io::Result<()> {
+/// How long it is waited before the next connection, where one could not be had.
+const BREATH: Duration = Duration::from_millis(20);
+
+fn answer(
+    listener: UnixListener,
+    service: &Arc<Service>,
+    activity: &Arc<Activity>,
+) -> io::Result<std::convert::Infallible> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let listener = tokio::net::UnixListener::from_std(listener)?;
         loop {
-            let (stream, _) = listener.accept().await?;
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                // Too many are open, or one was closed again: those that are there go on meanwhile.
+                Err(_) => {
+                    thread::sleep(BREATH);
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            };
             activity.last.store(activity.begun.elapsed().as_secs(), Ordering::Relaxed);
             tokio::spawn(grpc::connection(stream, Arc::clone(service)));
         }

@@ -8,6 +8,7 @@ use qiao_core::{IfName, Mac};
 use qiao_dhcp::{Answer, Place, Request};
 use qiao_kernel::dhcp::Packets;
 use qiao_kernel::{KernelError, NetnsHandle};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -106,8 +107,7 @@ impl Service {
         let leased = self.acquire(ask)?;
         self.furnish(&namespace, &ifname, &leased).inspect_err(|_| drop(self.teardown(config)))?;
         let lease = Lease::new(&leased, &config.domain_name);
-        let noted = self.cache.change(|all| drop(all.insert(lease.mac_address.clone(), [lease.clone()])));
-        noted.map_err(|error| status(INTERNAL, format!("Error caching the lease: {error}")))?;
+        self.note(|all| drop(all.insert(lease.mac_address.clone(), [lease.clone()])));
         Ok(lease)
     }
 
@@ -134,7 +134,7 @@ impl Service {
             _ => Lease::default(),
         };
         self.ask(&Request::Release(tenant.clone()), SHORT)?;
-        self.note(|all| drop(all.remove(&tenant.sandbox)))?;
+        self.note(|all| drop(all.remove(&tenant.sandbox)));
         Ok(had)
     }
 
@@ -142,17 +142,16 @@ impl Service {
         for tenant in self.tenants()? {
             self.ask(&Request::Release(tenant), SHORT)?;
         }
-        self.note(std::collections::BTreeMap::clear)?;
+        self.note(BTreeMap::clear);
         Ok(OperationResponse { success: true })
     }
 
-    fn note(
-        &self,
-        change: impl FnOnce(&mut std::collections::BTreeMap<String, [Lease; 1]>),
-    ) -> Result<(), Status> {
-        self.cache
-            .change(change)
-            .map_err(|error| status(INTERNAL, format!("Error caching the lease: {error}")))
+    /// Writes down who has what, for those who look: the leases themselves are in the keeper's records. Where it cannot
+    /// be written nobody is hindered from coming or leaving.
+    fn note(&self, change: impl FnOnce(&mut BTreeMap<String, [Lease; 1]>)) {
+        if let Err(error) = self.cache.change(change) {
+            eprintln!("the file of leases cannot be written: {error}");
+        }
     }
 
     fn tenants(&self) -> Result<Vec<Tenant>, Status> {
@@ -175,7 +174,7 @@ impl Service {
                 known.push((tenant.sandbox, [Lease::new(&leased, "")]));
             }
         }
-        let _ = self.note(|all| all.extend(known));
+        self.note(|all| all.extend(known));
     }
 
     fn ask(&self, request: &Request, patience: Duration) -> Result<Answer, Status> {

@@ -4,4 +4,5 @@
 #![deny(missing_docs)]
 
 pub mod cni;
+pub mod json;
 pub mod netavark;

@@ -235,3 +235,18 @@ fn what_is_changed_is_good_before() {
         assert!(unread.is_empty(), "{unread:?}");
     }
 }
+
+/// What another reader could understand in another way is refused (R-INP 30).
+#[test]
+fn a_key_is_there_once() {
+    let read = |text: &str| Config::parse(text.as_bytes()).map(|config| config.name.to_string());
+    let once = r#"{"cniVersion": "1.0.0", "name": "n1", "ipam": {"type": "static", "more": [{"a": 1}]}}"#;
+    assert_eq!(read(once).unwrap(), "n1", "the control");
+    for twice in [
+        once.replace("\"a\": 1", "\"a\": 1, \"a\": 1"),
+        once.replace("\"ipam\"", "\"name\": \"n2\", \"ipam\""),
+    ] {
+        let failure = read(&twice).unwrap_err();
+        assert!(format!("{failure:?}").contains("twice"), "{failure:?}");
+    }
+}

@@ -168,6 +168,11 @@ fn what_cannot_be_read_is_said_in_netavarks_words() {
         }
     }
     assert_eq!(count, 3);
+    let twice = Options::parse(
+        br#"{"container_id": "a", "container_name": "b", "networks": {}, "network_info": {},
+        "more": {"x": 1, "x": 2}}"#,
+    );
+    assert!(twice.unwrap_err().0.contains("twice"));
     let said = "iptables".parse::<Firewall>().unwrap_err();
     assert_eq!(said.0, "Must provide a valid firewall backend, got iptables");
 }

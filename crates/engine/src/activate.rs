@@ -35,6 +35,7 @@ impl<K: Kernel> Session<'_, K> {
                 self.join_bridge(&mut activation, (&network.name, &active))?;
                 self.join_vlan(&mut activation, (network, bridge))?;
             }
+            activation.let_through(network, &self.kernel.drops_forwarded()?);
             active.insert(network.name.clone(), activation);
         }
         if let Some(child) = network.child() {

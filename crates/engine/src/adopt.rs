@@ -14,7 +14,7 @@ use qiao_core::owner::EndpointId;
 use qiao_core::plan::Key;
 use qiao_core::request::{Attach, Ingress};
 use qiao_core::subnet::Family;
-use qiao_core::{Code, Driver, Endpoint, IfName, Mac, Network, NetworkName, Refusal};
+use qiao_core::{Bridge, Code, Driver, Endpoint, IfName, Mac, Network, NetworkName, Refusal};
 use qiao_kernel::{Kernel, Places, Reached};
 use std::collections::BTreeSet;
 
@@ -118,7 +118,7 @@ impl<K: Kernel> Session<'_, K> {
         let mut active = self.txn.active()?;
         let Some(activation) = active.get_mut(&network.name) else { return Ok(()) };
         let has_ports = matches!(network.driver, Driver::Bridge(_)); // the ports of a routed network are opened one by one
-        let own = network.bridge().filter(|_| has_ports).map(|bridge| bridge.device.clone());
+        let own = network.bridge().filter(|_| has_ports).map(Bridge::gateway_if);
         let bridge = own.or_else(|| wire.extras.adopted.as_ref()?.bridge.clone());
         let Some(bridge) = bridge else { return Ok(()) };
         let before = activation.open.len();
@@ -127,6 +127,7 @@ impl<K: Kernel> Session<'_, K> {
             return Ok(());
         }
         let state = activation.essence(&network.name).part(|key, _| matches!(key, Key::Open(..)));
+        self.txn.forget_generation(); // should it be killed, the next command looks although nothing moved
         self.txn.set_active(&active)?;
         let plan = self.plan(&state, &Places::new())?;
         self.apply(&plan, &Places::new())

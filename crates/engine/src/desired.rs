@@ -84,15 +84,14 @@ impl Spared {
 }
 
 impl<K: Kernel> Session<'_, K> {
-    /// Everything that must exist: of the host, of the networks in use, of the endpoints that live.
-    pub fn desired(&mut self) -> Result<Desired, EngineError> {
-        let active = self.txn.active()?;
+    /// Everything that must exist: of the host, of these networks in use, of the endpoints that live.
+    pub fn desired(&mut self, active: &Active) -> Result<Desired, EngineError> {
         let mut desired = Desired::default();
         self.spare_stuck(&mut desired.spared);
         if !active.is_empty() {
-            desired.all = host_state(&active, &self.txn.saved()?);
+            desired.all = host_state(active, &self.txn.saved()?);
         }
-        let (present, orphans) = self.present(&active)?;
+        let (present, orphans) = self.present(active)?;
         desired.spared.notes.extend(orphans);
         for (name, activation) in &present {
             let state = self.network_desired(name, activation)?;
@@ -102,7 +101,7 @@ impl<K: Kernel> Session<'_, K> {
             let is_orphan =
                 active.contains_key(endpoint.network()) && !present.contains_key(endpoint.network());
             if !is_orphan && self.lives(&endpoint) {
-                self.endpoint_desired(&active, &endpoint, &mut desired)?;
+                self.endpoint_desired(active, &endpoint, &mut desired)?;
             }
         }
         Ok(desired)

@@ -1,16 +1,32 @@
-//! What drops the packets that the host forwards and is not ours to change: `check` tells of it.
+//! What drops the packets that the host forwards: our own networks are let through where that can be, and `check`
+//! tells of the rest.
 
 use crate::error::EngineError;
 use crate::session::Session;
+use qiao_core::driver::{Activation, Active};
 use qiao_core::subnet::Family;
 use qiao_kernel::Kernel;
 
 impl<K: Kernel> Session<'_, K> {
+    /// The networks in use, those of our own kind let through where `iptables` drops what is forwarded by now.
+    pub fn let_through(&mut self) -> Result<Active, EngineError> {
+        let mut active = self.txn.active()?;
+        if !active.values().any(Activation::needs_rules) {
+            return Ok(active);
+        }
+        let dropped = self.kernel.drops_forwarded()?;
+        for (name, activation) in active.iter_mut().filter(|_| !dropped.is_empty()) {
+            let network = self.txn.network(name)?;
+            network.iter().for_each(|network| activation.let_through(network, &dropped));
+        }
+        Ok(active)
+    }
+
     /// Notes whose packets `iptables` drops where no rule lets them through: of all networks in use that lead
-    /// anywhere, or, where its rules are nf_tables', of those that are not let through by us.
+    /// anywhere, or, where its rules are nf_tables', of those that we do not let through by ourselves.
     pub fn note_dropped(&mut self) -> Result<(), EngineError> {
         let mut leading = Vec::new();
-        for (name, activation) in self.txn.active()? {
+        for (name, activation) in self.let_through()? {
             let network = self.txn.network(&name)?;
             let leads = activation.needs_rules() && network.is_some_and(|network| !network.is_internal());
             leading.extend(leads.then_some((name, activation)));

@@ -108,9 +108,10 @@ impl<K: Kernel> Session<'_, K> {
         let mut essence = host_state(&active, &self.txn.saved()?);
         let (present, _) = self.present(&active)?;
         present.iter().for_each(|(name, activation)| essence.extend(activation.essence(name)));
-        let observed = self.kernel.observe(&essence, &Places::new())?;
-        let (plan, _) = diff_all(&observed, &essence);
-        let lacks = !plan.is_empty() || !self.kernel.is_unmoved() && self.lacks_members(&present)?;
+        // Where the rule set has not moved, nobody has touched what is in other tables either.
+        let looked = essence.part(|key, _| !matches!(key, Key::Open(..)));
+        let lacks =
+            self.lacks(&looked)? || !self.kernel.is_unmoved() && self.lacks_rules(&essence, &present)?;
         let broken = lacks || self.kernel.loopback_trouble()?.is_some();
         if !broken {
             (self.seen, self.members_known) = (essence, true);
@@ -118,28 +119,41 @@ impl<K: Kernel> Session<'_, K> {
         Ok(broken)
     }
 
-    /// Whether a network is not in the sets of the rules where it must be. Somebody has changed the rules: he may
-    /// have taken it out.
-    fn lacks_members(&mut self, active: &Active) -> Result<bool, EngineError> {
-        let mut members = State::default();
+    /// Whether a network is not in the sets of the rules where it must be, or is not let through. Somebody has changed
+    /// the rules: he may have taken it out, or set the policy of `iptables`.
+    fn lacks_rules(&mut self, essence: &State, active: &Active) -> Result<bool, EngineError> {
+        let mut wanted = essence.part(|key, _| matches!(key, Key::Open(..)));
         for (name, activation) in active {
             let Some(network) = self.txn.network(name)? else { continue };
             let state = network_state(&network, activation);
-            members.extend(state.part(|key, _| matches!(key, Key::Member(_))));
+            wanted.extend(state.part(|key, _| matches!(key, Key::Member(_))));
         }
-        let observed = self.kernel.observe(&members, &Places::new())?;
-        Ok(!diff_all(&observed, &members).0.is_empty())
+        Ok(self.lacks(&wanted)? || self.let_through()? != self.txn.active()?)
+    }
+
+    fn lacks(&mut self, wanted: &State) -> Result<bool, EngineError> {
+        let observed = self.kernel.observe(wanted, &Places::new())?;
+        Ok(!diff_all(&observed, wanted).0.is_empty())
     }
 
     /// Brings the kernel to what must be: the rules first, since without them no port may be up, then each
     /// network and each endpoint by itself, last what nobody needs any more.
     pub fn reassert(&mut self, reach: Reach) -> Result<Mended, EngineError> {
-        let desired = self.desired()?;
+        let active = self.let_through()?;
+        if active != self.txn.active()? {
+            self.txn.set_active(&active)?;
+        }
+        let desired = self.desired(&active)?;
         let mut mended = Mended { left: desired.spared.notes.clone(), ..Mended::default() };
         let rules = self.twice(|session| session.mend_rules(&desired))?;
         mended.take("rules", Ok(rules));
         for part in &desired.parts {
-            mended.take(&part.what, self.twice(|session| session.mend(part, reach)));
+            let done = self.twice(|session| session.mend(part, reach));
+            // Its container ended meanwhile: there is nothing to mend, and the next command collects what is left.
+            if done.is_err() && self.is_gone(&part.places) {
+                continue;
+            }
+            mended.take(&part.what, done);
             mended.places.extend(part.places.clone());
         }
         mended.take("what nobody needs", self.twice(|session| session.remove_surplus(&desired)));
@@ -189,17 +203,26 @@ impl<K: Kernel> Session<'_, K> {
         Ok(observed)
     }
 
+    /// Whether a sandbox ended since it was seen to live.
+    fn is_gone(&mut self, places: &Places) -> bool {
+        places.values().any(|netns| !self.kernel.is_alive(netns))
+    }
+
     /// What is not as it must be. What cannot be looked at is a finding too.
     fn look(&mut self) -> Result<Health, EngineError> {
-        let desired = self.desired()?;
+        let active = self.let_through()?;
+        let desired = self.desired(&active)?;
         let (mut wanted, mut notes) = (desired.all.clone(), desired.spared.notes.clone());
         let (mut observed, mut all_places) = (self.marked(&desired)?, Places::new());
         observed.extend(self.kernel.observe(&desired.rules(), &Places::new())?);
         for part in &desired.parts {
-            match self.kernel.observe(&part.state, &part.places) {
-                Ok(found) => observed.extend(found),
-                Err(error) => {
-                    notes.push(format!("{}: {}", part.what, chain(&error)));
+            let found = self.kernel.observe(&part.state, &part.places);
+            let is_gone = self.is_gone(&part.places);
+            match found {
+                Ok(found) if !is_gone => observed.extend(found),
+                found => {
+                    let error = found.err().filter(|_| !is_gone);
+                    notes.extend(error.map(|error| format!("{}: {}", part.what, chain(&error))));
                     part.state.keys().for_each(|key| drop((wanted.remove(key), observed.remove(key))));
                 }
             }

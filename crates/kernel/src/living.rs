@@ -3,7 +3,7 @@
 use crate::bpf::cgroup::unescape;
 use crate::netns;
 use crate::sys::ioctl::Interfaces;
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,19 @@ use std::path::{Path, PathBuf};
 const ALL_PROCESSES: &str = "pid:[4026531836]";
 
 /// Where each namespace can be opened, by the text of its link (`net:[4026531840]`).
-type Places = BTreeMap<String, PathBuf>;
+type Places = BTreeMap<String, Ways>;
+
+/// Where a namespace can be opened. One way is not enough: a process ends meanwhile, and a mount can be hidden by
+/// another one, as those in `/run/netns` are by a tmpfs at `/run`.
+#[derive(Debug, Default)]
+struct Ways {
+    held: Vec<PathBuf>,
+    mounted: Vec<PathBuf>,
+}
+
+/// How many processes that hold a namespace are remembered, and how many mounts of it.
+const HELD: usize = 4;
+const MOUNTED: usize = 64;
 
 /// The cookies of all network namespaces that a process is in, has open, or has mounted somewhere. None where not
 /// all can be seen, or one of them could not be asked: nothing may be taken for gone then.
@@ -26,16 +38,24 @@ pub fn cookies() -> Option<BTreeSet<u64>> {
     // Twice: one may be handed on to a process that was passed by already.
     (0..2).for_each(|_| search(&mut places));
     // A thread that goes into them and does nothing else.
-    std::thread::spawn(move || places.iter().map(|(link, place)| cookie(link, place)).collect())
+    std::thread::spawn(move || places.iter().map(|(link, ways)| any_cookie(link, ways)).collect())
         .join()
         .ok()?
 }
 
+fn any_cookie(link: &str, ways: &Ways) -> Option<u64> {
+    ways.held.iter().chain(&ways.mounted).find_map(|place| cookie(link, place))
+}
+
 fn cookie(link: &str, place: &Path) -> Option<u64> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let namespace = rustix::fs::open(place, flags, Mode::empty()).ok()?;
-    let is_it = link == format!("net:[{}]", rustix::fs::fstat(&namespace).ok()?.st_ino);
+    // What is at a place in a container is whatever its root has put there by now: it is looked at before it is opened.
+    let found = rustix::fs::open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let is_it =
+        link == format!("net:[{}]", rustix::fs::fstat(&found).ok()?.st_ino) && netns::is_on_nsfs(&found)?;
     is_it.then_some(())?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let namespace =
+        rustix::fs::open(format!("/proc/self/fd/{}", found.as_raw_fd()), flags, Mode::empty()).ok()?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).ok()?;
     Some(netns::cookie(&Interfaces::open().ok()?)).filter(|cookie| *cookie != 0)
 }
@@ -50,7 +70,7 @@ fn search(places: &mut Places) {
         let tasks = entries(&process.join("task")).into_iter().map(|task| task.join("ns/net"));
         for place in tasks.chain(entries(&process.join("fd"))) {
             if let Some(link) = link(&place).filter(|link| link.starts_with("net:[")) {
-                places.entry(link).or_insert(place);
+                add(&mut places.entry(link).or_default().held, place, HELD);
             }
         }
         if link(&process.join("ns/mnt")).is_some_and(|link| mounts.insert(link)) {
@@ -67,8 +87,14 @@ fn mounted(process: &Path, places: &mut Places) {
         let (Some(link), Some(point)) = (words.next(), words.next()) else { continue };
         if link.starts_with("net:[") {
             let place = process.join("root").join(unescape(point).trim_start_matches('/'));
-            places.entry(link.to_owned()).or_insert(place);
+            add(&mut places.entry(link.to_owned()).or_default().mounted, place, MOUNTED);
         }
+    }
+}
+
+fn add(ways: &mut Vec<PathBuf>, place: PathBuf, most: usize) {
+    if ways.len() < most && !ways.contains(&place) {
+        ways.push(place);
     }
 }
 

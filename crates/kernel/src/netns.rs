@@ -175,9 +175,13 @@ fn open_proc(path: &str) -> Option<OwnedFd> {
     if on_proc { open_plain(path).ok() } else { None }
 }
 
+/// Whether it is a namespace, of whatever kind.
+pub(crate) fn is_on_nsfs(fd: &OwnedFd) -> Option<bool> {
+    Some(rustix::fs::fstatfs(fd).ok()?.f_type as u64 == NSFS_MAGIC)
+}
+
 fn is_network_namespace(fd: &OwnedFd) -> Option<bool> {
-    let on_nsfs = rustix::fs::fstatfs(fd).ok()?.f_type as u64 == NSFS_MAGIC;
-    on_nsfs.then(|| crate::sys::namespace::kind(fd) == Some(libc::CLONE_NEWNET))
+    is_on_nsfs(fd)?.then(|| crate::sys::namespace::kind(fd) == Some(libc::CLONE_NEWNET))
 }
 
 fn identity(fd: &OwnedFd, path: &str) -> Result<Netns, KernelError> {

@@ -347,6 +347,11 @@ impl Txn<'_> {
         self.lock.generation()
     }
 
+    /// Forgets it: the next command looks at the whole rule set.
+    pub fn forget_generation(&self) {
+        let _ = self.lock.forget_generation();
+    }
+
     /// Notes the firewall's generation.
     pub fn set_generation(&self, generation: u32) {
         self.lock.set_generation(generation);

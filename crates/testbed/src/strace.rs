@@ -56,13 +56,20 @@ pub fn points(qiao: &Qiao, line: &str) -> (Outcome, Vec<Point>) {
     let words = ["strace", "-o", log, "-e", &set, "-e", "signal=none"].map(str::to_owned);
     let output = qiao.under(&words).args(line.split_whitespace()).output().expect("start strace");
     let text = fs::read_to_string(log).expect("what strace wrote");
+    (Outcome::of(output), calls(&text))
+}
+
+/// The calls in what strace wrote. One that the kernel restarts is shown anew each time: writing `forwarding` is, dozens of
+/// times, while anybody on the machine holds the lock of the routes (`rtnl_trylock`, `restart_syscall`).
+fn calls(text: &str) -> Vec<Point> {
     let (mut counts, mut points) = (BTreeMap::<String, usize>::new(), Vec::new());
-    for call in text.lines().filter_map(|line| line.split_once('(')).map(|(call, _)| call) {
+    let ended = text.lines().filter(|line| !line.contains(" = ? ERESTART"));
+    for call in ended.filter_map(|line| line.split_once('(')).map(|(call, _)| call) {
         let nth = counts.entry(call.to_owned()).or_default();
         *nth += 1;
         points.push(Point { syscall: call.to_owned(), nth: *nth });
     }
-    (Outcome::of(output), points)
+    points
 }
 
 /// Runs a command and kills it at a point.
@@ -72,4 +79,23 @@ pub fn kill_at(qiao: &Qiao, line: &str, point: &Point) -> Outcome {
     let words =
         ["strace", "-o", "/dev/null", "-e", &format!("trace={syscall}"), "-e", &inject].map(str::to_owned);
     Outcome::of(qiao.under(&words).args(line.split_whitespace()).output().expect("start strace"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_restarted_is_one() {
+        let text = "sendto(3, \"x\", 1, 0, NULL, 0) = 1\n\
+            write(9, \"1\\n\", 2)                      = ? ERESTARTNOINTR (To be restarted)\n\
+            write(9, \"1\\n\", 2)                      = ? ERESTARTNOINTR (To be restarted)\n\
+            write(9, \"1\\n\", 2)                      = 2\n\
+            write(1, \"front\\n\", 6)                  = 6\n\
+            exit_group(0)                           = ?\n\
+            +++ exited with 0 +++\n";
+        let point = |syscall: &str, nth| Point { syscall: syscall.into(), nth };
+        let wanted = [point("sendto", 1), point("write", 1), point("write", 2), point("exit_group", 1)];
+        assert_eq!(calls(text), wanted);
+    }
 }

@@ -80,6 +80,6 @@ pub struct Netns {
     /// The container
     pub name: SandboxName,
     /// The command
-    #[arg(last = true, required = true)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
 }

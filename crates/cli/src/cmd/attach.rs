@@ -106,7 +106,8 @@ pub fn detach_request(
     tell_notes(engine);
     if app.global.json {
         let endpoints: Vec<_> = detached.endpoints.iter().map(json::endpoint).collect();
-        line(json!({"schema": "qiao.detached/1", "endpoints": endpoints}));
+        let plan = plan::json_of(&detached.plans, &detached.places);
+        line(json!({"schema": "qiao.detached/1", "endpoints": endpoints, "plan": plan}));
     } else if changing.explain {
         detached.plans.iter().for_each(|plan| plan::show(plan, &detached.places, changing));
     }

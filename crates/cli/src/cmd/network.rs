@@ -231,7 +231,10 @@ fn rm(app: &App, args: &Rm) -> Done {
     }
     let mut removed = Vec::new();
     for name in &found {
-        let Removed { network, plan } = engine.remove_network(name)?;
+        let Removed { network, plan } = match engine.remove_network(name) {
+            Err(EngineError::Refused(refusal)) if args.force && refusal.code == Code::NotFound => continue,
+            done => done?,
+        };
         if app.global.json {
             removed.push(network);
             continue;
@@ -265,7 +268,12 @@ fn prune(app: &App, args: &Prune) -> Done {
         let wanted = matches_all(&args.filter, |key, value| prunes(&network, key, value))?;
         let is_default = network.name.as_str() == "bridge";
         if !is_default && wanted && members(&engine, &network)?.is_empty() {
-            removed.push(engine.remove_network(&network.name)?.network);
+            match engine.remove_network(&network.name) {
+                // Somebody else was faster: it is gone, or has members by now.
+                Err(EngineError::Refused(refusal))
+                    if matches!(refusal.code, Code::NotFound | Code::Conflict) => {}
+                done => removed.push(done?.network),
+            }
         }
     }
     tell_removed(app, &removed);

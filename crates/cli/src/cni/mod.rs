@@ -60,8 +60,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     PLUGINS.into_iter().map(|(name, _)| name)
 }
 
-/// The largest configuration: a megabyte.
-const LARGEST: u64 = 1 << 20;
+/// The largest configuration, and one byte that would be too many.
+const LARGEST: u64 = qiao_doors::json::LARGEST as u64 + 1;
 
 /// Runs as the plugin under whose name this program was started, if that is one.
 pub fn called_as_plugin() -> Option<ExitCode> {

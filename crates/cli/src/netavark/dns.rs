@@ -2,7 +2,8 @@
 //! netavark takes too: a server that reads at any moment reads whole files.
 
 use super::call::Call;
-use super::{log, process};
+use super::log;
+use super::process::{self, Early};
 use qiao_doors::netavark::dns::{self, Entry};
 use qiao_doors::netavark::{Failure, Network};
 use rustix::fs::{FlockOperation, flock};
@@ -67,8 +68,14 @@ fn wrong(doing: &str) -> impl Fn(std::io::Error) -> Failure + '_ {
 
 const APPLYING: &str = "error while applying dns entries";
 
+/// Starts the server, if none runs: it begins while the networks are made.
+pub fn begin(call: &Call) -> Option<Early> {
+    let folder = call.line.config.as_deref()?.join("aardvark-dns");
+    Early::start(start(call, &folder).ok()?)
+}
+
 /// Adds a container's lines, and lets the server know; there is one afterwards.
-pub fn add(call: &Call, lines: &[Line]) -> Result<(), Failure> {
+pub fn add(call: &Call, lines: &[Line], early: Option<Early>) -> Result<(), Failure> {
     if lines.is_empty() {
         return Ok(());
     }
@@ -82,7 +89,7 @@ pub fn add(call: &Call, lines: &[Line]) -> Result<(), Failure> {
         folder.write(&line.file, &dns::with(&text, &line.header, &line.entry))
     };
     let written = lines.iter().try_for_each(write).map_err(wrong(APPLYING));
-    written.and_then(|()| tell(call, &folder)).inspect_err(|_| {
+    written.and_then(|()| tell(call, &folder, early)).inspect_err(|_| {
         lines.iter().for_each(|line| drop(folder.drop_line(&line.file, &line.entry.id)));
     })
 }
@@ -124,18 +131,21 @@ pub fn update(call: &Call, network: &str, servers: &str) -> Result<(), Failure> 
             changed = true;
         }
     }
-    if changed { tell(call, &folder) } else { Ok(()) }
+    if changed { tell(call, &folder, None) } else { Ok(()) }
 }
 
 /// The server reads its files again, or starts.
-fn tell(call: &Call, folder: &Folder<'_>) -> Result<(), Failure> {
+fn tell(call: &Call, folder: &Folder<'_>, early: Option<Early>) -> Result<(), Failure> {
     if process::notify(&folder.path).is_some_and(|told| told.stays()) {
         return Ok(());
     }
-    process::start(process::Start {
-        program: &call.line.aardvark,
-        folder: &folder.path,
-        port: call.dns_port()?,
-        rootless: call.line.rootless,
-    })
+    match early.is_some_and(|early| early.go(&folder.path)) {
+        true => Ok(()),
+        false => process::start(start(call, &folder.path)?),
+    }
+}
+
+fn start<'a>(call: &'a Call, folder: &'a Path) -> Result<process::Start<'a>, Failure> {
+    let (program, rootless) = (&*call.line.aardvark, call.line.rootless);
+    Ok(process::Start { program, folder, port: call.dns_port()?, rootless })
 }

@@ -1,16 +1,18 @@
 //! The name server's process: whether it runs, that it reads its files again, and its start.
 
 use super::log;
+use crate::aardvark::EARLY;
 use qiao_doors::netavark::Failure;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The file that the server writes its process number into.
@@ -89,7 +91,7 @@ pub fn start(what: Start<'_>) -> Result<(), Failure> {
     let mut said = memory().map_err(|error| wrong(format!("IO error: {error}")))?;
     let errors = said.try_clone().map_err(|error| wrong(format!("IO error: {error}")))?;
     let mut command = line(what);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).env("RUST_LOG", log::level());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
     let status = command.status();
     let status = status.map_err(|error| wrong(format!("start {}: {error}", what.program.display())))?;
     if status.success() {
@@ -108,7 +110,49 @@ fn line(what: Start<'_>) -> Command {
         command.args(["-q", "--scope"]).args(what.rootless.then_some("--user")).arg(what.program);
     }
     command.arg("--config").arg(what.folder).args(["-p", &what.port.to_string(), "run"]);
+    command.env("RUST_LOG", log::level());
     command
+}
+
+/// A server that has begun, and waits to be told that there are names. Let go, it ends; so it does when we are killed.
+#[derive(Debug)]
+pub struct Early {
+    child: Child,
+    go: Option<ChildStdin>,
+    ready: ChildStdout,
+}
+
+impl Early {
+    /// Starts one, where the program is our own: others would read the names at once. What goes wrong is told when it
+    /// is started again later.
+    pub fn start(what: Start<'_>) -> Option<Self> {
+        let own = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        if what.folder.join(PID_FILE).exists() || own(what.program)? != own(Path::new("/proc/self/exe"))? {
+            return None;
+        }
+        let mut command = line(what);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).env(EARLY, "1");
+        let mut child = command.spawn().ok()?;
+        let (go, ready) = (child.stdin.take(), child.stdout.take()?);
+        Some(Self { child, go, ready })
+    }
+
+    /// Lets it read the names; whether it serves them.
+    pub fn go(mut self, folder: &Path) -> bool {
+        let _ = fs::remove_file(folder.join(PID_FILE)); // of one that is gone
+        let told = self.go.take().is_some_and(|mut go| go.write_all(b"+").is_ok());
+        told && self.ready.read_exact(&mut [0]).is_ok()
+    }
+}
+
+impl Drop for Early {
+    /// One that was not told to go ends now. What it was forked from has ended already.
+    fn drop(&mut self) {
+        if self.go.take().is_some() {
+            let _ = self.ready.read(&mut [0]);
+            let _ = self.child.wait();
+        }
+    }
 }
 
 fn memory() -> std::io::Result<fs::File> {

@@ -69,7 +69,9 @@ pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
         lines: Vec::new(),
         answer: Map::new(),
     };
-    let done = jobs.iter().try_for_each(|job| setup.join(job)).and_then(|()| dns::add(call, &setup.lines));
+    let early = jobs.iter().any(|job| has_names(job.network)).then(|| dns::begin(call)).flatten();
+    let done = jobs.iter().try_for_each(|job| setup.join(job));
+    let done = done.and_then(|()| dns::add(call, &setup.lines, early));
     match done {
         Ok(()) => Ok(Value::Object(setup.answer)),
         Err(failure) => Err(setup.take_back(failure)),

@@ -90,14 +90,15 @@ pub fn json(plan: &Plan, places: &Places) -> Value {
     Value::Array(plan.ops().iter().map(op).collect())
 }
 
+/// Plans, one after the other, for programs.
+pub fn json_of(plans: &[Plan], places: &Places) -> Value {
+    plans.iter().flat_map(|plan| json(plan, places).as_array().cloned().unwrap_or_default()).collect()
+}
+
 /// Prints a plan that was only made.
 pub fn print_dry(plans: &[Plan], places: &Places, (changing, as_json): (&Changing, bool)) {
     if as_json {
-        let plans: Vec<Value> = plans
-            .iter()
-            .flat_map(|plan| json(plan, places).as_array().cloned().unwrap_or_default())
-            .collect();
-        line(json!({"schema": "qiao.plan/1", "operations": plans}));
+        line(json!({"schema": "qiao.plan/1", "operations": json_of(plans, places)}));
         return;
     }
     plans.iter().for_each(|plan| show(plan, places, changing));

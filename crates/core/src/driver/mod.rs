@@ -52,7 +52,7 @@ pub struct Activation {
     /// It was in the gateways' VLAN before us, and stays in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_vlan: bool,
-    /// The bridges whose packets `iptables` would drop, by family.
+    /// The interfaces whose packets `iptables` would drop, by family. Of a routed network its ports are let through too.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub open: BTreeSet<(Family, IfName)>,
 }
@@ -144,6 +144,19 @@ impl Activation {
         }
     }
 
+    /// Takes in that `iptables` drops what is forwarded by these families. A network that says itself who reaches whom
+    /// is let through as a whole, also where frames on a bridge pass the same rules; of an open one its door says
+    /// whether it is.
+    pub fn let_through(&mut self, network: &Network, dropped: &[Family]) {
+        let is_own =
+            |bridge: &&Bridge| bridge.inline.is_none_or(|inline| inline.closed) && bridge.is_routed();
+        let Some(bridge) = network.bridge().filter(is_own) else { return };
+        let families = bridge.pools.iter().map(|pool| pool.subnet.family());
+        let passes = |family: &Family| self.hairpin || self.routes.contains(family);
+        let families: Vec<_> = families.filter(passes).filter(|family| dropped.contains(family)).collect();
+        self.open.extend(families.into_iter().map(|family| (family, bridge.gateway_if())));
+    }
+
     /// Whether the network's endpoints are adopted.
     pub fn is_adopted(&self) -> bool {
         self.foreign && !self.shared
@@ -179,7 +192,8 @@ impl Activation {
             return state;
         }
         for (family, device) in &self.open {
-            state.insert(Key::Open(*family, device.clone()), &sharers(device), Value::Present);
+            let owner = if self.shared || self.foreign { &sharers(device) } else { &owner };
+            state.insert(Key::Open(*family, device.clone()), owner, Value::Present);
         }
         if self.foreign {
             return state;
@@ -216,7 +230,7 @@ pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &End
     let Some(wire) = &endpoint.wire else { return plain_state(network, endpoint) };
     let mut state = match &network.driver {
         Driver::Bridge(bridge) => bridge::endpoint(bridge, activation, (endpoint, wire)),
-        Driver::Routed(bridge) => routed::endpoint(bridge, (endpoint, wire)),
+        Driver::Routed(bridge) => routed::endpoint(bridge, activation, (endpoint, wire)),
         Driver::Child(child) => child::endpoint(child, activation, (endpoint, wire)),
         Driver::Solo(solo) => solo::endpoint(solo, (endpoint, wire)),
         Driver::Adopted(_) => adopted::endpoint(endpoint, wire),

@@ -47,7 +47,7 @@ fn peers(bridge: &Bridge, pool: &Pool) -> Subnet {
 }
 
 /// What must exist for an endpoint of a routed network.
-pub fn endpoint(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> State {
+pub fn endpoint(bridge: &Bridge, activation: &Activation, (endpoint, wire): (&Endpoint, &Wire)) -> State {
     let owner = endpoint.owner();
     let mut state = State::default();
     let mut put = |(key, value)| state.insert(key, &owner, value);
@@ -64,8 +64,10 @@ pub fn endpoint(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> State 
     host_side((endpoint, wire)).into_iter().for_each(&mut put);
     sandbox_side((endpoint, wire), None).into_iter().for_each(&mut put);
     ways(bridge, (endpoint, wire)).into_iter().for_each(&mut put);
+    let network = activation.open.iter().map(|(family, _)| family);
+    let opened = network.filter(|family| wire.address(**family).is_some()).chain(&wire.extras.opened);
     let open = |family: &Family| (Key::Open(*family, wire.host_if.clone()), Value::Present);
-    wire.extras.opened.iter().map(open).for_each(&mut put);
+    opened.map(open).for_each(&mut put);
     put((Key::HostUp(wire.host_if.clone()), Value::Present));
     host_routes(bridge, wire).into_iter().for_each(&mut put);
     published(&wire.publish).into_iter().for_each(&mut put);

@@ -96,9 +96,16 @@ const SWEEP: Duration = Duration::from_millis(100);
 impl<S: Source> Server<S> {
     /// A server that listens already.
     pub fn open(source: S, options: Options) -> io::Result<Self> {
+        let mut server = Self::prepare(source, options)?;
+        server.listen()?;
+        Ok(server)
+    }
+
+    /// A server that knows no names yet.
+    pub fn prepare(source: S, options: Options) -> io::Result<Self> {
         let (now, room) = (Instant::now(), Room::of_process());
         let control = options.control.as_deref().map(watcher::listen).transpose()?;
-        let mut server = Self {
+        let server = Self {
             source,
             epoll: Epoll::new(EVENTS)?,
             streams: Epoll::new(streams::CLIENTS)?,
@@ -129,8 +136,12 @@ impl<S: Source> Server<S> {
         if let Some(control) = &server.control {
             server.epoll.add(control, Token::Control, Interest::Read)?;
         }
-        server.read()?;
         Ok(server)
+    }
+
+    /// Reads the names, and listens.
+    pub fn listen(&mut self) -> io::Result<()> {
+        self.read()
     }
 
     /// Notes something that those who watch should know.

@@ -92,9 +92,9 @@ impl Config {
     }
 }
 
-/// A document of a megabyte at most, which is an object.
+/// A document, which is an object.
 fn object(bytes: &[u8]) -> Result<Map<String, Value>, Failure> {
-    match serde_json::from_slice(bytes) {
+    match crate::json::read(bytes) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(Failure::new(6, "the configuration is not a JSON object")),
         Err(error) => Err(Failure::new(6, "the configuration cannot be decoded").because(error.to_string())),

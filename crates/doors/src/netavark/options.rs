@@ -150,6 +150,7 @@ impl Options {
     /// Reads what was sent.
     pub fn parse(text: &[u8]) -> Result<Self, Failure> {
         serde_json::from_slice(text)
+            .and_then(|parsed| crate::json::read_any(text).map(|_| parsed))
             .map_err(|error| Failure(format!("failed to load network options: IO error: {error}")))
     }
 

@@ -148,3 +148,45 @@ fn a_sandbox_that_goes_meanwhile_leaves_nothing() {
         });
     }
 }
+
+/// Two containers; from the second its routes were taken, so that there is something to mend inside.
+fn broken_inside() -> Host {
+    let host = Host::new();
+    host.create("blue");
+    host.attach("c0", "blue");
+    host.attach("c1", "blue");
+    let is_route = |key: &Key| matches!(key, Key::Route(sandbox, _) if sandbox.as_str() == "c1");
+    host.kernel.world().objects.retain(|key, _| !is_route(key));
+    host
+}
+
+/// A container that ends while all is mended, or looked at, is nobody's fault.
+#[test]
+fn a_sandbox_that_ends_while_all_is_mended_is_not_told() {
+    let ends = || Fault::Meanwhile(|world| world.remove_namespace(&netns("c1")));
+    let count = (1..2000).take_while(|at| {
+        let host = broken_inside();
+        let mut engine = host.engine();
+        host.kernel.world().faults.arm(*at, ends());
+        let repaired = engine.repair().unwrap();
+        let (_, reached) = host.kernel.world().faults.disarm();
+        assert!(repaired.left.is_empty(), "at {at}: {:?}", repaired.left);
+        host.engine().gc().unwrap();
+        host.assert_healthy(&format!("at {at}"));
+        reached
+    });
+    assert!(count.count() > 10);
+    let count = (1..2000).take_while(|at| {
+        let host = broken_inside();
+        let mut engine = host.engine();
+        host.kernel.world().faults.arm(*at, ends());
+        let health = engine.check().unwrap();
+        let (_, reached) = host.kernel.world().faults.disarm();
+        // It was seen broken before it ended, or is seen to be gone.
+        let lines: Vec<_> = health.findings.iter().map(|finding| finding.line.as_str()).collect();
+        let is_made = |line: &&str| line.starts_with('+') && !line.contains("route");
+        assert!(!lines.iter().any(is_made), "at {at}: {lines:#?}");
+        reached
+    });
+    assert!(count.count() > 3);
+}

@@ -30,7 +30,7 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 23] = [
+pub const BACK: [Scenario; 25] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
@@ -220,10 +220,28 @@ pub const BACK: [Scenario; 23] = [
         act: |engine| engine.create_network(&create("green")).map(drop),
         then: |host| host.remove("green"),
     },
+    Scenario {
+        name: "creation where what is forwarded is dropped",
+        setup: |host| {
+            all_dropped(host);
+            blue_with_c0(host);
+        },
+        act: |engine| engine.create_network(&create("green")).map(drop),
+        then: |host| host.remove("green"),
+    },
+    Scenario {
+        name: "attachment to a routed network where what is forwarded is dropped",
+        setup: |host| {
+            all_dropped(host);
+            host.create_routed("red");
+        },
+        act: |engine| engine.attach(&attach_publishing("c1", "red")).map(drop),
+        then: |host| host.detach("c1", None),
+    },
 ];
 
 /// A detachment, a removal or a repair that fails is finished by the next one.
-pub const FORWARD: [Scenario; 21] = [
+pub const FORWARD: [Scenario; 22] = [
     Scenario {
         name: "detachment",
         setup: |host| {
@@ -233,12 +251,22 @@ pub const FORWARD: [Scenario; 21] = [
         act: |engine| engine.detach(&detach("c1", None)).map(drop),
         then: |host| host.detach("c1", None),
     },
+    Scenario {
+        name: "removal where what is forwarded is dropped",
+        setup: |host| {
+            blue_with_c0(host);
+            all_dropped(host);
+            host.create("green");
+        },
+        act: |engine| engine.remove_network(&"green".parse().unwrap()).map(drop),
+        then: |host| host.remove("green"),
+    },
     // That the network needs it is noted first: it stays noted, and is looked after, whatever becomes of the act.
     Scenario {
         name: "letting through what is adopted",
         setup: |host| {
             host.add_strangers();
-            host.kernel.world().drops = [Family::V4, Family::V6].into();
+            all_dropped(host);
             host.adopt("c1");
             host.engine().amend(&little()).unwrap();
         },
@@ -539,6 +567,13 @@ fn has_come_back(host: &Host) {
 /// `c1` has an interface that somebody else made.
 fn has_eth9(host: &Host) {
     host.kernel.world().namespaces.get_mut(&netns("c1")).unwrap().links.insert("eth9".into());
+}
+
+/// As Docker does it.
+fn all_dropped(host: &Host) {
+    let mut world = host.kernel.world();
+    world.drops = [Family::V4, Family::V6].into();
+    world.generation += 1;
 }
 
 fn blue_with_c0(host: &Host) {

@@ -52,6 +52,13 @@ fn is_made_outside(op: &Op) -> bool {
 /// Carries out a plan.
 pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), ApplyError> {
     let ops = skip::needed(plan);
+    crate::loopback::prepare(linux, &ops);
+    let done = carry_out(linux, &ops, places);
+    crate::loopback::end_preparing(linux);
+    done
+}
+
+fn carry_out(linux: &mut Linux, ops: &[Op], places: &Places) -> Result<(), ApplyError> {
     for group in ops.chunk_by(|a, b| part(a) == part(b)) {
         let Some(first) = group.first() else { continue };
         match part(first) {
@@ -79,7 +86,7 @@ pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), Appl
         }
         _ => Ok(()),
     })?;
-    let last = ops.last().map(|op| ready::wait(linux, &ops, places).map_err(|e| failed(op, e)));
+    let last = ops.last().map(|op| ready::wait(linux, ops, places).map_err(|e| failed(op, e)));
     last.unwrap_or(Ok(()))
 }
 

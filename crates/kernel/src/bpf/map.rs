@@ -15,10 +15,11 @@ pub struct Map<const K: usize, const V: usize>(OwnedFd);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
-    /// A hash table that grows as it is filled.
-    Hash = 1,
     /// A hash table of fixed size that gives up what was not used for longest.
     LruHash = 9,
+    /// A tree of prefixes, which begin with their length in bits, as a 32-bit number. An empty one takes no room, where
+    /// a hash table has one for all that it may ever hold.
+    Trie = 11,
 }
 
 /// How many entries go in one call.
@@ -35,7 +36,7 @@ impl<const K: usize, const V: usize> Map<K, V> {
     /// Makes a map for at most `entries` entries.
     pub fn create(kind: Kind, label: &str, entries: u32) -> io::Result<Self> {
         const BPF_F_NO_PREALLOC: u32 = 1;
-        let map_flags = if kind == Kind::Hash { BPF_F_NO_PREALLOC } else { 0 };
+        let map_flags = if kind == Kind::Trie { BPF_F_NO_PREALLOC } else { 0 };
         let mut attr = MapCreate {
             map_type: kind as u32,
             key_size: K as u32,
@@ -135,8 +136,8 @@ impl<const K: usize, const V: usize> Map<K, V> {
                 values: address_mut(&mut values),
                 ..self.batch(address_mut(&mut keys), BATCH)
             };
-            // SAFETY: there is room for `count` keys and values; the two positions are four bytes (a bucket's
-            // number), and a key of ours is longer.
+            // SAFETY: there is room for `count` keys and values; the two positions are a key each, or four bytes (a
+            // bucket's number), and a key of ours is longer.
             let done = unsafe { call(Command::MapLookupBatch, &mut attr) };
             let count = (attr.count as usize).min(BATCH);
             let last = match done {

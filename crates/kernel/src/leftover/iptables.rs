@@ -20,7 +20,9 @@ const ADMIN: &str = "CNI-ADMIN";
 pub fn queries(named: Named<'_>) -> Vec<Query> {
     let of = |family| {
         let own = chains(named).into_iter().map(move |name| chain(family, NAT, &name));
-        own.chain([chain(family, FILTER, FORWARD), chain(family, NAT, SHARED[0])])
+        // Which of these there are depends on how the plugins were configured: without `snat` only the first of the shared.
+        let shared = SHARED.iter().map(move |name| chain(family, NAT, name));
+        own.chain([FORWARD, ADMIN].map(|name| chain(family, FILTER, name))).chain(shared)
     };
     [Family::Ip, Family::Ip6].into_iter().flat_map(of).collect()
 }
@@ -47,11 +49,13 @@ pub fn changes(
         let rules = rules(session, (family, NAT))?;
         let told = rules.iter().filter_map(|rule| commented(rule, network, leaving));
         gone.extend(told.filter(|chain| plugin.made(chain)));
-        changes.extend(translations(&rules, (family, &gone), there.chain(family, NAT, SHARED[0])));
+        let shared: Vec<&str> = there.of((family, NAT), &SHARED).collect();
+        changes.extend(translations(&rules, (family, &gone), &shared));
     }
     let filters = there.chain(family, FILTER, FORWARD) && plugin.is("firewall");
     if let (true, Leaving::One(one)) = (filters, leaving) {
-        changes.extend(forwards(&rules(session, (family, FILTER))?, family, one.addresses));
+        let chains: Vec<&str> = there.of((family, FILTER), &[FORWARD, ADMIN]).collect();
+        changes.extend(forwards(&rules(session, (family, FILTER))?, (family, &chains), one.addresses));
     }
     Ok(changes)
 }
@@ -88,24 +92,24 @@ pub fn leads_to(rule: &Rule) -> Option<&str> {
 }
 
 /// Takes chains away with what leads to them; with the last ports the chains that all share.
-fn translations(rules: &[Rule], (family, gone): (Family, &BTreeSet<String>), shares: bool) -> Vec<Change> {
+fn translations(rules: &[Rule], (family, gone): (Family, &BTreeSet<String>), shared: &[&str]) -> Vec<Change> {
     let is_gone = |rule: &&Rule| leads_to(rule).is_some_and(|chain| gone.contains(chain));
     let mut changes: Vec<Change> = rules.iter().filter(is_gone).filter_map(del).collect();
     changes.extend(del_chains(family, NAT, gone.iter().map(String::as_str)));
     let had_ports = gone.iter().any(|chain| chain.starts_with("CNI-DN-"));
     let has_ports = rules.iter().any(|rule| rule.chain == SHARED[0] && !is_gone(&rule));
-    if shares && had_ports && !has_ports {
+    if had_ports && !has_ports {
         let to_shared = |rule: &&Rule| {
             leads_to(rule).is_some_and(|chain| SHARED.contains(&chain)) && !gone.contains(&rule.chain)
         };
         changes.extend(rules.iter().filter(to_shared).filter_map(del));
-        changes.extend(del_chains(family, NAT, SHARED.into_iter()));
+        changes.extend(del_chains(family, NAT, shared.iter().copied()));
     }
     changes
 }
 
 /// Takes `firewall`'s rules for addresses away; with the last the chains, where the administrator has no rules.
-fn forwards(rules: &[Rule], family: Family, addresses: &[IpAddr]) -> Vec<Change> {
+fn forwards(rules: &[Rule], (family, chains): (Family, &[&str]), addresses: &[IpAddr]) -> Vec<Change> {
     let addresses: Vec<Vec<u8>> = addresses.iter().map(octets).collect();
     let is_its = |rule: &&Rule| {
         rule.chain == FORWARD
@@ -121,7 +125,7 @@ fn forwards(rules: &[Rule], family: Family, addresses: &[IpAddr]) -> Vec<Change>
     };
     if !changes.is_empty() && !rules.iter().any(is_left) {
         changes.extend(rules.iter().filter(|rule| leads_to(rule) == Some(FORWARD)).filter_map(del));
-        changes.extend(del_chains(family, FILTER, [FORWARD, ADMIN].into_iter()));
+        changes.extend(del_chains(family, FILTER, chains.iter().copied()));
     }
     changes
 }
@@ -168,7 +172,7 @@ mod tests {
             rule("CNI-HOSTPORT-DNAT", "CNI-DN-b", ""),
         ];
         let deleted = |rules: &[Rule]| {
-            translations(rules, (Family::Ip, &gone), true)
+            translations(rules, (Family::Ip, &gone), &SHARED)
                 .iter()
                 .filter(|c| matches!(c, Change::DelChain { .. }))
                 .count()

@@ -6,9 +6,11 @@ use qiao_core::{Owner, owner};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Address (IPv4 mapped into IPv6; zero for all of a family), port in the order of the network, protocol, a
-/// zero byte.
-pub const KEY_LEN: usize = 20;
+/// How many bits count: all that follow; address (IPv4 mapped into IPv6; zero for all of a family), port in the order of
+/// the network, protocol, a zero byte.
+pub const KEY_LEN: usize = 24;
+/// The bits that count.
+pub const KEY_BITS: u32 = 8 * (KEY_LEN as u32 - 4);
 /// Backend address, its port in the order of the network; first and last port of the published range, which
 /// tell what the entry is a part of; two zero bytes; the owner's mark.
 pub const VALUE_LEN: usize = 24 + owner::MARK_MAX;
@@ -33,9 +35,10 @@ pub fn keys(listen: Listen) -> impl Iterator<Item = RawKey> {
 
 fn key(listen: Listen, port: u16) -> RawKey {
     let mut key = [0; KEY_LEN];
-    key[..16].copy_from_slice(&bytes(listen.host.ip()));
-    key[16..18].copy_from_slice(&port.to_be_bytes());
-    key[18] = listen.protocol.number();
+    key[..4].copy_from_slice(&KEY_BITS.to_ne_bytes());
+    key[4..20].copy_from_slice(&bytes(listen.host.ip()));
+    key[20..22].copy_from_slice(&port.to_be_bytes());
+    key[22] = listen.protocol.number();
     key
 }
 
@@ -98,11 +101,11 @@ pub fn decode(entries: &[(RawKey, RawValue)]) -> Vec<(Key, Ownership, Value)> {
 
 /// What one entry is a part of, and the backend of that part's first port.
 fn single(key: &RawKey, value: &RawValue) -> Option<(Listen, Group)> {
-    let port = number(&key[16..18], u16::from_be_bytes)?;
+    let port = number(&key[20..22], u16::from_be_bytes)?;
     let first = number(&value[18..20], u16::from_ne_bytes)?;
     let ports = PortRange::new(first, number(&value[20..22], u16::from_ne_bytes)?).ok()?;
-    let protocol = Protocol::from_number(key[18])?;
-    let listen = Listen { protocol, host: HostAddr::from_ip(address(&key[..16])?), ports };
+    let protocol = Protocol::from_number(key[22])?;
+    let listen = Listen { protocol, host: HostAddr::from_ip(address(&key[4..20])?), ports };
     let here = number(&value[16..18], u16::from_be_bytes)?;
     let backend = Backend { ip: address(&value[..16])?, port: here.checked_sub(port.checked_sub(first)?)? };
     let mark: Vec<u8> = value[24..].iter().copied().take_while(|byte| *byte != 0).collect();

@@ -17,7 +17,7 @@ use crate::error::KernelError;
 use crate::kernel::ApplyError;
 use crate::linux::Linux;
 use entry::{RawKey, RawValue};
-use hooks::{Hooks, Place};
+use hooks::{Hooks, Loaded, Place};
 pub use proxy::COMMAND as PROXY_COMMAND;
 use qiao_core::Owner;
 use qiao_core::plan::{Key, Observed, Op, Ownership, State, Value};
@@ -28,6 +28,7 @@ use rustix::fd::AsFd;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::thread::JoinHandle;
 
 /// How loopback clients are served, and where the entries of the proxy are.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Loopback {
     hooks: Option<Hooks>,
     /// Whether the note of hooks was found, and no hooks.
     noted_in_vain: bool,
+    /// A thread that makes the programs of the hooks.
+    loading: Option<JoinHandle<io::Result<Loaded>>>,
     /// What was looked at since the lock is held, and need not be again: nobody else makes or takes it meanwhile.
     seen: Seen,
 }
@@ -87,6 +90,7 @@ impl Loopback {
             place: None,
             hooks: None,
             noted_in_vain: false,
+            loading: None,
             seen: Seen::default(),
         }
     }
@@ -235,6 +239,30 @@ fn raw_entries(hooks: &Hooks, listens: Option<&[Listen]>) -> io::Result<Vec<(Raw
     Ok(found)
 }
 
+/// Has the programs made that a plan will need and that are not there, beside what comes before them.
+pub fn prepare(linux: &mut Linux, plan: &[Op]) {
+    let needs = |op: &Op| matches!(op, Op::Add { key: Key::Loopback(_), .. });
+    let is_first = |linux: &mut Linux| {
+        matches!(wants_hooks(linux), Ok(Some(_)))
+            && matches!(linux.loopback.hooks(&linux.interfaces), Ok(None))
+    };
+    if !plan.iter().any(needs) || !is_first(linux) {
+        return;
+    }
+    let place = linux.loopback.place(&linux.interfaces).and_then(Place::again);
+    let start = |place: Place| std::thread::Builder::new().spawn(move || place.load()).ok();
+    linux.loopback.loading = place.ok().and_then(start);
+}
+
+/// Waits for what was begun and not needed after all.
+pub fn end_preparing(linux: &mut Linux) {
+    drop(linux.loopback.loading.take().map(join));
+}
+
+fn join(loading: JoinHandle<io::Result<Loaded>>) -> io::Result<Loaded> {
+    loading.join().unwrap_or_else(|_| Err(io::Error::other("the thread that makes the programs ended")))
+}
+
 /// Carries out a group. What is taken away goes first: it may be a range that a single port replaces.
 pub fn apply(linux: &mut Linux, group: &[Op]) -> Result<(), ApplyError> {
     let Some(first) = group.first() else { return Ok(()) };
@@ -290,14 +318,17 @@ fn put_into_hooks(linux: &mut Linux, entries: &[(RawKey, RawValue)]) -> io::Resu
     if let (Some(true), Some(hooks)) = (has_whole, &loopback.hooks) {
         return hooks.entries.put_all(entries);
     }
-    let old = loopback.hooks.take();
+    let (old, loading) = (loopback.hooks.take(), loopback.loading.take());
     let place = loopback.place(&linux.interfaces)?;
     let hooks = match old {
         Some(hooks) => {
             hooks.entries.put_all(entries)?;
             place.mend(&hooks)?
         }
-        None => place.make(entries)?,
+        None => {
+            let loaded = loading.map_or_else(|| place.load(), join)?;
+            place.put(&loaded, entries)?
+        }
     };
     let path = place.path.clone();
     loopback.hooks = Some(hooks);

@@ -16,6 +16,7 @@
 //!
 //! Every program returns 1: it never forbids anything.
 
+use super::entry::KEY_BITS;
 use crate::bpf::asm::{Assembler, Helper, Insn, Label, Reg, Size};
 use crate::bpf::program::Hook;
 use Reg::{Fp, R0, R1, R2, R3, R4, R6, R7, R8, R9};
@@ -74,7 +75,8 @@ mod socket {
 
 /// Where things are on the stack: the keys and values of `entry.rs`.
 mod stack {
-    /// The key of an entry: address, port, protocol, a zero byte.
+    /// The key of an entry: its length in bits; address, port, protocol, a zero byte.
+    pub const BITS: i16 = -28;
     pub const KEY: i16 = -24;
     /// The key of a flow: cookie, address, port, six zero bytes.
     pub const FLOW: i16 = -64;
@@ -247,6 +249,7 @@ impl Writer {
     /// The entry of exactly this address, or else that of all addresses (the last word is zero), in R8.
     fn find_entry(&mut self) {
         let found = self.asm.label();
+        self.asm.store_number(Size::Word, (Fp, stack::BITS), KEY_BITS as i32);
         self.asm.store_number(Size::Double, (Fp, stack::KEY), 0);
         self.asm.store(Size::Word, (Fp, stack::KEY + 8), R9);
         self.asm.store(Size::Word, (Fp, stack::KEY + 12), R7);
@@ -255,10 +258,10 @@ impl Writer {
         self.asm.load(Size::Word, R1, (R6, context::PROTOCOL));
         self.asm.store(Size::Byte, (Fp, stack::KEY + 18), R1);
         self.asm.store_number(Size::Byte, (Fp, stack::KEY + 19), 0);
-        self.look_up(self.parts.entries, stack::KEY);
+        self.look_up(self.parts.entries, stack::BITS);
         self.asm.go_unless_zero(R0, found);
         self.asm.store_number(Size::Word, (Fp, stack::KEY + 12), 0);
-        self.look_up(self.parts.entries, stack::KEY);
+        self.look_up(self.parts.entries, stack::BITS);
         self.asm.go_if_zero(R0, self.out);
         self.asm.place(found);
         self.asm.copy(R8, R0);

@@ -49,6 +49,38 @@ fn two_engines_live_side_by_side() {
     });
 }
 
+/// A living host whose mount is hidden by another one, as that of `/run/netns` behind a tmpfs at `/run`, keeps nobody's from
+/// being collected.
+#[test]
+#[ignore = "needs root"]
+fn a_mount_that_is_hidden_hinders_nothing() {
+    in_host("engines::a_mount_that_is_hidden_hinders_nothing", || {
+        let (living, gone) = (Netns::new(), Netns::new());
+        for host in [&living, &gone] {
+            host.inside(|| drop(serve(&[tcp("0.0.0.0:8080", "172.31.1.2:80")])));
+        }
+        let dir = std::env::temp_dir().join(format!("qiao-hidden-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let run = |program: &str, words: &[&str]| {
+            assert!(Command::new(program).args(words).status().unwrap().success(), "{program} {words:?}");
+        };
+        let (over, mount) = (dir.to_str().unwrap(), dir.join("ns"));
+        run("mount", &["-t", "tmpfs", "tmpfs", over]);
+        std::fs::write(&mount, "").unwrap();
+        run("mount", &["--bind", &format!("/proc/{}/ns/net", living.pid()), mount.to_str().unwrap()]);
+        run("mount", &["-t", "tmpfs", "tmpfs", over]);
+        drop(gone);
+        let mut tries = (0..200).map(|_| linux().collect_hooks().unwrap());
+        let collected = tries.find(|collected| !collected.is_empty()).unwrap_or_default();
+        assert!(collected.len() == 1 && collected[0].contains("is gone"), "{collected:?}");
+        assert_eq!(hooks::count(), 8, "the living has its");
+        for _ in 0..2 {
+            run("umount", &["-l", over]);
+        }
+        std::fs::remove_dir(&dir).unwrap();
+    });
+}
+
 /// The host of an engine is gone, and nobody took its hooks away. Those of the living stay: of one that only a mount
 /// holds, too.
 #[test]

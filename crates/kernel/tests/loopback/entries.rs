@@ -37,6 +37,29 @@ fn nothing_is_left_after_the_last() {
     });
 }
 
+/// More than one call brings.
+#[test]
+#[ignore = "needs root"]
+fn many_are_found() {
+    in_host("entries::many_are_found", || {
+        let ports = PortRange::new(20000, 32999).unwrap();
+        let range = Listen { protocol: Protocol::Tcp, host: HostAddr::Any(Family::V4), ports };
+        let wanted = [
+            (range, Backend { ip: V4.parse().unwrap(), port: 20000 }),
+            tcp("[::1]:20000", &format!("[{V6}]:80")),
+            udp("127.0.0.9:20000", &format!("{V4}:80")),
+        ];
+        drop(serve(&wanted));
+        let found = survey(&mut linux());
+        assert_eq!(found.iter().count(), wanted.len());
+        for (listen, backend) in wanted {
+            assert_eq!(found.get(&Key::Loopback(listen)).unwrap().value, Value::Backend(backend), "{listen}");
+        }
+        reach(&mut linux(), &state(&wanted[1..]));
+        assert_eq!(survey(&mut linux()).iter().count(), 2);
+    });
+}
+
 fn linux_plans_nothing(entries: &[(Listen, Backend)]) -> bool {
     reach(&mut linux(), &state(entries)).is_empty()
 }

@@ -315,3 +315,65 @@ fn everybody_may_ping() {
         assert_eq!(host.qiao.words(&words).stdout, "may\n");
     });
 }
+
+/// Every command that tells anything tells it as one object on one line, with its schema.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn every_command_has_a_schema() {
+    on_a_host(|host| {
+        host.container("web");
+        for (line, schema) in [
+            ("version", "version"),
+            ("info", "info"),
+            ("config show", "settings"),
+            ("config check", "config-check"),
+            ("network create front --dry-run", "plan"),
+            ("network create front", "network"),
+            ("network ls", "networks"),
+            ("network inspect front", "networks"),
+            ("plan attach web --netns /run/netns/web", "plan"),
+            ("attach web --netns /run/netns/web --network front -p 80:80", "endpoint"),
+            ("network connect bridge web", "endpoint"),
+            ("network allocations", "allocations"),
+            ("ps -a", "containers"),
+            ("port", "ports"),
+            ("port web", "ports"),
+            ("dns ls", "names"),
+            ("check", "check"),
+            ("repair", "repair"),
+            ("gc", "repair"),
+            ("network disconnect bridge web", "detached"),
+            ("plan detach web", "plan"),
+            ("detach web", "detached"),
+            ("network rm front", "removed"),
+            ("network prune", "removed"),
+            ("run -d --name c --network none -- sh -c 'echo'", "container"),
+            ("stop -t 0 c", "stopped"),
+            ("rm c", "removed"),
+        ] {
+            let outcome = host.ok(&format!("--json {line}"));
+            assert_eq!(outcome.stdout.lines().count(), 1, "{line}: {outcome}");
+            assert_eq!(outcome.json()["schema"], format!("qiao.{schema}/1"), "{line}: {outcome}");
+            let plan = &outcome.json()["plan"];
+            let has_plan = plan.as_array().is_some_and(|plan| !plan.is_empty());
+            assert_eq!(has_plan, matches!(schema, "endpoint" | "detached"), "{line}: {outcome}");
+        }
+        let unknown = host.qiao.run("--json logs nosuch");
+        assert_eq!((unknown.code, unknown.json()["schema"].as_str()), (Some(4), Some("qiao.error/1")));
+    });
+}
+
+/// The command of `netns` stands behind `--`, or not, as that of `exec`.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn tools_of_the_host_run_in_its_network() {
+    on_a_host(|host| {
+        host.attached("web", "");
+        for line in ["netns web -- ip -br addr show dev eth0", "netns web ip -br addr show dev eth0"] {
+            assert!(host.ok(line).stdout.contains("172.17.0.2/16"), "{line}");
+        }
+        assert_eq!(host.ok("netns web -- echo -- --json").stdout, "-- --json\n");
+        assert_eq!(host.qiao.run("netns web -- sh -c false").code, Some(1));
+        assert_eq!(host.qiao.run("netns web").code, Some(2));
+    });
+}

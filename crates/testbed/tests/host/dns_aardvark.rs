@@ -64,6 +64,10 @@ fn it_starts_reads_again_and_ends() {
         assert_eq!(address(&web, "db").as_deref(), Some("10.89.0.3"), "bound when it returned");
         assert_eq!(address(&web, "DB.dns.podman").as_deref(), Some("10.89.0.3"));
         crate::dns_names::assert_confined(&pid());
+        let is_in_root =
+            |of: &str| fs::read_to_string(format!("/proc/{of}/cgroup")).unwrap().contains("0::/\n");
+        assert!(!is_in_root("self"), "whoever ends our cgroup would not end it anyway");
+        assert!(eventually(Duration::from_secs(2), || is_in_root(&pid())), "in the cgroup of who started it");
         assert!(pid().bytes().all(|byte| byte.is_ascii_digit()), "no line's end");
         let process = stdout(&format!("ps -o ppid=,sid=,args= -p {}", pid()));
         let words: Vec<_> = process.split_whitespace().collect();

@@ -1,9 +1,9 @@
 //! R-ISO 1, 3 and 4: a port sends only what belongs to it.
 
 use crate::frames::{Attack, Member, bridge_netfilter};
-use qiao_testbed::Host;
 use qiao_testbed::frame::*;
 use qiao_testbed::namespaces::on_a_host;
+use qiao_testbed::{Host, Place, Protocol, Service, ask};
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
@@ -240,6 +240,45 @@ fn the_guard_is_off_only_where_it_is_said_and_with_a_warning() {
         assert!(outcome.stderr.contains("warning"), "{outcome}");
         let frames = identities(&attack);
         all(&mut attack, frames, false);
+    });
+}
+
+/// R-ISO 3: what a container has besides weakens nothing: published ports, further addresses, a second network.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn nothing_else_weakens_the_guard() {
+    on_a_host(|host| {
+        host.ok("network create back --isolate off --icc off");
+        let more = "-p 8080:80 -p 8080:80/udp -p 172.30.0.1:9000-9009:9000-9009 --allow-address 172.30.0.77";
+        let mut attack = Attack::new(host, more);
+        host.ok("network connect back attacker");
+        let frames: Frames = identities(&attack).into_iter().chain(roles(&attack)).collect();
+        all(&mut attack, frames, false);
+        let frames = honest(&attack);
+        all(&mut attack, frames, true);
+    });
+}
+
+/// VXLAN reaches no VTEP, neither the host's nor one outside; other datagrams do.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn no_vxlan_comes_out_of_a_container() {
+    on_a_host(|host| {
+        host.ok("network create front --ipv6");
+        let web = host.attached("web", "--network front");
+        for (port, reached) in [(4789, false), (4790, true)] {
+            for (place, ip) in [
+                (&Place::HOST, "192.0.2.1"),
+                (&Place::HOST, "[2001:db8::1]"),
+                (&host.lan, "192.0.2.100"),
+                (&host.lan, "[2001:db8::100]"),
+            ] {
+                let to = format!("{ip}:{port}");
+                let _service = Service::start(place, Protocol::Udp, &to);
+                let answer = ask(&web, Protocol::Udp, &to);
+                assert_eq!(answer.is_some(), reached, "{to}: {answer:?}");
+            }
+        }
     });
 }
 

@@ -102,6 +102,46 @@ fn b_what_fails_leaves_nothing() {
     });
 }
 
+/// The numbers of name servers.
+fn servers() -> Vec<String> {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let numbers = processes.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_server = |number: &String| {
+        let line = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        line.starts_with(format!("{AARDVARK}\0--config").as_bytes())
+    };
+    numbers.filter(is_server).collect()
+}
+
+/// B: the name server begins while the networks are made. Who is killed meanwhile leaves none, and nobody's names.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn b_who_is_killed_leaves_no_name_server() {
+    on_a_host(|host| {
+        let (other, place) = (host.container("other"), host.container("c1"));
+        setup(host, &other, &on("other", 7, &[&network(2, false)]));
+        let options = on("c1", 7, &[&named(network(1, false))]);
+        assert_eq!(servers(), Vec::<String>::new());
+        // It waits for the lock that every change needs.
+        let lock = fs::File::open(format!("{}/lock", host.qiao.run_dir())).expect("the lock");
+        lock.lock().expect("the lock");
+        let mut command = command(host, &["setup", &place.path()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("netavark");
+        serde_json::to_writer(child.stdin.take().expect("its input"), &options).expect("its input");
+        assert!(eventually(PATIENCE, || servers().len() == 1), "none has begun: {:?}", servers());
+        assert!(!Path::new(&format!("{}/aardvark.pid", folder())).exists(), "it serves already");
+        child.kill().and_then(|()| child.wait()).expect("netavark");
+        assert!(eventually(PATIENCE, || servers().is_empty()), "{:?}", servers());
+        assert!(!Path::new(&folder()).exists(), "names of nobody");
+        drop(lock);
+        setup(host, &place, &options);
+        assert!(eventually(PATIENCE, is_found), "nobody tells where it is");
+        let number = fs::read_to_string(format!("{}/aardvark.pid", folder())).expect("the number");
+        assert_eq!(servers(), [number]);
+    });
+}
+
 /// A network's name is no path: what is elsewhere stays.
 #[test]
 #[ignore = "needs root: cargo xtask test"]

@@ -226,3 +226,41 @@ fn started_by_its_socket_it_ends_by_itself() {
         assert!(std::path::Path::new(SOCKET).exists(), "the socket is systemd's");
     });
 }
+
+/// The file of leases is for those who look: where it cannot be written, containers come and go all the same.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_file_that_cannot_be_written_hinders_nobody() {
+    on_a_host(|host| {
+        let server = Dnsmasq::start(&host.lan);
+        let _proxy = Proxy::start(host, &[]);
+        let (web, config) = container("web", 1);
+        assert!(eventually(SOON, || std::fs::remove_file(FILE).is_ok()), "it writes one when it starts");
+        std::fs::create_dir(FILE).unwrap();
+        let lease: Lease = call("Setup", &config).expect("a lease");
+        assert_eq!(address(&web), format!("{}/24", lease.ip));
+        let back: Lease = call("Teardown", &config).expect("it is given back");
+        assert_eq!(back.ip, lease.ip);
+        assert!(eventually(SOON, || server.leases().is_empty()), "{:?}", server.leases());
+    });
+}
+
+/// Whoever opens more connections than a process may have is not answered, and ends nothing.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn too_many_connections_are_survived() {
+    on_a_host(|host| {
+        let server = Dnsmasq::start(&host.lan);
+        let mut proxy = Proxy::start(host, &[]);
+        run(&format!("prlimit --pid {} --nofile=40", proxy.0.id()));
+        let many: Vec<_> = (0..80).map(|_| std::os::unix::net::UnixStream::connect(SOCKET)).collect();
+        std::thread::sleep(Duration::from_millis(300));
+        let open = std::fs::read_dir(format!("/proc/{}/fd", proxy.0.id())).map(Iterator::count);
+        assert!(open.is_ok_and(|open| open >= 40), "the control: it has all that it may have");
+        assert_eq!(proxy.0.try_wait().ok().flatten(), None, "it runs");
+        drop(many);
+        let (_web, config) = container("web", 1);
+        let lease: Lease = call("Setup", &config).expect("a lease");
+        assert_eq!(server.leases().pop().map(|(ip, _)| ip), Some(lease.ip));
+    });
+}

@@ -120,6 +120,28 @@ fn creating_and_removing_networks() {
     });
 }
 
+/// Others may remove a network, or come to it, between the look at it and its removal.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn pruning() {
+    on_a_host(|host| {
+        let place = host.container("c");
+        for _ in 0..3 {
+            let mut lines: Vec<_> =
+                (0..8).map(|n| format!("network create n{n} --subnet 10.7.{n}.0/24")).collect();
+            at_once(host, &lines);
+            lines = vec!["network prune".into(); 8];
+            lines.push("network rm -f n3 n4".into());
+            at_once(host, &lines);
+            let left = host.ok("network ls -q -f driver=bridge").stdout;
+            assert_eq!(left.lines().count(), 1, "{left}");
+            let lines = ["network prune".into(), attach_line(&place, "--network bridge")];
+            at_once(host, &lines);
+            host.ok("detach c");
+        }
+    });
+}
+
 /// The same name wins once.
 #[test]
 #[ignore = "needs root: cargo xtask test"]

@@ -7,7 +7,7 @@ use qiao_testbed::names::question;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -126,7 +126,9 @@ fn answer(socket: &UdpSocket, id: u16) -> bool {
 
 /// 200 idle connections, torn ones, 65,535 octets at once, garbage.
 pub fn misbehave(gateway: &str, stop: &AtomicBool) -> Result<()> {
-    let connect = || TcpStream::connect((gateway, 53));
+    // One that takes no more connections lets whoever comes wait for two minutes.
+    let to = SocketAddr::new(gateway.parse()?, 53);
+    let connect = || TcpStream::connect_timeout(&to, 100 * PAUSE);
     let _idle: Vec<_> = (0..200).map_while(|_| connect().ok()).collect();
     let udp = UdpSocket::bind("0.0.0.0:0")?;
     let mut garbage = [0x5a; 700];

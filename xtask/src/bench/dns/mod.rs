@@ -70,7 +70,11 @@ struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         match &mut self.child {
-            Some(child) => drop((child.kill(), child.wait())),
+            // Those that it made for connections have its sockets, too.
+            Some(child) => {
+                drop(Command::new("kill").args(["-9", "--", &format!("-{}", self.pid)]).status());
+                drop(child.wait());
+            }
             None => drop(Command::new("kill").arg(&self.pid).status()),
         }
     }
@@ -86,6 +90,8 @@ struct Turn {
 const WINDOW: usize = 32;
 /// Questions one after the other, for their times.
 const SINGLE: usize = 2000;
+/// How long a server may take to begin.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Measures; the table and the document.
 pub fn measure(dns: &Dns, programs: &Path) -> Result<(String, Value)> {
@@ -225,8 +231,25 @@ fn dnsmasq((network, count): (usize, usize)) -> Result<Server> {
         format!("--addn-hosts={file}"),
         "--pid-file=".into(),
     ]);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("start dnsmasq")?;
-    Ok(Server { name: "dnsmasq", gateway, file, pid: child.id().to_string(), child: Some(child) })
+    command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let child = command.spawn().context("start dnsmasq")?;
+    let server = Server { name: "dnsmasq", gateway, file, pid: child.id().to_string(), child: Some(child) };
+    // It returns before it listens.
+    if !eventually(PATIENCE, || answers(&server.gateway)) {
+        bail!("dnsmasq does not serve {count} names at {} after {PATIENCE:?}", server.gateway);
+    }
+    Ok(server)
+}
+
+fn answers(gateway: &str) -> bool {
+    let asked = || -> std::io::Result<usize> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect((gateway, 53))?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        socket.send(&question(1, "n1", 1))?;
+        socket.recv(&mut [0; 512])
+    };
+    asked().is_ok()
 }
 
 fn turn(client: &Place, server: &Server, (questions, count): (usize, usize)) -> Result<Turn> {
