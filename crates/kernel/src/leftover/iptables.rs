@@ -16,13 +16,13 @@ const SHARED: [&str; 3] = ["CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPO
 const FORWARD: &str = "CNI-FORWARD";
 const ADMIN: &str = "CNI-ADMIN";
 
-/// What to ask for. Which of these there are depends on how the plugins were configured: without `snat` only the first
-/// of the shared.
+/// What to ask for.
 pub fn queries(named: Named<'_>) -> Vec<Query> {
     let of = |family| {
         let own = chains(named).into_iter().map(move |name| chain(family, NAT, &name));
-        let filters = [FORWARD, ADMIN].map(|name| chain(family, FILTER, name));
-        own.chain(filters).chain(SHARED.map(|name| chain(family, NAT, name)))
+        // Which of these there are depends on how the plugins were configured: without `snat` only the first of the shared.
+        let shared = SHARED.iter().map(move |name| chain(family, NAT, name));
+        own.chain([FORWARD, ADMIN].map(|name| chain(family, FILTER, name))).chain(shared)
     };
     [Family::Ip, Family::Ip6].into_iter().flat_map(of).collect()
 }
@@ -49,19 +49,15 @@ pub fn changes(
         let rules = rules(session, (family, NAT))?;
         let told = rules.iter().filter_map(|rule| commented(rule, network, leaving));
         gone.extend(told.filter(|chain| plugin.made(chain)));
-        let shared = present(&SHARED, |name| there.chain(family, NAT, name));
+        let shared: Vec<&str> = there.of((family, NAT), &SHARED).collect();
         changes.extend(translations(&rules, (family, &gone), &shared));
     }
     let filters = there.chain(family, FILTER, FORWARD) && plugin.is("firewall");
     if let (true, Leaving::One(one)) = (filters, leaving) {
-        let own = present(&[FORWARD, ADMIN], |name| there.chain(family, FILTER, name));
-        changes.extend(forwards(&rules(session, (family, FILTER))?, (family, &own), one.addresses));
+        let chains: Vec<&str> = there.of((family, FILTER), &[FORWARD, ADMIN]).collect();
+        changes.extend(forwards(&rules(session, (family, FILTER))?, (family, &chains), one.addresses));
     }
     Ok(changes)
-}
-
-fn present(names: &[&'static str], there: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    names.iter().copied().filter(|name| there(name)).collect()
 }
 
 /// The chain that a rule leads to, if its comment says that it is for a container that leaves.
@@ -96,11 +92,7 @@ pub fn leads_to(rule: &Rule) -> Option<&str> {
 }
 
 /// Takes chains away with what leads to them; with the last ports the chains that all share.
-fn translations(
-    rules: &[Rule],
-    (family, gone): (Family, &BTreeSet<String>),
-    shared: &[&'static str],
-) -> Vec<Change> {
+fn translations(rules: &[Rule], (family, gone): (Family, &BTreeSet<String>), shared: &[&str]) -> Vec<Change> {
     let is_gone = |rule: &&Rule| leads_to(rule).is_some_and(|chain| gone.contains(chain));
     let mut changes: Vec<Change> = rules.iter().filter(is_gone).filter_map(del).collect();
     changes.extend(del_chains(family, NAT, gone.iter().map(String::as_str)));
@@ -117,11 +109,7 @@ fn translations(
 }
 
 /// Takes `firewall`'s rules for addresses away; with the last the chains, where the administrator has no rules.
-fn forwards(
-    rules: &[Rule],
-    (family, chains): (Family, &[&'static str]),
-    addresses: &[IpAddr],
-) -> Vec<Change> {
+fn forwards(rules: &[Rule], (family, chains): (Family, &[&str]), addresses: &[IpAddr]) -> Vec<Change> {
     let addresses: Vec<Vec<u8>> = addresses.iter().map(octets).collect();
     let is_its = |rule: &&Rule| {
         rule.chain == FORWARD

@@ -2,7 +2,7 @@
 //! their bridge any more.
 
 use super::iptables::{FILTER, comment, leads_to};
-use super::{Leaving, chain, del, del_chains, rules};
+use super::{Leaving, There, chain, del, del_chains, rules};
 use crate::error::KernelError;
 use crate::linux::Linux;
 use crate::nft::Write;
@@ -17,20 +17,18 @@ const COMMENT: &str = "CNI firewall plugin rules (ingressPolicy: ";
 /// Removes the rules of bridges that have no ports but those of the container that leaves.
 pub fn remove(linux: &mut Linux, leaving: Leaving<'_>) -> Result<(), KernelError> {
     let families = [Family::Ip, Family::Ip6];
-    let there = linux.nft.ask(&families.map(|family| chain(family, FILTER, STAGES[0])))?;
-    let there = families.into_iter().zip(there).filter_map(|(family, reply)| reply.is_ok().then_some(family));
-    let families: Vec<Family> = there.collect();
-    if families.is_empty() {
+    let queries = families.map(|family| STAGES.map(|name| chain(family, FILTER, name))).concat();
+    let there = There::look(&mut linux.nft, queries)?;
+    if there.0.is_empty() {
         return Ok(());
     }
     let busy = busy(linux, leaving)?;
     families.into_iter().try_for_each(|family| {
+        let stages: Vec<&str> = there.of((family, FILTER), &STAGES).collect();
         transact(linux, &|session| {
             let rules = rules(session, (family, FILTER))?;
-            Ok(changes(&rules, family, &|bridge| !busy.contains(bridge))
-                .into_iter()
-                .map(Write::from)
-                .collect())
+            let changes = changes(&rules, (family, &stages), &|bridge| !busy.contains(bridge));
+            Ok(changes.into_iter().map(Write::from).collect())
         })
     })
 }
@@ -45,7 +43,11 @@ fn busy(linux: &mut Linux, leaving: Leaving<'_>) -> Result<BTreeSet<String>, Ker
 }
 
 /// Takes the rules of idle bridges away; with the last the chains, where nobody else has rules in them.
-fn changes(rules: &[Rule], family: Family, is_idle: &dyn Fn(&str) -> bool) -> Vec<Change> {
+fn changes(
+    rules: &[Rule],
+    (family, stages): (Family, &[&str]),
+    is_idle: &dyn Fn(&str) -> bool,
+) -> Vec<Change> {
     let is_staged = |rule: &Rule| STAGES.contains(&rule.chain.as_str());
     let is_made = |rule: &Rule| comment(rule).is_some_and(|text| text.starts_with(COMMENT));
     let is_gone = |rule: &Rule| is_made(rule) && bridge_of(rule).is_some_and(|name| is_idle(&name));
@@ -56,7 +58,7 @@ fn changes(rules: &[Rule], family: Family, is_idle: &dyn Fn(&str) -> bool) -> Ve
     if !changes.is_empty() && !rules.iter().any(is_left) {
         let leads = |rule: &&Rule| leads_to(rule) == Some(STAGES[0]) && !is_staged(rule);
         changes.extend(rules.iter().filter(leads).filter_map(del));
-        changes.extend(del_chains(family, FILTER, STAGES.into_iter()));
+        changes.extend(del_chains(family, FILTER, stages.iter().copied()));
     }
     changes
 }

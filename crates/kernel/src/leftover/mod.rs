@@ -87,9 +87,7 @@ impl Linux {
 
 fn changes(session: &mut Session, named: Named<'_>) -> Result<Vec<Write>, KernelError> {
     let queries = [iptables::queries(named), native::queries(named)].concat();
-    let replies = session.ask(&queries)?.into_iter();
-    let there =
-        There(queries.into_iter().zip(replies).filter_map(|(q, reply)| reply.is_ok().then_some(q)).collect());
+    let there = There::look(session, queries)?;
     let mut changes = native::changes(session, named, &there)?;
     for family in [Family::Ip, Family::Ip6] {
         changes.extend(iptables::changes(session, family, (named, &there))?);
@@ -101,12 +99,23 @@ fn changes(session: &mut Session, named: Named<'_>) -> Result<Vec<Write>, Kernel
 struct There(Vec<Query>);
 
 impl There {
+    fn look(session: &mut Session, queries: Vec<Query>) -> Result<Self, KernelError> {
+        let replies = session.ask(&queries)?.into_iter();
+        let there = queries.into_iter().zip(replies).filter(|(_, reply)| reply.is_ok());
+        Ok(Self(there.map(|(query, _)| query).collect()))
+    }
+
     fn table(&self, family: Family, name: &str) -> bool {
         self.0.contains(&Query::Table { family, name: name.into() })
     }
 
     fn chain(&self, family: Family, table: &str, name: &str) -> bool {
         self.0.contains(&chain(family, table, name))
+    }
+
+    /// Which of these chains of a table.
+    fn of<'a>(&self, (family, table): (Family, &str), names: &[&'a str]) -> impl Iterator<Item = &'a str> {
+        names.iter().copied().filter(move |name| self.chain(family, table, name))
     }
 }
 
