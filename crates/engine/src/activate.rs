@@ -36,6 +36,7 @@ impl<K: Kernel> Session<'_, K> {
                 self.join_vlan(&mut activation, (network, bridge))?;
             }
             activation.let_through(network, &self.kernel.drops_forwarded()?);
+            activation.answer_names(network, &self.kernel.drops_incoming()?);
             active.insert(network.name.clone(), activation);
         }
         if let Some(child) = network.child() {

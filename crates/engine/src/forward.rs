@@ -8,16 +8,20 @@ use qiao_core::subnet::Family;
 use qiao_kernel::Kernel;
 
 impl<K: Kernel> Session<'_, K> {
-    /// The networks in use, those of our own kind let through where `iptables` drops what is forwarded by now.
+    /// The networks in use, those of our own kind let through where `iptables` drops what is forwarded by now, and their
+    /// questions for names where it drops what comes in.
     pub fn let_through(&mut self) -> Result<Active, EngineError> {
         let mut active = self.txn.active()?;
         if !active.values().any(Activation::needs_rules) {
             return Ok(active);
         }
-        let dropped = self.kernel.drops_forwarded()?;
-        for (name, activation) in active.iter_mut().filter(|_| !dropped.is_empty()) {
-            let network = self.txn.network(name)?;
-            network.iter().for_each(|network| activation.let_through(network, &dropped));
+        let (forwarded, incoming) = (self.kernel.drops_forwarded()?, self.kernel.drops_incoming()?);
+        let drops = !forwarded.is_empty() || !incoming.is_empty();
+        for (name, activation) in active.iter_mut().filter(|_| drops) {
+            if let Some(network) = self.txn.network(name)? {
+                activation.let_through(&network, &forwarded);
+                activation.answer_names(&network, &incoming);
+            }
         }
         Ok(active)
     }

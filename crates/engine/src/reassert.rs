@@ -109,7 +109,7 @@ impl<K: Kernel> Session<'_, K> {
         let (present, _) = self.present(&active)?;
         present.iter().for_each(|(name, activation)| essence.extend(activation.essence(name)));
         // Where the rule set has not moved, nobody has touched what is in other tables either.
-        let looked = essence.part(|key, _| !matches!(key, Key::Open(..)));
+        let looked = essence.part(|key, _| !key.is_opening());
         let lacks =
             self.lacks(&looked)? || !self.kernel.is_unmoved() && self.lacks_rules(&essence, &present)?;
         let broken = lacks || self.kernel.loopback_trouble()?.is_some();
@@ -122,7 +122,7 @@ impl<K: Kernel> Session<'_, K> {
     /// Whether a network is not in the sets of the rules where it must be, or is not let through. Somebody has changed
     /// the rules: he may have taken it out, or set the policy of `iptables`.
     fn lacks_rules(&mut self, essence: &State, active: &Active) -> Result<bool, EngineError> {
-        let mut wanted = essence.part(|key, _| matches!(key, Key::Open(..)));
+        let mut wanted = essence.part(|key, _| key.is_opening());
         for (name, activation) in active {
             let Some(network) = self.txn.network(name)? else { continue };
             let state = network_state(&network, activation);

@@ -172,6 +172,9 @@ pub trait Kernel {
     /// The families in which `iptables` drops what the host forwards unless a rule lets it through.
     fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError>;
 
+    /// The same for what comes in to the host.
+    fn drops_incoming(&mut self) -> Result<Vec<Family>, KernelError>;
+
     /// The families in which the legacy `iptables` does, whose rules are left alone.
     fn drops_by_legacy(&mut self) -> Vec<Family> {
         Vec::new()

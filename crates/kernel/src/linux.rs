@@ -299,7 +299,11 @@ impl Kernel for Linux {
     }
 
     fn drops_forwarded(&mut self) -> Result<Vec<Family>, KernelError> {
-        opening::drops(&mut self.nft)
+        opening::drops(&mut self.nft, &opening::THROUGH)
+    }
+
+    fn drops_incoming(&mut self) -> Result<Vec<Family>, KernelError> {
+        opening::drops(&mut self.nft, &opening::IN)
     }
 
     fn drops_by_legacy(&mut self) -> Vec<Family> {

@@ -1,6 +1,7 @@
 //! `iptables`' chain FORWARD, where its policy drops (Docker sets it so): in nf_tables a packet that any chain drops is
 //! dropped, so ours must be let through there too. For that there is a chain of ours in the table `filter`, which
-//! FORWARD leads to at its end: what the rules of others drop stays dropped, only the policy does not get these.
+//! FORWARD leads to at its end: what the rules of others drop stays dropped, only the policy does not get these. The same
+//! for INPUT, where ufw drops what comes in to the host: members of a network ask its gateway for names.
 //!
 //! The rules are as `iptables-nft` makes them, for it refuses to list a table with anything else. The legacy
 //! `iptables` keeps its rules elsewhere, where no part of a table can be changed by itself; they are left alone, and
@@ -13,31 +14,72 @@ use crate::sys::xtables;
 use qiao_core::plan::{Key, Observed, Op, State, Value};
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Owner};
-use qiao_nft::{Chain, Change, Expr, MetaKey, Policy, Query, Register, Reply, Rule, Verdict};
+use qiao_nft::{Chain, Change, Expr, MetaKey, PayloadBase, Policy, Query, Register, Reply, Rule, Verdict};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 const TABLE: &str = "filter";
-const FORWARD: &str = "FORWARD";
-const CHAIN: &str = "QIAO-FORWARD";
+/// The port at which names are answered.
+const DNS: u16 = 53;
+
+/// A chain of `iptables`, and ours that it leads to.
+#[derive(Debug)]
+pub struct Gate {
+    base: &'static str,
+    chain: &'static str,
+}
+
+/// What the host forwards.
+pub const THROUGH: Gate = Gate { base: "FORWARD", chain: "QIAO-FORWARD" };
+/// What comes in to it.
+pub const IN: Gate = Gate { base: "INPUT", chain: "QIAO-INPUT" };
+
+/// What is let through, at which gate: what comes from an interface and the answers to it, or what asks at an address.
+#[derive(Debug)]
+struct Opening {
+    gate: &'static Gate,
+    family: Family,
+    device: IfName,
+    to: Option<IpAddr>,
+}
+
+impl Opening {
+    fn of(key: &Key) -> Option<Self> {
+        match key {
+            Key::Open(family, device) => {
+                Some(Self { gate: &THROUGH, family: *family, device: device.clone(), to: None })
+            }
+            Key::Names(device, ip) => {
+                Some(Self { gate: &IN, family: Family::of(*ip), device: device.clone(), to: Some(*ip) })
+            }
+            _ => None,
+        }
+    }
+
+    fn is_of(&self, rule: &Rule) -> bool {
+        device_of(rule).as_ref() == Some(&self.device) && address_of(rule) == self.to
+    }
+}
 /// How often it is tried again because others change the rule set meanwhile.
 const TRIES: usize = 64;
 
 /// What there is of a family.
 #[derive(Debug, Default)]
 struct Found {
-    /// Whether FORWARD is there, and drops what no rule lets through.
+    /// Whether their chain is there, and drops what no rule lets through.
     drops: bool,
-    /// The rules of FORWARD that lead to our chain.
+    /// The rules of theirs that lead to our chain.
     jumps: Vec<u64>,
     /// The rules of our chain.
     rules: Vec<Rule>,
 }
 
-/// The families whose FORWARD drops.
-pub fn drops(session: &mut Session) -> Result<Vec<Family>, KernelError> {
+/// The families whose chain drops.
+pub fn drops(session: &mut Session, gate: &Gate) -> Result<Vec<Family>, KernelError> {
     let families = [Family::V4, Family::V6];
     let mut found = Vec::new();
-    for (family, reply) in families.into_iter().zip(session.ask(&families.map(forward))?) {
+    let queries = families.map(|family| chain(family, gate.base));
+    for (family, reply) in families.into_iter().zip(session.ask(&queries)?) {
         match reply {
             Ok(Reply::Chain(chain)) if is_dropping(&chain) => found.push(family),
             Err(error) if !error.is_absent() => return Err(error),
@@ -61,8 +103,8 @@ pub fn drops_by_legacy() -> Vec<Family> {
     drops.map(|(family, ..)| family).collect()
 }
 
-fn forward(family: Family) -> Query {
-    Query::Chain { family: of(family), table: TABLE.into(), name: FORWARD.into() }
+fn chain(family: Family, name: &str) -> Query {
+    Query::Chain { family: of(family), table: TABLE.into(), name: name.into() }
 }
 
 fn of(family: Family) -> qiao_nft::Family {
@@ -80,12 +122,13 @@ fn is_dropping(chain: &Chain) -> bool {
 pub fn observe(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Result<(), KernelError> {
     let mut looked = BTreeMap::new();
     for (key, object) in wanted.iter() {
-        let Key::Open(family, device) = key else { continue };
-        let found = match looked.remove(family) {
+        let Some(opening) = Opening::of(key) else { continue };
+        let place = (opening.gate.base, opening.family);
+        let found = match looked.remove(&place) {
             Some(found) => found,
-            None => look(&mut linux.nft, *family)?,
+            None => look(&mut linux.nft, opening.gate, opening.family)?,
         };
-        let own = found.rules.iter().filter(|rule| device_of(rule).as_ref() == Some(device));
+        let own = found.rules.iter().filter(|rule| opening.is_of(rule));
         let comments: Vec<Option<&str>> = own.map(|rule| rule.comment.as_deref()).collect();
         let is_open = !found.drops && comments.is_empty() || comments.len() == 2 && !found.jumps.is_empty();
         if is_open {
@@ -93,19 +136,23 @@ pub fn observe(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Re
             let comment = comments.first().copied().flatten().unwrap_or(&mark);
             observed.insert(key.clone(), owner_of(Some(comment), Some(&object.owner)), Value::Present);
         }
-        looked.insert(*family, found);
+        looked.insert(place, found);
     }
     Ok(())
 }
 
 /// Every interface that is let through by us.
 pub fn survey(session: &mut Session, observed: &mut Observed) -> Result<(), KernelError> {
-    for family in [Family::V4, Family::V6] {
-        for rule in look(session, family)?.rules {
-            if let Some(device) = device_of(&rule) {
-                let owner = owner_of(rule.comment.as_deref(), None);
-                observed.insert(Key::Open(family, device), owner, Value::Present);
-            }
+    let families = [Family::V4, Family::V6];
+    for (gate, family) in [&THROUGH, &IN].into_iter().flat_map(|gate| families.map(|family| (gate, family))) {
+        for rule in look(session, gate, family)?.rules {
+            let Some(device) = device_of(&rule) else { continue };
+            let owner = owner_of(rule.comment.as_deref(), None);
+            let key = match address_of(&rule) {
+                Some(ip) => Key::Names(device, ip),
+                None => Key::Open(family, device),
+            };
+            observed.insert(key, owner, Value::Present);
         }
     }
     Ok(())
@@ -113,12 +160,12 @@ pub fn survey(session: &mut Session, observed: &mut Observed) -> Result<(), Kern
 
 /// Lets an interface through, or no longer.
 pub fn apply(linux: &mut Linux, op: &Op) -> Result<(), KernelError> {
-    let Key::Open(family, device) = op.key() else { return Ok(()) };
+    let Some(opening) = Opening::of(op.key()) else { return Ok(()) };
     let owner = op.after().map(|object| object.owner);
     let apply = |linux: &mut Linux, keeps_chain: bool| {
         transact(linux, &|session| {
-            let found = look(session, *family)?;
-            let mut changes = changes(&found, (*family, device), owner.as_ref());
+            let found = look(session, opening.gate, opening.family)?;
+            let mut changes = changes(&found, &opening, owner.as_ref());
             changes.retain(|change| !(keeps_chain && matches!(change, Change::DelChain { .. })));
             Ok(changes.into_iter().map(Write::from).collect())
         })
@@ -154,9 +201,8 @@ pub fn transact(
     Ok(())
 }
 
-fn look(session: &mut Session, family: Family) -> Result<Found, KernelError> {
-    let chain = |name: &str| Query::Chain { family: of(family), table: TABLE.into(), name: name.into() };
-    let mut replies = session.ask(&[chain(FORWARD), chain(CHAIN)])?.into_iter();
+fn look(session: &mut Session, gate: &Gate, family: Family) -> Result<Found, KernelError> {
+    let mut replies = session.ask(&[chain(family, gate.base), chain(family, gate.chain)])?.into_iter();
     let drops = matches!(replies.next(), Some(Ok(Reply::Chain(chain))) if is_dropping(&chain));
     if !drops && !matches!(replies.next(), Some(Ok(Reply::Chain(_)))) {
         return Ok(Found::default());
@@ -169,10 +215,10 @@ fn look(session: &mut Session, family: Family) -> Result<Found, KernelError> {
             Err(error) => Err(error),
         }
     };
-    let leads = Expr::verdict(Verdict::Jump(CHAIN.into()));
-    let jumps = rules(session, FORWARD)?.into_iter().filter(|rule| rule.exprs.contains(&leads));
+    let leads = Expr::verdict(Verdict::Jump(gate.chain.into()));
+    let jumps = rules(session, gate.base)?.into_iter().filter(|rule| rule.exprs.contains(&leads));
     let jumps = jumps.filter_map(|rule| rule.handle).collect();
-    let own = rules(session, CHAIN)?.into_iter().filter(|rule| rule.chain == CHAIN).collect();
+    let own = rules(session, gate.chain)?.into_iter().filter(|rule| rule.chain == gate.chain).collect();
     Ok(Found { drops, jumps, rules: own })
 }
 
@@ -183,11 +229,11 @@ fn rule_of(reply: Reply) -> Option<Rule> {
     }
 }
 
-/// The changes that leave the interface with the rules of this owner, or of nobody.
-fn changes(found: &Found, (family, device): (Family, &IfName), owner: Option<&Owner>) -> Vec<Change> {
+/// The changes that leave an opening with the rules of this owner, or of nobody.
+fn changes(found: &Found, opening: &Opening, owner: Option<&Owner>) -> Vec<Change> {
+    let Opening { gate, family, .. } = *opening;
     let owner = owner.filter(|_| found.drops);
-    let (old, rest): (Vec<_>, Vec<_>) =
-        found.rules.iter().partition(|rule| device_of(rule).as_ref() == Some(device));
+    let (old, rest): (Vec<_>, Vec<_>) = found.rules.iter().partition(|rule| opening.is_of(rule));
     let del = |chain: &str, handle: u64| Change::DelRule {
         family: of(family),
         table: TABLE.into(),
@@ -195,35 +241,89 @@ fn changes(found: &Found, (family, device): (Family, &IfName), owner: Option<&Ow
         handle,
     };
     let mut changes: Vec<Change> =
-        old.iter().filter_map(|rule| rule.handle).map(|at| del(CHAIN, at)).collect();
+        old.iter().filter_map(|rule| rule.handle).map(|at| del(gate.chain, at)).collect();
     let Some(owner) = owner else {
         // The last one takes the chain along.
         if rest.is_empty() && !old.is_empty() {
-            changes.extend(found.jumps.iter().map(|at| del(FORWARD, *at)));
-            changes.push(Change::DelChain { family: of(family), table: TABLE.into(), name: CHAIN.into() });
+            changes.extend(found.jumps.iter().map(|at| del(gate.base, *at)));
+            let name = gate.chain.into();
+            changes.push(Change::DelChain { family: of(family), table: TABLE.into(), name });
         }
         return changes;
     };
-    changes.push(Change::NewChain(Chain::new(of(family), TABLE, CHAIN)));
+    changes.push(Change::NewChain(Chain::new(of(family), TABLE, gate.chain)));
     if found.jumps.is_empty() {
         changes.push(rule(
             family,
-            FORWARD,
-            vec![Expr::counter(), Expr::verdict(Verdict::Jump(CHAIN.into()))],
-            None,
+            gate.base,
+            vec![Expr::counter(), Expr::verdict(Verdict::Jump(gate.chain.into()))],
+            (None, None),
         ));
     }
-    let accept = |conditions: Vec<Expr>| {
+    changes.extend(opening.conditions().map(|(conditions, protocol)| {
         let exprs = conditions.into_iter().chain([Expr::counter(), Expr::verdict(Verdict::Accept)]).collect();
-        rule(family, CHAIN, exprs, Some(owner.mark()))
-    };
-    changes.push(accept([is(MetaKey::OifName, device), vec![answers()]].concat()));
-    changes.push(accept(is(MetaKey::IifName, device)));
+        rule(family, gate.chain, exprs, (Some(owner.mark()), protocol))
+    }));
     changes
 }
 
-fn rule(family: Family, chain: &str, exprs: Vec<Expr>, comment: Option<String>) -> Change {
-    Change::NewRule(Rule { exprs, comment, ..Rule::new(of(family), TABLE, chain) })
+impl Opening {
+    /// The conditions of its two rules, and the protocol that they are about.
+    fn conditions(&self) -> [(Vec<Expr>, Option<u32>); 2] {
+        let from = is(MetaKey::IifName, &self.device);
+        match self.to {
+            None => [([is(MetaKey::OifName, &self.device), vec![answers()]].concat(), None), (from, None)],
+            Some(ip) => [(UDP, "udp"), (TCP, "tcp")].map(|(number, name)| {
+                let protocol =
+                    [Expr::Meta { key: MetaKey::L4Proto, dreg: R1 }, Expr::equal(R1, vec![number])];
+                let rest = protocol.into_iter().chain([to_port(name)]);
+                let conditions = from.iter().cloned().chain(is_to(ip)).chain(rest);
+                (conditions.collect(), Some(number.into()))
+            }),
+        }
+    }
+}
+
+const UDP: u8 = 17;
+const TCP: u8 = 6;
+
+/// `-d ADDRESS`: where it is in the headers (RFC 791, RFC 8200).
+fn is_to(ip: IpAddr) -> Vec<Expr> {
+    let (offset, octets) = match ip {
+        IpAddr::V4(ip) => (16, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (24, ip.octets().to_vec()),
+    };
+    let (base, len) = (PayloadBase::Network, octets.len() as u32);
+    vec![Expr::Payload { dreg: R1, base, offset, len }, Expr::equal(R1, octets)]
+}
+
+/// `-m udp --dport 53`: `struct xt_udp` and `struct xt_tcp` (linux/netfilter/xt_tcpudp.h) are alike so far.
+fn to_port(name: &str) -> Expr {
+    /// Rounded up to eight (`XT_ALIGN`).
+    const SIZE: usize = 16;
+    let ports: [u16; 4] = [0, u16::MAX, DNS, DNS];
+    let mut info: Vec<u8> = ports.iter().flat_map(|port| port.to_ne_bytes()).collect();
+    info.resize(SIZE, 0);
+    matched(name, 0, &info)
+}
+
+/// A match of `iptables`.
+fn matched(name: &str, revision: u32, info: &[u8]) -> Expr {
+    const NAME: u16 = 1;
+    const REVISION: u16 = 2;
+    const INFO: u16 = 3;
+    let name = [name.as_bytes(), &[0]].concat();
+    let attributes = [(NAME, &name[..]), (REVISION, &revision.to_be_bytes()), (INFO, info)];
+    Expr::Unknown { name: "match".into(), attributes: attributes.into_iter().flat_map(attribute).collect() }
+}
+
+fn rule(
+    family: Family,
+    chain: &str,
+    exprs: Vec<Expr>,
+    (comment, compat_protocol): (Option<String>, Option<u32>),
+) -> Change {
+    Change::NewRule(Rule { exprs, comment, compat_protocol, ..Rule::new(of(family), TABLE, chain) })
 }
 
 const R1: Register = Register::quad(1);
@@ -235,9 +335,6 @@ fn is(key: MetaKey, device: &IfName) -> Vec<Expr> {
 
 /// `-m conntrack --ctstate RELATED,ESTABLISHED,DNAT`: `struct xt_conntrack_mtinfo3` (linux/netfilter/xt_conntrack.h).
 fn answers() -> Expr {
-    const NAME: u16 = 1;
-    const REVISION: u16 = 2;
-    const INFO: u16 = 3;
     /// Rounded up to eight (`XT_ALIGN`).
     const SIZE: usize = 168;
     const FLAGS: usize = 146;
@@ -248,8 +345,7 @@ fn answers() -> Expr {
     let mut info = [0; SIZE];
     info[FLAGS..FLAGS + 2].copy_from_slice(&1u16.to_ne_bytes()); // XT_CONNTRACK_STATE
     info[STATES..STATES + 2].copy_from_slice(&(ESTABLISHED | RELATED | DNAT).to_ne_bytes());
-    let attributes = [(NAME, &b"conntrack\0"[..]), (REVISION, &3u32.to_be_bytes()), (INFO, &info)];
-    Expr::Unknown { name: "match".into(), attributes: attributes.into_iter().flat_map(attribute).collect() }
+    matched("conntrack", 3, &info)
 }
 
 /// An attribute (`struct nlattr`).
@@ -261,11 +357,23 @@ fn attribute((kind, value): (u16, &[u8])) -> Vec<u8> {
     bytes
 }
 
-/// The interface that a rule of ours is about.
-fn device_of(rule: &Rule) -> Option<IfName> {
-    let name = rule.exprs.iter().find_map(|expr| match expr {
+fn compared(rule: &Rule) -> impl Iterator<Item = &Vec<u8>> {
+    rule.exprs.iter().filter_map(|expr| match expr {
         Expr::Cmp { value, .. } => Some(value),
         _ => None,
-    })?;
+    })
+}
+
+/// The address that a rule of ours is about.
+fn address_of(rule: &Rule) -> Option<IpAddr> {
+    compared(rule).skip(1).find_map(|value| {
+        let four = <[u8; 4]>::try_from(&value[..]).map(IpAddr::from);
+        four.or_else(|_| <[u8; 16]>::try_from(&value[..]).map(IpAddr::from)).ok()
+    })
+}
+
+/// The interface that a rule of ours is about.
+fn device_of(rule: &Rule) -> Option<IfName> {
+    let name = compared(rule).next()?;
     IfName::new(std::str::from_utf8(name).ok()?.trim_end_matches('\0')).ok()
 }

@@ -10,6 +10,9 @@ pub(crate) const NFTA_RULE_TABLE: u16 = 1;
 pub(crate) const NFTA_RULE_CHAIN: u16 = 2;
 pub(crate) const NFTA_RULE_HANDLE: u16 = 3;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_COMPAT: u16 = 5;
+const NFTA_RULE_COMPAT_PROTO: u16 = 1;
+const NFTA_RULE_COMPAT_FLAGS: u16 = 2;
 const NFTA_RULE_POSITION: u16 = 6;
 const NFTA_RULE_USERDATA: u16 = 7;
 
@@ -30,13 +33,17 @@ pub struct Rule {
     pub handle: Option<u64>,
     /// The handle of the rule next to which a new one goes. From the kernel: of the rule before it.
     pub position: Option<u64>,
+    /// The protocol (IANA's number) that the rule has asked for, as matches of `iptables` want to know it
+    /// (`enum nft_rule_compat_attributes`). The kernel does not tell it.
+    pub compat_protocol: Option<u32>,
 }
 
 impl Rule {
     /// A rule without expressions and comment.
     pub fn new(family: Family, table: impl Into<String>, chain: impl Into<String>) -> Self {
         let (table, chain) = (table.into(), chain.into());
-        Self { family, table, chain, exprs: vec![], comment: None, handle: None, position: None }
+        let (comment, handle, position) = (None, None, None);
+        Self { family, table, chain, exprs: vec![], comment, handle, position, compat_protocol: None }
     }
 
     /// Appends all but the handle.
@@ -44,6 +51,12 @@ impl Rule {
         self.table.put(writer, NFTA_RULE_TABLE)?;
         self.chain.put(writer, NFTA_RULE_CHAIN)?;
         writer.nest(NFTA_RULE_EXPRESSIONS, |writer| list::put_elements(writer, &self.exprs))?;
+        if let Some(protocol) = self.compat_protocol {
+            writer.nest(NFTA_RULE_COMPAT, |writer| {
+                protocol.put(writer, NFTA_RULE_COMPAT_PROTO)?;
+                0_u32.put(writer, NFTA_RULE_COMPAT_FLAGS)
+            })?;
+        }
         self.position.put(writer, NFTA_RULE_POSITION)?;
         userdata::put_comment(writer, NFTA_RULE_USERDATA, self.comment.as_deref())
     }
@@ -57,6 +70,7 @@ impl Rule {
                 NFTA_RULE_CHAIN => chain = Some(attribute.read()?),
                 NFTA_RULE_HANDLE => rule.handle = Some(attribute.read()?),
                 NFTA_RULE_EXPRESSIONS => rule.exprs = list::decode(attribute.nested())?,
+                NFTA_RULE_COMPAT => rule.compat_protocol = protocol(attribute.nested())?,
                 NFTA_RULE_POSITION => rule.position = Some(attribute.read()?),
                 NFTA_RULE_USERDATA => rule.comment = userdata::comment(attribute.value),
                 _ => {}
@@ -66,4 +80,15 @@ impl Rule {
         rule.chain = chain.ok_or(DecodeError::Missing("NFTA_RULE_CHAIN"))?;
         Ok(rule)
     }
+}
+
+fn protocol(compat: Attributes<'_>) -> Result<Option<u32>, DecodeError> {
+    let mut protocol = None;
+    for attribute in compat {
+        let attribute = attribute?;
+        if attribute.number == NFTA_RULE_COMPAT_PROTO {
+            protocol = Some(attribute.read()?);
+        }
+    }
+    Ok(protocol)
 }

@@ -140,11 +140,12 @@ impl Sample for Chain {
 impl Sample for Rule {
     fn sample() -> BoxedStrategy<Self> {
         let place = (Family::sample(), String::sample(), String::sample());
-        (place, vec(Expr::sample(), 0..12), Option::sample(), Option::sample())
-            .prop_map(|((family, table, chain), exprs, comment, position)| Self {
+        (place, vec(Expr::sample(), 0..12), Option::sample(), Option::sample(), Option::sample())
+            .prop_map(|((family, table, chain), exprs, comment, position, compat_protocol)| Self {
                 exprs,
                 comment,
                 position,
+                compat_protocol,
                 ..Self::new(family, table, chain)
             })
             .boxed()

@@ -25,9 +25,9 @@ pub struct Podman {
     /// Another netavark to compare with, besides Debian's; may be repeated
     #[arg(long, value_name = "FILE")]
     pub peer: Vec<PathBuf>,
-    /// The name server that all of them start
-    #[arg(long, value_name = "FILE", default_value = "/usr/lib/podman/aardvark-dns")]
-    pub aardvark: PathBuf,
+    /// The name server that all of them start; ours if none is given
+    #[arg(long, value_name = "FILE")]
+    pub aardvark: Option<PathBuf>,
     /// Which container it is that is set up, for the first time with all before it present
     #[arg(long, value_delimiter = ',', default_value = "1,100,300")]
     pub container: Vec<usize>,
@@ -91,6 +91,10 @@ pub fn measure(podman: &Podman, (programs, cgroup): (&Path, &str)) -> Result<(Fi
 
 fn sides(podman: &Podman, programs: &Path, cgroup: &str) -> Result<Vec<Side>> {
     let ours = podman.program.clone().unwrap_or_else(|| programs.join("qiao"));
+    let own = PathBuf::from("/run/bench/aardvark-dns");
+    fs::create_dir_all("/run/bench").context("make a directory")?;
+    std::os::unix::fs::symlink(fs::canonicalize(&ours)?, &own).context("link our name server")?;
+    let aardvark = podman.aardvark.clone().unwrap_or(own);
     let debian = Some(PathBuf::from(DEBIAN)).filter(|path| path.exists());
     let peers = debian.into_iter().chain(podman.peer.clone());
     let all = std::iter::once(("qiao".to_owned(), ours)).chain(peers.map(|path| (version(&path), path)));
@@ -98,7 +102,7 @@ fn sides(podman: &Podman, programs: &Path, cgroup: &str) -> Result<Vec<Side>> {
         let host = Place::new(&format!("host-{}", name.replace('.', "-")));
         host.run("ip link set lo up");
         fs::create_dir_all(format!("/run/bench/{name}/networks")).context("make Podman's folder")?;
-        let (cgroup, aardvark) = (cgroup.to_owned(), podman.aardvark.clone());
+        let (cgroup, aardvark) = (cgroup.to_owned(), aardvark.clone());
         Ok(Side { name, program, host, cgroup, aardvark })
     };
     all.map(side).collect()

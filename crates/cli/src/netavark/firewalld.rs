@@ -1,126 +1,122 @@
-//! `firewalld-reload`: waits for firewalld to say that it has loaded its rules, and puts ours in order then. As much of
-//! D-Bus as that takes (D-Bus Specification 0.43, "Message Protocol" and "Authentication Protocol").
+//! Beside firewalld. It drops what comes from networks that it does not know: while it runs, subnets of networks are sources
+//! of its zone `trusted`, as netavark's are. And it flushes the rules of others when it loads its own: `firewalld-reload`
+//! waits for it to say so, and puts all in order then.
 
-use super::call::Call;
-use super::log;
-use qiao_doors::netavark::Failure;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
+use super::bus::{Bus, Kind, Whom};
+use super::call::{Call, failure};
+use super::{log, sysctl};
+use qiao_core::network::Bridge;
+use qiao_core::{Driver, Endpoint};
+use qiao_doors::netavark::{Failure, Network};
+use qiao_store::StoreError;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
 
 const MODULE: &str = "commands::firewalld_reload";
-/// Where the system's bus is unless the environment says otherwise.
-const BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// What is waited for.
 const MATCH: &str = "type='signal',sender='org.fedoraproject.FirewallD1',interface='org.fedoraproject.FirewallD1',\
     member='Reloaded'";
-/// The largest message that the specification allows: 128 megabytes; ours are small, and so is this.
-const LARGEST: usize = 1 << 20;
-const SIGNAL: u8 = 4;
+/// Who knows the zones (firewalld.dbus(5)).
+const ZONES: Whom =
+    ["/org/fedoraproject/FirewallD1", "org.fedoraproject.FirewallD1.zone", "org.fedoraproject.FirewallD1"];
+const ZONE: &str = "trusted";
+/// What is there while it runs.
+const RUNS: &str = "/run/firewalld.pid";
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What is so already.
+const SO_ALREADY: [&str; 4] = ["ALREADY_ENABLED", "ZONE_ALREADY_SET", "NOT_ENABLED", "UNKNOWN_SOURCE"];
 
 /// Runs until the bus ends.
 pub fn listen(call: &Call) -> Result<(), Failure> {
     let wrong = |error: io::Error| Failure(format!("cannot listen to firewalld: {error}"));
-    let mut bus = Bus::connect().map_err(wrong)?;
+    let mut bus = Bus::connect(None).map_err(wrong)?;
+    bus.listen(MATCH).map_err(wrong)?;
     log::info(MODULE, "Listening for firewalld's Reloaded signal");
     loop {
-        if !bus.is_reload().map_err(wrong)? {
+        let message = bus.receive().map_err(wrong)?;
+        if message.kind != Kind::Other || !message.has(ZONES[2]) || !message.has("Reloaded") {
             continue;
         }
-        let done = call.engine().and_then(|mut engine| engine.settle().map_err(super::call::failure));
-        match done {
+        match reloaded(call) {
             Ok(()) => log::info(MODULE, "rules are in order after firewalld has loaded its own"),
             Err(failure) => log::warn(MODULE, failure),
         }
     }
 }
 
-/// A connection to the bus.
-struct Bus(BufReader<UnixStream>);
-
-impl Bus {
-    fn connect() -> io::Result<Self> {
-        let address = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|_| BUS.into());
-        let paths = address.split(';').filter_map(|one| one.strip_prefix("unix:path="));
-        let path = paths.map(|rest| rest.split(',').next().unwrap_or(rest)).next();
-        let path = path.ok_or_else(|| io::Error::other(format!("no socket in the address {address}")))?;
-        let mut bus = Self(BufReader::new(UnixStream::connect(path)?));
-        bus.authenticate()?;
-        bus.send(&message("Hello", 1, None))?;
-        bus.send(&message("AddMatch", 2, Some(MATCH)))?;
-        Ok(bus)
+/// Puts all in order: its zones are as they are written down, too.
+fn reloaded(call: &Call) -> Result<(), Failure> {
+    let mut engine = call.engine()?;
+    engine.settle().map_err(failure)?;
+    let wrong = |error: StoreError| failure(error.into());
+    let endpoints = engine.store().endpoints().map_err(wrong)?;
+    let names: BTreeSet<_> = endpoints.iter().map(Endpoint::network).collect();
+    let mut subnets = Vec::new();
+    for name in names {
+        let network = engine.store().network(name).map_err(wrong)?;
+        subnets.extend(network.iter().filter(|network| is_podmans(network)).flat_map(subnets_of));
     }
+    tell("addSource", &subnets);
+    Ok(())
+}
 
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.get_mut().write_all(bytes)
+/// Whether a network is one that Podman describes, on a bridge that is made for it.
+fn is_podmans(network: &qiao_core::Network) -> bool {
+    let is_closed = |bridge: &Bridge| bridge.inline.is_some_and(|inline| inline.closed);
+    matches!(&network.driver, Driver::Bridge(bridge) if is_closed(bridge))
+}
+
+fn subnets_of(network: &qiao_core::Network) -> impl Iterator<Item = String> {
+    network.pools().iter().map(|pool| pool.subnet.to_string())
+}
+
+/// A network has come.
+pub fn trust(call: &Call, network: &Network) {
+    change(call, "addSource", network);
+}
+
+/// A network may have gone: its bridge tells.
+pub fn forget(call: &Call, network: &Network) {
+    let bridge = network.network_interface.as_deref().unwrap_or_default();
+    if Path::new(RUNS).exists() && sysctl::is_gone(bridge) {
+        change(call, "removeSource", network);
     }
+}
 
-    /// As whoever we are: the kernel tells the bus who that is.
-    fn authenticate(&mut self) -> io::Result<()> {
-        let user = rustix::process::geteuid().as_raw().to_string();
-        let hex: String = user.bytes().map(|byte| format!("{byte:02x}")).collect();
-        self.send(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())?;
-        let mut answer = String::new();
-        (&mut self.0).take(1024).read_line(&mut answer)?;
-        if !answer.starts_with("OK ") {
-            return Err(io::Error::other(format!("the bus says {:?}", answer.trim())));
+fn change(call: &Call, method: &str, network: &Network) {
+    let is_made = network.driver == "bridge" && network.option("mode") != Some("unmanaged");
+    if is_made && !call.line.rootless {
+        let subnets = network.subnets.iter().flatten().map(|subnet| subnet.subnet.to_string());
+        tell(method, &subnets.collect::<Vec<_>>());
+    }
+}
+
+/// Tells it of sources of its zone. What it cannot do hinders nobody here.
+fn tell(method: &str, subnets: &[String]) {
+    if subnets.is_empty() || !Path::new(RUNS).exists() {
+        return;
+    }
+    let done = try_tell(method, subnets).unwrap_or_else(|error| vec![error.to_string()]);
+    for why in done {
+        log::warn("firewall::firewalld", format!("firewalld, {method} of its zone {ZONE}: {why}"));
+    }
+}
+
+/// What it could not do.
+fn try_tell(method: &str, subnets: &[String]) -> io::Result<Vec<String>> {
+    let mut bus = Bus::connect(Some(PATIENCE))?;
+    subnets.iter().try_for_each(|subnet| bus.call(ZONES, method, &[ZONE, subnet]))?;
+    // The bus greets, too.
+    let (mut wanted, mut failed) = (subnets.len() + 1, Vec::new());
+    while wanted > 0 {
+        let message = bus.receive()?;
+        wanted -= usize::from(message.kind != Kind::Other);
+        if message.kind == Kind::Error && !SO_ALREADY.iter().any(|word| message.text().contains(word)) {
+            failed.push(message.text());
         }
-        self.send(b"BEGIN\r\n")
     }
-
-    /// Reads a message; whether it is the one that is waited for.
-    fn is_reload(&mut self) -> io::Result<bool> {
-        let mut head = [0; 16];
-        self.0.read_exact(&mut head)?;
-        let number = |at: usize| {
-            let bytes = [head[at], head[at + 1], head[at + 2], head[at + 3]];
-            let number = if head[0] == b'B' { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
-            number as usize
-        };
-        let (body, fields) = (number(4), number(12));
-        if body > LARGEST || fields > LARGEST {
-            return Err(io::Error::other("a message is too large"));
-        }
-        let mut rest = vec![0; fields.next_multiple_of(8) + body];
-        self.0.read_exact(&mut rest)?;
-        let has = |word: &[u8]| rest[..fields].windows(word.len()).any(|part| part == word);
-        Ok(head[1] == SIGNAL && has(b"org.fedoraproject.FirewallD1\0") && has(b"Reloaded\0"))
-    }
-}
-
-/// A call of a method of the bus itself, with one text or nothing.
-fn message(method: &str, serial: u32, argument: Option<&str>) -> Vec<u8> {
-    let mut fields = Vec::new();
-    field(&mut fields, (1, b'o'), "/org/freedesktop/DBus");
-    field(&mut fields, (2, b's'), "org.freedesktop.DBus");
-    field(&mut fields, (3, b's'), method);
-    field(&mut fields, (6, b's'), "org.freedesktop.DBus");
-    let mut body = Vec::new();
-    if let Some(text) = argument {
-        pad(&mut fields, 8);
-        fields.extend([8, 1, b'g', 0, 1, b's', 0]);
-        string(&mut body, text);
-    }
-    let mut message = vec![b'l', 1, 0, 1];
-    message.extend((body.len() as u32).to_le_bytes());
-    message.extend(serial.to_le_bytes());
-    message.extend((fields.len() as u32).to_le_bytes());
-    message.extend(fields);
-    pad(&mut message, 8);
-    message.extend(body);
-    message
-}
-
-fn pad(bytes: &mut Vec<u8>, to: usize) {
-    bytes.resize(bytes.len().next_multiple_of(to), 0);
-}
-
-fn field(bytes: &mut Vec<u8>, (code, signature): (u8, u8), text: &str) {
-    pad(bytes, 8);
-    bytes.extend([code, 1, signature, 0]);
-    string(bytes, text);
-}
-
-fn string(bytes: &mut Vec<u8>, text: &str) {
-    bytes.extend((text.len() as u32).to_le_bytes());
-    bytes.extend(text.bytes().chain([0]));
+    Ok(failed)
 }

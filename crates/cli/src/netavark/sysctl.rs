@@ -4,7 +4,7 @@ use qiao_core::IfName;
 use qiao_core::plan::{Key, Op};
 use qiao_doors::netavark::{Failure, Network};
 use qiao_engine::Attached;
-use qiao_kernel::{KernelError, NetnsHandle};
+use qiao_kernel::{Kernel, KernelError, Linux, NetnsHandle};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -42,13 +42,18 @@ fn of_bridge(device: &str, network: &Network) -> Vec<(String, &'static str)> {
     settings
 }
 
-/// Sets those of a bridge, and of the VLAN of it that has the gateways, if they were made just now.
-pub fn bridge(made: &Attached, network: &Network) -> Result<(), Failure> {
+/// Sets those of a bridge, and of the VLAN of it that has the gateways, if they were made just now; whether they were.
+pub fn bridge(made: &Attached, network: &Network) -> Result<bool, Failure> {
     let mut new = made.plan.ops().iter().filter_map(|op| match (op, op.key()) {
         (Op::Add { .. }, Key::Bridge(device) | Key::Vlan(device)) => Some(device),
         _ => None,
     });
-    new.try_for_each(|device| new_bridge(device, network))
+    let mut is_new = false;
+    new.try_for_each(|device| {
+        is_new = true;
+        new_bridge(device, network)
+    })?;
+    Ok(is_new)
 }
 
 /// systemd is told, which would set its own when it sees the bridge.
@@ -78,10 +83,16 @@ pub fn forget(network: &Network) {
     let Some(bridge) = &network.network_interface else { return };
     let vlan = network.option("vlan").map(|id| format!("{bridge}.{id}"));
     for device in std::iter::once(bridge).chain(&vlan) {
-        if !Path::new("/sys/class/net").join(device).exists() {
+        if told(device).exists() && is_gone(device) {
             let _ = std::fs::remove_file(told(device));
         }
     }
+}
+
+/// Whether there is no such interface. (What is mounted at `/sys` may be of another network namespace.)
+pub fn is_gone(device: &str) -> bool {
+    let index = |name: IfName| Linux::open().ok()?.link_index(&name).ok();
+    IfName::new(device).ok().and_then(index).is_some_and(|index| index.is_none())
 }
 
 /// Writes a setting. What a kernel without IPv6 has not is not missed.

@@ -23,6 +23,7 @@ use crate::source;
 use crate::subnet::Family;
 use crate::vrf;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// What only the running host knows about a network that is in use, and what must be looked at before every
 /// change.
@@ -55,6 +56,9 @@ pub struct Activation {
     /// The interfaces whose packets `iptables` would drop, by family. Of a routed network its ports are let through too.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub open: BTreeSet<(Family, IfName)>,
+    /// The interfaces whose questions for names `iptables` would drop, and the gateways that are asked.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub names: BTreeSet<(IfName, IpAddr)>,
 }
 
 /// The interface of the host that others are children of.
@@ -90,6 +94,7 @@ impl Activation {
             foreign: false,
             in_vlan: false,
             open: BTreeSet::new(),
+            names: BTreeSet::new(),
         }
     }
 
@@ -107,6 +112,7 @@ impl Activation {
             foreign: false,
             in_vlan: false,
             open: BTreeSet::new(),
+            names: BTreeSet::new(),
         }
     }
 
@@ -123,13 +129,14 @@ impl Activation {
             foreign: false,
             in_vlan: false,
             open: BTreeSet::new(),
+            names: BTreeSet::new(),
         }
     }
 
     /// How a network of adopted endpoints comes into use. Nothing of it is ours but rules; `device` is the interface
     /// by which the host reaches the first of them.
     pub fn of_adopted(device: IfName, mac: Mac, routes: Vec<Family>) -> Self {
-        let open = BTreeSet::new();
+        let (open, names) = (BTreeSet::new(), BTreeSet::new());
         Self {
             device,
             mac,
@@ -141,6 +148,7 @@ impl Activation {
             foreign: true,
             in_vlan: false,
             open,
+            names,
         }
     }
 
@@ -155,6 +163,15 @@ impl Activation {
         let passes = |family: &Family| self.hairpin || self.routes.contains(family);
         let families: Vec<_> = families.filter(passes).filter(|family| dropped.contains(family)).collect();
         self.open.extend(families.into_iter().map(|family| (family, bridge.gateway_if())));
+    }
+
+    /// Takes in that `iptables` drops what comes in to the host by these families: questions for names come so. What
+    /// else members may reach of the host is not ours to say there.
+    pub fn answer_names(&mut self, network: &Network, dropped: &[Family]) {
+        let Some(bridge) = network.bridge().filter(|bridge| bridge.dns.is_some()) else { return };
+        let gateways = bridge.pools.iter().map(|pool| pool.gateway);
+        let gateways = gateways.filter(|gateway| dropped.contains(&Family::of(*gateway)));
+        self.names.extend(gateways.map(|gateway| (bridge.gateway_if(), gateway)));
     }
 
     /// Whether the network's endpoints are adopted.
@@ -194,6 +211,9 @@ impl Activation {
         for (family, device) in &self.open {
             let owner = if self.shared || self.foreign { &sharers(device) } else { &owner };
             state.insert(Key::Open(*family, device.clone()), owner, Value::Present);
+        }
+        for (device, gateway) in &self.names {
+            state.insert(Key::Names(device.clone(), *gateway), &owner, Value::Present);
         }
         if self.foreign {
             return state;

@@ -68,6 +68,9 @@ pub fn endpoint(bridge: &Bridge, activation: &Activation, (endpoint, wire): (&En
     let opened = network.filter(|family| wire.address(**family).is_some()).chain(&wire.extras.opened);
     let open = |family: &Family| (Key::Open(*family, wire.host_if.clone()), Value::Present);
     opened.map(open).for_each(&mut put);
+    let asked = activation.names.iter().map(|(_, gateway)| *gateway);
+    let asked = asked.filter(|gateway| wire.address(Family::of(*gateway)).is_some());
+    asked.for_each(|gateway| put((Key::Names(wire.host_if.clone(), gateway), Value::Present)));
     put((Key::HostUp(wire.host_if.clone()), Value::Present));
     host_routes(bridge, wire).into_iter().for_each(&mut put);
     published(&wire.publish).into_iter().for_each(&mut put);

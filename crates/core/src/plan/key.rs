@@ -102,6 +102,8 @@ pub enum Key {
     HostRoute(IpNet),
     /// An interface whose packets pass `iptables`' chain FORWARD, where that drops what nobody lets through.
     Open(Family, IfName),
+    /// A gateway at which an interface's names are answered, past `iptables`' chain INPUT, where that drops so.
+    Names(IfName, IpAddr),
     /// A published port.
     Publish(Listen),
     /// A published port for clients of 127.0.0.1 or ::1 on the host.
@@ -323,7 +325,12 @@ impl Key {
     /// Whether it is of the host as a whole, and no interface is needed for it: a setting, the rule set, and what
     /// is in it.
     pub fn is_firewall(&self) -> bool {
-        matches!(self, Key::Sysctl(_) | Key::Ruleset | Key::Open(..)) || self.set().is_some()
+        matches!(self, Key::Sysctl(_) | Key::Ruleset) || self.is_opening() || self.set().is_some()
+    }
+
+    /// Whether it is a rule of ours among those of `iptables`.
+    pub fn is_opening(&self) -> bool {
+        matches!(self, Key::Open(..) | Key::Names(..))
     }
 
     /// The link of the host that an object hangs on: it goes when the link goes.

@@ -88,6 +88,10 @@ fn words(key: &Key) -> (&'static str, String) {
         }
         Key::Route(sandbox, net) => ("route", format!("{net} in {sandbox}")),
         Key::Open(family, device) => ("open", format!("{device} in FORWARD of {}", iptables(*family))),
+        Key::Names(device, ip) => {
+            let chain = iptables(Family::of(*ip));
+            ("open", format!("names at {ip} for {device} in INPUT of {chain}"))
+        }
         Key::Publish(listen) => ("publish", listen.to_string()),
         Key::Loopback(listen) => ("loopback", listen.to_string()),
     }

@@ -114,6 +114,7 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::Master(_, link), _) => vec![format!("ip link set {link} nomaster")],
         (Key::Rule(_, selector), _) => vec![rule("add", *selector)],
         (Key::Open(family, device), _) => open("-A", *family, device),
+        (Key::Names(device, ip), _) => names("-A", device, *ip),
         (Key::Loopback(listen), Value::Backend(backend)) => {
             vec![format!("# clients of the loopback address: {listen} to {backend}")]
         }
@@ -179,6 +180,7 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         Key::Switch(port, which) => vec![switch(port, *which, "off")],
         Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_) => shape::del(key),
         Key::Open(family, device) => open("-D", *family, device),
+        Key::Names(device, ip) => names("-D", device, *ip),
         Key::SandboxMac(..) | Key::Tuned(..) | Key::SandboxSysctl(..) => Vec::new(),
         Key::SandboxLoopback(_) => vec!["ip link set lo down".into()],
         Key::Port(_) => Vec::new(),
@@ -329,6 +331,15 @@ fn open(verb: &str, family: Family, device: &IfName) -> Vec<String> {
     let states = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT";
     [format!("-o {device} {states}"), format!("-i {device}")]
         .map(|what| format!("{command} {verb} QIAO-FORWARD {what} -j ACCEPT"))
+        .into()
+}
+
+fn names(verb: &str, device: &IfName, ip: IpAddr) -> Vec<String> {
+    let command = super::line::iptables(Family::of(ip));
+    ["udp", "tcp"]
+        .map(|protocol| {
+            format!("{command} {verb} QIAO-INPUT -i {device} -d {ip} -p {protocol} --dport 53 -j ACCEPT")
+        })
         .into()
 }
 

@@ -154,6 +154,7 @@ fn step_of(key: &Key) -> usize {
         | Key::SandboxAddress(..)
         | Key::SandboxUp(..) => 7,
         Key::Route(..) | Key::Way(..) | Key::Native(..) | Key::Rule(..) | Key::SandboxNeighbour(..) => 8,
-        Key::HostUp(_) | Key::HostRoute(_) | Key::Open(..) | Key::Publish(_) | Key::Loopback(_) => 9,
+        Key::HostUp(_) | Key::HostRoute(_) | Key::Publish(_) | Key::Loopback(_) => 9,
+        Key::Open(..) | Key::Names(..) => 9,
     }
 }

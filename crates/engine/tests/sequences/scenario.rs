@@ -572,7 +572,8 @@ fn has_eth9(host: &Host) {
 /// As Docker does it.
 fn all_dropped(host: &Host) {
     let mut world = host.kernel.world();
-    world.drops = [Family::V4, Family::V6].into();
+    let both = [Family::V4, Family::V6];
+    (world.drops, world.drops_incoming) = (both.into(), both.into());
     world.generation += 1;
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn part(op: &Op) -> Part {
         Key::Sysctl(_) => Part::Sysctl,
         Key::Ruleset => Part::Nft,
         Key::Loopback(_) => Part::Loopback,
-        Key::Open(..) => Part::Opening,
+        Key::Open(..) | Key::Names(..) => Part::Opening,
         Key::Child(..) if is_made_outside(op) => Part::Host,
         Key::Lent(..) => Part::Host, // it is wherever it is
         _ if key.set().is_some() => Part::Nft,

@@ -250,6 +250,11 @@ impl Kernel for Fake {
         Ok(self.world().drops.iter().copied().collect())
     }
 
+    fn drops_incoming(&mut self) -> Result<Vec<Family>, KernelError> {
+        self.point()?;
+        Ok(self.world().drops_incoming.iter().copied().collect())
+    }
+
     fn in_the_way(&mut self, listen: Listen) -> Option<InTheWay> {
         let taken = self.world().sockets.iter().any(|socket| socket.conflicts(listen));
         taken.then(|| InTheWay::Socket(listen.ports.first()))

@@ -53,7 +53,7 @@ impl World {
             _ if found.owner == Ownership::Foreign => Ownership::Foreign,
             Key::Bridge(_) | Key::Veth(_) | Key::Vlan(_) | Key::Ifb(_) => found.owner.clone(),
             _ if link_of(key).is_some_and(|link| self.is_foreign(link)) => Ownership::Foreign,
-            Key::Loopback(_) | Key::Open(..) => found.owner.clone(),
+            Key::Loopback(_) | Key::Open(..) | Key::Names(..) => found.owner.clone(),
             _ if key.set().is_some() => found.owner.clone(),
             _ => marked(),
         };
@@ -119,7 +119,7 @@ impl World {
                     | Key::Ruleset,
                     value,
                 ) => (found.owner.clone(), value.clone()),
-                (Key::Loopback(_) | Key::Open(..), value)
+                (Key::Loopback(_) | Key::Open(..) | Key::Names(..), value)
                 | (Key::Lent(..), value @ Value::Lent { astray: true, .. }) => {
                     (found.owner.clone(), value.clone())
                 }

@@ -44,6 +44,8 @@ pub struct World {
     pub loopback_taken: bool,
     /// The families in which another firewall drops what nobody lets through.
     pub drops: BTreeSet<Family>,
+    /// The same for what comes in to the host.
+    pub drops_incoming: BTreeSet<Family>,
     /// How many ports a bridge may have.
     pub most_ports: usize,
     /// Faults on demand.
@@ -87,6 +89,7 @@ impl Default for World {
             stubborn: BTreeSet::new(),
             loopback_taken: false,
             drops: BTreeSet::new(),
+            drops_incoming: BTreeSet::new(),
             most_ports: 1023,
             faults: Faults::default(),
             homes: BTreeMap::new(),
@@ -136,7 +139,7 @@ impl World {
 
     /// Somebody empties the firewall.
     pub fn flush_ruleset(&mut self) {
-        self.objects.retain(|key, _| !matches!(key, Key::Ruleset | Key::Open(..)) && key.set().is_none());
+        self.objects.retain(|key, _| *key != Key::Ruleset && !key.is_opening() && key.set().is_none());
         self.generation += 1;
     }
 

@@ -33,6 +33,7 @@ mod modes_routed;
 mod netavark;
 mod netavark_defects;
 mod netavark_dhcp;
+mod netavark_firewalld;
 mod netavark_proxy;
 mod netavark_replay;
 mod netavark_rootless;

@@ -1,12 +1,11 @@
 //! Netavark as Podman calls it, without Podman: what a call must leave behind for others to see.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Outcome, Place, eventually, link_helpers, run, stdout};
+use qiao_testbed::{Host, Outcome, Place, link_helpers, run, stdout};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// Podman's folder for what runs.
 pub const CONFIG: &str = "/run/test/networks";
@@ -262,6 +261,25 @@ fn an_unmanaged_bridge_stays_as_it_is() {
     });
 }
 
+/// Where systemd runs it is told what a bridge has, for as long as there is the bridge.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn systemd_is_told_of_a_bridge() {
+    on_a_host(|host| {
+        let place = host.container("c1");
+        let file = "/run/sysctl.d/10-netavark-podman1.conf";
+        std::fs::create_dir_all("/run/systemd/system").expect("a directory");
+        for round in 0..5 {
+            let options = on("c1", 7, &[&network(1, false)]);
+            setup(host, &place, &options);
+            let told = std::fs::read_to_string(file).expect("its file");
+            assert!(told.contains("net/ipv4/conf/podman1/rp_filter=2\n"), "{told}");
+            teardown(host, &place, &options);
+            assert!(!std::fs::exists(file).unwrap(), "round {round}");
+        }
+    });
+}
+
 /// `bclim` is the parent's, and heeded; options of other drivers, and what this kernel cannot do, are refused by name.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
@@ -290,6 +308,12 @@ fn options_are_heeded_or_refused() {
             let said = error(&call(host, &["setup", &place.path()], &with(driver, option)));
             assert!(said.contains(option.0), "{driver} {option:?}: {said}");
         }
+        let mut leased = with("bridge", ("vlan", "5"));
+        let net = &mut leased["network_info"]["net1"];
+        net["ipam_options"] = json!({"driver": "dhcp"});
+        net["options"]["mode"] = "unmanaged".into();
+        let said = error(&call(host, &["setup", &place.path()], &leased));
+        assert!(said.contains("option vlan is not supported with ipam driver dhcp"), "{said}");
         let said = call(host, &["setup", &place.path()], &with("bridge", ("vlan", "5")));
         if said.code != Some(0) {
             assert!(error(&said).contains("VLAN filtering of bridges"), "{said}"); // a kernel without it
@@ -348,66 +372,5 @@ fn macvlan_takes_the_first_default_route() {
         teardown(host, &place, &options);
         place.run("ip link set lo down");
         host.assert_like(&before, "macvlan beside a bridge");
-    });
-}
-
-/// A bus as firewalld's clients see it: it greets, takes two calls, and says what firewalld says, a signal besides.
-const BUS: &str = r#"
-import os, socket, struct, time
-listener = socket.socket(socket.AF_UNIX)
-listener.bind('/run/bus')
-listener.listen()
-peer, _ = listener.accept()
-line = b''
-while not line.endswith(b'\r\n'): line += peer.recv(1)
-assert line == b'\0AUTH EXTERNAL ' + str(os.getuid()).encode().hex().encode() + b'\r\n', line
-peer.sendall(b'OK 0123456789abcdef\r\n')
-def read(count):
-    data = b''
-    while len(data) < count: data += peer.recv(count - len(data))
-    return data
-assert read(7) == b'BEGIN\r\n'
-for member in [b'Hello', b'AddMatch']:
-    head = read(16)
-    body, _, fields = struct.unpack('<III', head[4:])
-    rest = read((fields + 7) // 8 * 8 + body)
-    assert member + b'\0' in rest, rest
-assert b"member='Reloaded'" in rest, rest
-def text(code, kind, value): return bytes([code, 1]) + kind + b'\0' + struct.pack('<I', len(value)) + value + b'\0'
-def pad(data): return data + b'\0' * (-len(data) % 8)
-def signal(member):
-    fields = pad(text(1, b'o', b'/org/fedoraproject/FirewallD1')) + pad(text(2, b's', b'org.fedoraproject.FirewallD1'))
-    fields += text(3, b's', member)
-    return pad(b'l\4\1\1' + struct.pack('<III', 0, 1, len(fields)) + fields)
-peer.sendall(signal(b'PanicModeEnabled'))
-while True:
-    time.sleep(0.05)
-    if os.path.exists('/run/reload'):
-        os.remove('/run/reload')
-        peer.sendall(signal(b'Reloaded'))
-"#;
-
-#[test]
-#[ignore = "needs root: cargo xtask test"]
-fn rules_are_in_order_when_firewalld_has_reloaded() {
-    on_a_host(|host| {
-        let mut bus = Command::new("/usr/bin/python3").args(["-c", BUS]).spawn().expect("python3");
-        let patience = Duration::from_secs(10);
-        assert!(eventually(patience, || std::path::Path::new("/run/bus").exists()));
-        let place = host.container("c1");
-        setup(host, &place, &publishing(on("c1", 7, &[&network(1, false)]), &[("", 8080, 80)]));
-        let before = stdout("nft -s list ruleset");
-        let mut command = command(host, &["firewalld-reload"]);
-        command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/bus").stdin(Stdio::null());
-        let mut listener = command.spawn().expect("netavark");
-        for _ in 0..2 {
-            run("nft flush ruleset");
-            std::thread::sleep(Duration::from_millis(300));
-            assert_eq!(stdout("nft -s list ruleset"), "", "the control: nothing was said yet");
-            std::fs::write("/run/reload", "").expect("a word to the bus");
-            assert!(eventually(patience, || stdout("nft -s list ruleset") == before));
-        }
-        bus.kill().and_then(|()| bus.wait()).expect("the bus");
-        assert_eq!(listener.wait().expect("netavark").code(), Some(1), "it ends with the bus");
     });
 }

@@ -2,8 +2,12 @@
 //! there, and nothing else is.
 
 use crate::netavark;
+use qiao_testbed::names::{lookup, lookup_tcp};
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, Place, Protocol, Service, ask, run, stdout};
+
+/// The type of a question (RFC 1035).
+const A: u16 = 1;
 
 fn drop_forwarded() {
     run("iptables -P FORWARD DROP");
@@ -182,5 +186,77 @@ fn networks_of_podman_are_let_through() {
         ["ip", "ip6"].iter().for_each(|family| run(&format!("nft delete table {family} filter")));
         run("conntrack -F");
         host.assert_like(&before, "all are gone");
+    });
+}
+
+/// ufw's rules: what comes in is dropped, but answers and what IPv6 cannot do without.
+const UFW: [&str; 5] = [
+    "-P INPUT DROP",
+    "-P FORWARD DROP",
+    "-A INPUT -i lo -j ACCEPT",
+    "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    "-A INPUT -p ICMP -j ACCEPT",
+];
+
+fn ufw() {
+    for (program, icmp) in [("iptables", "icmp"), ("ip6tables", "ipv6-icmp")] {
+        UFW.iter().for_each(|line| run(&format!("{program} {}", line.replace("ICMP", icmp))));
+    }
+}
+
+/// Which of a member's questions are answered: at both gateways, by UDP and TCP.
+fn answered(place: &Place, gateways: [&str; 2]) -> usize {
+    let asked = gateways.map(|to| [lookup(place, to, ("web", A)), lookup_tcp(place, to, ("web", A))]);
+    asked.as_flattened().iter().flatten().count()
+}
+
+/// Names are answered past ufw's rules, at the gateway and at nothing else.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn names_are_answered_where_what_comes_in_is_dropped() {
+    const GATEWAYS: [&str; 2] = ["10.77.0.1", "fd00:77::1"];
+    on_a_host(|host| {
+        let input = || stdout("iptables-save -t filter").matches("-A QIAO-INPUT").count();
+        for (options, rules) in [("", 2), ("--internal", 2), ("-d routed", 4)] {
+            host.ok(&format!(
+                "network create front --ipv6 --subnet 10.77.0.0/24 --subnet fd00:77::/64 {options}"
+            ));
+            let web = host.attached("web", "--network front");
+            assert_eq!(answered(&web, GATEWAYS), 4, "{options}: control");
+            ufw();
+            let asked = GATEWAYS.map(|to| lookup(&web, to, ("web", A)).is_some());
+            assert_eq!(asked, [false; 2], "{options}: it is dropped");
+            assert_eq!(host.qiao.run("check").code, Some(11));
+            host.ok("gc");
+            assert_eq!(answered(&web, GATEWAYS), 4, "{options}: the next command lets it through");
+            host.ok("check");
+            assert_eq!(input(), rules, "{}", stdout("iptables-save -t filter"));
+            let list = stdout("iptables-save -t filter");
+            for rule in ["-p udp -m udp", "-p tcp -m tcp"] {
+                let device = if options == "-d routed" { "rt-front" } else { "br-front" };
+                let rule = format!("-A QIAO-INPUT -d 10.77.0.1/32 -i {device} {rule} --dport 53 ");
+                assert_eq!(list.matches(&rule).count(), 1, "{rule}: {list}");
+            }
+            let service = Service::start(&Place::HOST, Protocol::Tcp, "0.0.0.0:54");
+            assert_eq!(ask(&web, Protocol::Tcp, "10.77.0.1:54"), None, "what else the host has");
+            drop(service);
+            run("iptables -F QIAO-INPUT");
+            host.ok("gc");
+            assert_eq!(input(), rules, "they come back");
+            host.ok("detach web");
+            web.delete();
+            host.ok("network rm front");
+            for program in ["iptables", "ip6tables"] {
+                assert!(!stdout(&format!("{program}-save -t filter")).contains("QIAO"), "nothing is left");
+                ["-P INPUT ACCEPT", "-P FORWARD ACCEPT", "-F"]
+                    .iter()
+                    .for_each(|line| run(&format!("{program} {line}")));
+            }
+        }
+        ufw();
+        host.ok("network create front --ipv6 --subnet 10.77.0.0/24 --subnet fd00:77::/64");
+        let web = host.attached("web", "--network front");
+        assert_eq!(answered(&web, GATEWAYS), 4, "where they were there first");
+        host.ok("check");
     });
 }

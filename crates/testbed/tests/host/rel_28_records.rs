@@ -72,7 +72,7 @@ fn damaged_notes_of_the_host_do_not_stop_anybody() {
         let (_web, _) = with_record(host, "run/active.json");
         for name in ["active.json", "host.json", "lock", "boot"] {
             fs::write(format!("{}/{name}", host.qiao.run_dir()), b"\0\xff{{{").unwrap_or_default();
-            let late = host.container(&format!("late-{}", name.replace('.', "-")));
+            let late = host.container(&format!("late-{name}"));
             host.attach(&late, "--network front");
             host.ok(&format!("detach {}", late.name()));
         }

@@ -167,6 +167,10 @@ fn netavark_vrf_has_its_bridge() {
         far.run("ip route add 10.89.1.0/24 via 198.51.100.1");
         let _inner = Service::start(&c2, Protocol::Tcp, "[::]:80");
         assert_eq!(answer(&far, "10.89.1.2:80"), "", "nobody reaches what is not published");
+        run("nft flush ruleset");
+        assert_eq!(answer(&far, "10.89.1.2:80"), "c2 198.51.100.2", "the control: without our rules");
+        host.ok("repair");
+        assert_eq!(answer(&far, "10.89.1.2:80"), "", "and with them again");
         assert_eq!(host.qiao.run("check").code, Some(0), "{}", host.qiao.run("check"));
         run("ip link set podman1 nomaster");
         assert_eq!(host.qiao.run("check").code, Some(11));
