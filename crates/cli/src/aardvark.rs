@@ -7,7 +7,7 @@
 //!
 //! Our own netavark starts it before it makes a host's first network, so that it has begun by the time that there are
 //! names: with [`EARLY`] set it waits for an octet on its standard input before it reads any, and writes one when it
-//! listens. Where the input ends first it ends too.
+//! listens, and goes on to serve without a child. Where the input ends first it ends too.
 
 use qiao_dns::source::aardvark::{Folder, PID_FILE};
 use qiao_dns::wire::name;
@@ -131,9 +131,6 @@ fn about() -> String {
 fn start(run: &Run) -> Result<(), String> {
     close_inherited();
     let is_early = std::env::var_os(EARLY).is_some();
-    if is_early && go_on()?.is_some() {
-        return Ok(());
-    }
     let mut server = prepare(run)?;
     if is_early && !is_wanted() {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use crate::error::EngineError;
 use crate::session::Session;
-use qiao_core::driver::{Activation, Active, ETHERNET_MTU, HostNeeds};
+use qiao_core::driver::{Activation, Active, ETHERNET_MTU, HostNeeds, is_closed};
 use qiao_core::endpoint::Netns;
 use qiao_core::plan::{Key, State, Sysctl, Value};
 use qiao_core::subnet::Family;
@@ -35,8 +35,10 @@ impl<K: Kernel> Session<'_, K> {
                 self.join_bridge(&mut activation, (&network.name, &active))?;
                 self.join_vlan(&mut activation, (network, bridge))?;
             }
-            activation.let_through(network, &self.kernel.drops_forwarded()?);
-            activation.answer_names(network, &self.kernel.drops_incoming()?);
+            if is_closed(network) {
+                activation.let_through(network, &self.kernel.drops_forwarded()?);
+                activation.answer_names(network, &self.kernel.drops_incoming()?);
+            }
             active.insert(network.name.clone(), activation);
         }
         if let Some(child) = network.child() {

@@ -3,7 +3,8 @@
 
 use crate::error::EngineError;
 use crate::session::Session;
-use qiao_core::driver::{Activation, Active};
+use qiao_core::Network;
+use qiao_core::driver::{Active, is_closed};
 use qiao_core::subnet::Family;
 use qiao_kernel::Kernel;
 
@@ -11,16 +12,25 @@ impl<K: Kernel> Session<'_, K> {
     /// The networks in use, those of our own kind let through where `iptables` drops what is forwarded by now, and their
     /// questions for names where it drops what comes in.
     pub fn let_through(&mut self) -> Result<Active, EngineError> {
+        let mut networks = Vec::new();
+        for name in self.txn.active()?.keys() {
+            networks.extend(self.txn.network(name)?);
+        }
+        self.let_through_of(&networks)
+    }
+
+    /// The same where the networks in use are known already.
+    pub fn let_through_of(&mut self, networks: &[Network]) -> Result<Active, EngineError> {
         let mut active = self.txn.active()?;
-        if !active.values().any(Activation::needs_rules) {
-            return Ok(active);
+        let closed: Vec<&Network> = networks.iter().filter(|network| is_closed(network)).collect();
+        if closed.is_empty() {
+            return Ok(active); // of all others their doors say it
         }
         let (forwarded, incoming) = (self.kernel.drops_forwarded()?, self.kernel.drops_incoming()?);
-        let drops = !forwarded.is_empty() || !incoming.is_empty();
-        for (name, activation) in active.iter_mut().filter(|_| drops) {
-            if let Some(network) = self.txn.network(name)? {
-                activation.let_through(&network, &forwarded);
-                activation.answer_names(&network, &incoming);
+        for network in closed {
+            if let Some(activation) = active.get_mut(&network.name) {
+                activation.let_through(network, &forwarded);
+                activation.answer_names(network, &incoming);
             }
         }
         Ok(active)

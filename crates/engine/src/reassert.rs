@@ -122,13 +122,14 @@ impl<K: Kernel> Session<'_, K> {
     /// Whether a network is not in the sets of the rules where it must be, or is not let through. Somebody has changed
     /// the rules: he may have taken it out, or set the policy of `iptables`.
     fn lacks_rules(&mut self, essence: &State, active: &Active) -> Result<bool, EngineError> {
-        let mut wanted = essence.part(|key, _| key.is_opening());
+        let (mut wanted, mut networks) = (essence.part(|key, _| key.is_opening()), Vec::new());
         for (name, activation) in active {
             let Some(network) = self.txn.network(name)? else { continue };
             let state = network_state(&network, activation);
             wanted.extend(state.part(|key, _| matches!(key, Key::Member(_))));
+            networks.push(network);
         }
-        Ok(self.lacks(&wanted)? || self.let_through()? != self.txn.active()?)
+        Ok(self.lacks(&wanted)? || self.let_through_of(&networks)? != self.txn.active()?)
     }
 
     fn lacks(&mut self, wanted: &State) -> Result<bool, EngineError> {

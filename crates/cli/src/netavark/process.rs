@@ -120,6 +120,7 @@ pub struct Early {
     child: Child,
     go: Option<ChildStdin>,
     ready: ChildStdout,
+    serves: bool,
 }
 
 impl Early {
@@ -134,22 +135,24 @@ impl Early {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).env(EARLY, "1");
         let mut child = command.spawn().ok()?;
         let (go, ready) = (child.stdin.take(), child.stdout.take()?);
-        Some(Self { child, go, ready })
+        Some(Self { child, go, ready, serves: false })
     }
 
-    /// Lets it read the names; whether it serves them.
+    /// Lets it read the names; whether it serves them. It goes on without us then.
     pub fn go(mut self, folder: &Path) -> bool {
         let _ = fs::remove_file(folder.join(PID_FILE)); // of one that is gone
-        let told = self.go.take().is_some_and(|mut go| go.write_all(b"+").is_ok());
-        told && self.ready.read_exact(&mut [0]).is_ok()
+        let told = self.go.as_mut().is_some_and(|go| go.write_all(b"+").is_ok());
+        let serves = told && self.ready.read_exact(&mut [0]).is_ok();
+        self.serves = serves;
+        serves
     }
 }
 
 impl Drop for Early {
-    /// One that was not told to go ends now. What it was forked from has ended already.
+    /// One that does not serve ends.
     fn drop(&mut self) {
-        if self.go.take().is_some() {
-            let _ = self.ready.read(&mut [0]);
+        drop(self.go.take());
+        if !self.serves {
             let _ = self.child.wait();
         }
     }

@@ -156,9 +156,7 @@ impl Activation {
     /// is let through as a whole, also where frames on a bridge pass the same rules; of an open one its door says
     /// whether it is.
     pub fn let_through(&mut self, network: &Network, dropped: &[Family]) {
-        let is_own =
-            |bridge: &&Bridge| bridge.inline.is_none_or(|inline| inline.closed) && bridge.is_routed();
-        let Some(bridge) = network.bridge().filter(is_own) else { return };
+        let Some(bridge) = network.bridge().filter(|_| is_closed(network)) else { return };
         let families = bridge.pools.iter().map(|pool| pool.subnet.family());
         let passes = |family: &Family| self.hairpin || self.routes.contains(family);
         let families: Vec<_> = families.filter(passes).filter(|family| dropped.contains(family)).collect();
@@ -226,6 +224,12 @@ impl Activation {
         state.insert(Key::BridgeUp(self.device.clone()), &owner, Value::Present);
         state
     }
+}
+
+/// Whether a network says itself who reaches whom, and by way of the host.
+pub fn is_closed(network: &Network) -> bool {
+    let is_closed = |bridge: &Bridge| bridge.inline.is_none_or(|inline| inline.closed) && bridge.is_routed();
+    network.bridge().is_some_and(is_closed)
 }
 
 /// All the networks that share a bridge.

@@ -16,13 +16,13 @@ const SHARED: [&str; 3] = ["CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPO
 const FORWARD: &str = "CNI-FORWARD";
 const ADMIN: &str = "CNI-ADMIN";
 
-/// What to ask for. Which of these there are depends on how the plugins were configured: without `snat` only the first
-/// of the shared.
+/// What to ask for.
 pub fn queries(named: Named<'_>) -> Vec<Query> {
     let of = |family| {
         let own = chains(named).into_iter().map(move |name| chain(family, NAT, &name));
-        let filters = [FORWARD, ADMIN].map(|name| chain(family, FILTER, name));
-        own.chain(filters).chain(SHARED.map(|name| chain(family, NAT, name)))
+        // Which of these there are depends on how the plugins were configured: without `snat` only the first of the shared.
+        let shared = SHARED.iter().map(move |name| chain(family, NAT, name));
+        own.chain([FORWARD, ADMIN].map(|name| chain(family, FILTER, name))).chain(shared)
     };
     [Family::Ip, Family::Ip6].into_iter().flat_map(of).collect()
 }
@@ -54,8 +54,8 @@ pub fn changes(
     }
     let filters = there.chain(family, FILTER, FORWARD) && plugin.is("firewall");
     if let (true, Leaving::One(one)) = (filters, leaving) {
-        let own: Vec<&str> = there.of((family, FILTER), &[FORWARD, ADMIN]).collect();
-        changes.extend(forwards(&rules(session, (family, FILTER))?, (family, &own), one.addresses));
+        let chains: Vec<&str> = there.of((family, FILTER), &[FORWARD, ADMIN]).collect();
+        changes.extend(forwards(&rules(session, (family, FILTER))?, (family, &chains), one.addresses));
     }
     Ok(changes)
 }

@@ -102,6 +102,33 @@ fn set_isolate(network: &str, value: &str) {
     std::fs::write(&path, config.to_string()).expect("the network's file");
 }
 
+/// A container of a macvlan network is a host of the neighbourhood, until it goes.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_macvlan_container_is_a_neighbour() {
+    on_a_host(|host| {
+        let podman = Podman::on(host, Backend::Netavark);
+        podman.ok("network create -d macvlan -o parent=up0 --subnet 192.0.2.0/24 --gateway 192.0.2.100 lan");
+        let _outside = Service::start(&host.lan, Protocol::Tcp, "[::]:99");
+        for _ in 0..2 {
+            podman.start("near", "--network lan --ip 192.0.2.50");
+            let near = podman.place("near");
+            let link = near.stdout("ip -d -o link show eth0");
+            assert!(link.contains("macvlan mode bridge"), "{link}");
+            let _server = Service::start(&near, Protocol::Tcp, "0.0.0.0:80");
+            assert_eq!(
+                ask(&host.lan, Protocol::Tcp, "192.0.2.50:80").as_deref(),
+                Some("near 192.0.2.100"),
+                "not translated"
+            );
+            assert_eq!(ask(&near, Protocol::Tcp, "192.0.2.100:99").as_deref(), Some("lan 192.0.2.50"));
+            podman.remove("near");
+            assert_eq!(ask(&host.lan, Protocol::Tcp, "192.0.2.50:80"), None, "it is gone");
+            near.delete();
+        }
+    });
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn two_networks_of_which_one_is_left_and_joined_again() {

@@ -160,31 +160,6 @@ fn rules_that_bear_the_containers_id_go() {
     });
 }
 
-/// Without `snat` the reference makes fewer of the chains that all share.
-#[test]
-#[ignore = "needs root: cargo xtask test"]
-fn what_was_published_without_snat_goes_too() {
-    on_a_host(|host| {
-        used_iptables();
-        let before = rules();
-        let c1 = host.container("c1");
-        let mut prev = reference(("bridge", "ADD"), &c1, &config("bridge", &json!({}))).json();
-        let mut ports = more(8080);
-        ports["snat"] = json!(false);
-        let mut portmap = config("portmap", &ports);
-        portmap["prevResult"] = prev;
-        prev = reference(("portmap", "ADD"), &c1, &portmap).json();
-        assert!(rules().contains("CNI-HOSTPORT-DNAT"), "control: {}", rules());
-        assert!(!rules().contains("CNI-HOSTPORT-MASQ"), "control: {}", rules());
-        for plugin in ["portmap", "bridge"] {
-            let mut config = config(plugin, &ports);
-            config["prevResult"] = prev.clone();
-            ok(host, (plugin, "DEL"), ("c1", &c1.path()), &config.to_string());
-        }
-        assert_eq!(rules(), before);
-    });
-}
-
 /// `macspoofchk` makes chains of bridges, which are named after the container.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
@@ -332,5 +307,30 @@ fn the_pair_goes_where_the_namespace_stays() {
                 0
             );
         }
+    });
+}
+
+/// Without `snat` the reference makes fewer of the chains that all share.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn what_was_published_without_snat_goes_too() {
+    on_a_host(|host| {
+        used_iptables();
+        let before = rules();
+        let c1 = host.container("c1");
+        let mut prev = reference(("bridge", "ADD"), &c1, &config("bridge", &json!({}))).json();
+        let mut ports = more(8080);
+        ports["snat"] = json!(false);
+        let mut portmap = config("portmap", &ports);
+        portmap["prevResult"] = prev;
+        prev = reference(("portmap", "ADD"), &c1, &portmap).json();
+        assert!(rules().contains("CNI-HOSTPORT-DNAT"), "control: {}", rules());
+        assert!(!rules().contains("CNI-HOSTPORT-MASQ"), "control: {}", rules());
+        for plugin in ["portmap", "bridge"] {
+            let mut config = config(plugin, &ports);
+            config["prevResult"] = prev.clone();
+            ok(host, (plugin, "DEL"), ("c1", &c1.path()), &config.to_string());
+        }
+        assert_eq!(rules(), before);
     });
 }

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Dnsmasq, Host, Place, eventually, grpc, run};
+use qiao_testbed::{Dnsmasq, Host, Place, Server, eventually, grpc, run};
 use serde_json::Value;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -262,5 +262,29 @@ fn too_many_connections_are_survived() {
         let (_web, config) = container("web", 1);
         let lease: Lease = call("Setup", &config).expect("a lease");
         assert_eq!(server.leases().pop().map(|(ip, _)| ip), Some(lease.ip));
+    });
+}
+
+/// It ends when nobody needs it: not while somebody waits for a server that takes its time.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn nobody_is_left_waiting_when_it_is_idle() {
+    const OPTIONS: &[u8] = &[54, 4, 192, 0, 2, 100, 1, 4, 255, 255, 255, 0, 51, 4, 0, 0, 14, 16];
+    on_a_host(|host| {
+        let _server = Server::start(&host.lan, move |question| match question.kind {
+            1 => {
+                std::thread::sleep(Duration::from_secs(4));
+                vec![question.answer(2, [192, 0, 2, 150], OPTIONS)]
+            }
+            3 => vec![question.answer(5, [192, 0, 2, 150], OPTIONS)],
+            _ => Vec::new(),
+        });
+        let mut proxy = Proxy::start(host, &["--activity-timeout", "2", "-t", "20"]);
+        let (_web, config) = container("web", 1);
+        let lease: Lease = call("Setup", &config).expect("a lease");
+        assert_eq!(lease.ip, "192.0.2.150");
+        call::<Lease>("Teardown", &config).expect("it is given back");
+        let ended = eventually(SOON, || proxy.0.try_wait().ok().flatten().is_some());
+        assert!(ended, "the control: nobody has a lease, and it ends");
     });
 }
