@@ -164,7 +164,11 @@ pub(crate) fn heed(state: &mut State, endpoint: &Endpoint, wire: &Wire) {
         match key {
             Key::Loopback(listen) if !serves_loopback(conditions, listen) => drop(state.remove(&key)),
             Key::Publish(listen) => excepted(conditions, listen).into_iter().for_each(|except| {
-                state.insert(Key::Member(Member::Except(except)), &endpoint.owner(), Value::Present);
+                state.insert(
+                    Key::Member(Member::Except(Box::new(except))),
+                    &endpoint.owner(),
+                    Value::Present,
+                );
             }),
             _ => {}
         }

@@ -235,7 +235,7 @@ pub enum Member {
     /// An address whose published ports know clients from a subnet by the host's address.
     Near(IpAddr, Subnet),
     /// Packets to published ports that are not translated.
-    Except(Except),
+    Except(Box<Except>),
     /// An address whose published ports know every client by its own address.
     Plain(IpAddr),
     /// A family that the host forwards only because we switched forwarding on: other traffic stays out.
@@ -439,5 +439,18 @@ fn publish_map(listen: &Listen) -> &'static str {
         (true, false) => by_family(family, "publish_any4", "publish_any6"),
         (false, true) => by_family(family, "ranges4", "ranges6"),
         (true, true) => by_family(family, "ranges_any4", "ranges_any6"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plan is lists and trees of these, which are moved as they are: a large variant, boxed, costs only those who
+    /// have it.
+    #[test]
+    fn a_key_is_no_larger_than_what_is_in_most_of_them() {
+        assert!(size_of::<Key>() <= 64, "{}", size_of::<Key>());
+        assert!(size_of::<Value>() <= 64, "{}", size_of::<Value>());
     }
 }

@@ -31,7 +31,8 @@ fn member_element(member: &Member) -> String {
         Member::Home(ip, link) => format!("{ip} . \"{link}\""),
         Member::Peers(from, to) => format!("{from} . {to}"),
         Member::Near(ip, net) => format!("{ip} . {net}"),
-        Member::Except(Except { protocol, to, ports, from }) => {
+        Member::Except(except) => {
+            let Except { protocol, to, ports, from } = &**except;
             format!("{protocol} . {to} . {ports} . {from}")
         }
         Member::Plain(ip) => ip.to_string(),

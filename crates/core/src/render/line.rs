@@ -150,7 +150,8 @@ fn member_words(member: &Member) -> String {
         Member::Apart(device) => format!("{device} is kept apart from others like it"),
         Member::FriendSubnet(net) => format!("{net} is reached by friends"),
         Member::Near(ip, net) => format!("{net} is the host to {ip}"),
-        Member::Except(Except { protocol, to, ports, from }) => {
+        Member::Except(except) => {
+            let Except { protocol, to, ports, from } = &**except;
             format!("{from} gets nothing published at {to}:{ports}/{protocol}")
         }
         Member::Plain(ip) => format!("nobody is the host to {ip}"),

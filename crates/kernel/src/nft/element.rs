@@ -51,7 +51,8 @@ fn member_elements(member: &Member) -> Result<Vec<Element>, EncodeError> {
             let end = |from| address(address(key(), *ip), from).build();
             Ok(vec![Element::new(end(net.first())).with_end(end(net.last()))?])
         }
-        Member::Except(Except { protocol, to, ports, from }) => {
+        Member::Except(except) => {
+            let Except { protocol, to, ports, from } = &**except;
             let end =
                 |to, port, from| address(address(key().u8(protocol.number()), to).u16_be(port), from).build();
             let first = end(to.first, ports.first(), from.first);

@@ -192,7 +192,7 @@ fn decode(kind: Kind, element: &Element) -> Option<(Key, Value)> {
         Kind::Home(family) => Key::Member(Member::Home(fields.ip(family)?, fields.name()?)),
         Kind::Peers(family) => peers(family, element)?,
         Kind::Near(family) => near(family, element)?,
-        Kind::Except(family) => Key::Member(Member::Except(except(family, element)?)),
+        Kind::Except(family) => Key::Member(Member::Except(Box::new(except(family, element)?))),
         Kind::Plain(family) => Key::Member(Member::Plain(fields.ip(family)?)),
         Kind::Routed => Key::Guard(Guard::Routed(fields.name()?)),
         Kind::Senders => Key::Guard(Guard::Sender(fields.name()?, fields.mac()?)),
