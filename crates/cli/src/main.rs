@@ -24,7 +24,6 @@ static HEAP: qiao_kernel::Heap = qiao_kernel::Heap::new();
 const _: Option<&str> = option_env!("QIAO_LAYOUT");
 
 fn main() -> ExitCode {
-    qiao_kernel::ready_stack();
     let called =
         cni::called_as_plugin().or_else(netavark::called_as_netavark).or_else(aardvark::called_as_server);
     called.or_else(inside).unwrap_or_else(command)

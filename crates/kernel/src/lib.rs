@@ -38,7 +38,7 @@ pub mod sysctl;
 
 pub use error::KernelError;
 pub use facts::Facts;
-pub use heap::{Heap, ready_stack};
+pub use heap::Heap;
 pub use kernel::{ApplyError, FREED, HostLink, Kernel, Places, Reached, Routing, Via};
 pub use leftover::{Leaving, Plugin, Tenant};
 pub use linux::Linux;

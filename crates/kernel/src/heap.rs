@@ -5,15 +5,7 @@
 //! getting and giving back instead of 150, a fifth of all that an attachment takes. What is very large has pages of its
 //! own, which go back to the kernel, and can grow without being copied: a name server runs for long.
 
-// Without optimization these would be calls of themselves.
-#[cfg(all(target_arch = "x86_64", any(test, all(target_env = "musl", not(debug_assertions)))))]
-mod bytes;
-mod pages;
-
-pub use pages::ready_stack;
-
 use dlmalloc::Dlmalloc;
-use pages::{PAGE, PIECE, Pages};
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -56,8 +48,14 @@ impl Heap {
 const STEP: usize = 16;
 /// The largest small object, in bytes.
 const LARGEST: usize = 512;
+/// What is cut into small objects at a time: about what an attachment needs. It is asked for with all its pages, each
+/// of which would else be a page fault.
+const PIECE: usize = 64 << 10;
+
 /// From this size on an object has pages of its own.
 const PAGES: usize = 64 << 10;
+/// The smallest page of all machines: what has pages of its own is aligned to it.
+const PAGE: usize = 4096;
 
 /// Where an object comes from, and goes back to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,16 +84,12 @@ struct Shelves {
     free: [*mut u8; LARGEST / STEP],
     /// What is not cut yet: from here on so many bytes.
     piece: (*mut u8, usize),
-    rest: Dlmalloc<Pages>,
+    rest: Dlmalloc,
 }
 
 impl Shelves {
     const fn new() -> Self {
-        Self {
-            free: [null_mut(); LARGEST / STEP],
-            piece: (null_mut(), 0),
-            rest: Dlmalloc::new_with_allocator(Pages),
-        }
+        Self { free: [null_mut(); LARGEST / STEP], piece: (null_mut(), 0), rest: Dlmalloc::new() }
     }
 
     /// An object off a shelf; null where there is no memory.
@@ -118,7 +112,7 @@ impl Shelves {
     /// A new object. What is left of a piece that is too small for it is lost: less than LARGEST bytes.
     fn cut(&mut self, size: usize) -> *mut u8 {
         if self.piece.1 < size {
-            let piece = pages::ready(PIECE);
+            let piece = pages(PIECE, libc::MAP_POPULATE);
             if piece.is_null() {
                 return null_mut();
             }
@@ -129,6 +123,17 @@ impl Shelves {
         self.piece = (unsafe { at.add(size) }, left - size);
         at
     }
+}
+
+/// Pages of our own, with these flags besides; null where there is no memory.
+fn pages(size: usize, flags: libc::c_int) -> *mut u8 {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: new pages of nobody, wherever the kernel has room.
+    whole(unsafe { libc::mmap(null_mut(), size, access, kind | flags, -1, 0) })
+}
+
+fn whole(at: *mut libc::c_void) -> *mut u8 {
+    if at == libc::MAP_FAILED { null_mut() } else { at.cast() }
 }
 
 // SAFETY: `with` gives the heap to one thread at a time.
@@ -142,7 +147,7 @@ unsafe impl GlobalAlloc for Heap {
             Origin::Shelf(shelf) => self.with(|heap| heap.take(shelf)),
             // SAFETY: a layout's size and alignment are what dlmalloc asks for.
             Origin::Rest => self.with(|heap| unsafe { heap.rest.malloc(layout.size(), layout.align()) }),
-            Origin::Pages => pages::new(layout.size()),
+            Origin::Pages => pages(layout.size(), 0),
         }
     }
 
@@ -158,7 +163,7 @@ unsafe impl GlobalAlloc for Heap {
             }
             // SAFETY: as above.
             Origin::Rest => self.with(|heap| unsafe { heap.rest.calloc(layout.size(), layout.align()) }),
-            Origin::Pages => pages::new(layout.size()),
+            Origin::Pages => pages(layout.size(), 0),
         }
     }
 
@@ -168,7 +173,7 @@ unsafe impl GlobalAlloc for Heap {
             // SAFETY: the caller promises that `at` came from here with this layout.
             Origin::Rest => self.with(|heap| unsafe { heap.rest.free(at, layout.size(), layout.align()) }),
             // SAFETY: the same; the pages were mapped for this alone.
-            Origin::Pages => drop(unsafe { pages::give_back(at, layout.size()) }),
+            Origin::Pages => drop(unsafe { libc::munmap(at.cast(), layout.size()) }),
         }
     }
 
@@ -181,8 +186,10 @@ unsafe impl GlobalAlloc for Heap {
                 unsafe { heap.rest.realloc(at, layout.size(), layout.align(), size) }
             }),
             (Origin::Shelf(old), Origin::Shelf(new)) if old == new => at,
-            // SAFETY: as above; on failure the pages are as they were.
-            (Origin::Pages, Origin::Pages) => unsafe { pages::change(at, (layout.size(), size), true) },
+            (Origin::Pages, Origin::Pages) => {
+                // SAFETY: as above; on failure the pages are as they were.
+                whole(unsafe { libc::mremap(at.cast(), layout.size(), size, libc::MREMAP_MAYMOVE) })
+            }
             // SAFETY: the old object and the new one have as many bytes as are copied, and are two.
             _ => unsafe {
                 let to = self.alloc(new);
