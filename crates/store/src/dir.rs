@@ -264,8 +264,8 @@ impl Dir {
         }
     }
 
-    /// Notes a word where it stood, for what may be lost: one write into a file that is there already costs a third of
-    /// making another and renaming it. It is all there or not at all, however the process ends.
+    /// Notes a word where it stood, for what may be lost. It is all there or not at all, however the process ends: it is
+    /// one write, into a file that is there already.
     pub fn note(&self, name: &str, word: &str) -> Result<(), StoreError> {
         let text = format!("{word:NOTE_LEN$}\n");
         steps::pass(Needs::Room)
@@ -279,7 +279,7 @@ impl Dir {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         match rustix::fs::openat(&self.fd, name, flags, FILE_MODE) {
             Err(Errno::LOOP) => {
-                rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?; // qiao 0.1.0 made symbolic links
+                rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?; // a claim, as such notes were before
                 rustix::fs::openat(&self.fd, name, flags, FILE_MODE)
             }
             opened => opened,

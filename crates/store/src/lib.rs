@@ -4,7 +4,7 @@
 //! STATE (/var/lib/qiao)            survives a reboot; written, synced, renamed, synced
 //!   networks/NAME.json             the networks
 //! RUN (/run/qiao, tmpfs)           dies with the boot, as the containers do
-//!   lock                           one command at a time changes anything; the firewall's generation after that
+//!   lock                           one command at a time changes anything; in it the firewall's generation
 //!   boot                    -> id  another boot's files are discarded
 //!   deleted                 -> now when the firewall had something deleted last
 //!   host.json                      settings of the host as they were before us

@@ -44,7 +44,7 @@ impl Lock {
         let _ = steps::pass(Needs::Room).and_then(|()| rustix::io::pwrite(&self.0, note.as_bytes(), 0));
     }
 
-    /// Forgets the generation: it was another boot's.
+    /// Forgets the generation: the next command looks at the whole rule set.
     pub fn forget_generation(&self) -> Result<(), StoreError> {
         steps::pass(Needs::Nothing)
             .and_then(|()| rustix::fs::ftruncate(&self.0, 0))

@@ -347,7 +347,7 @@ impl Txn<'_> {
         self.lock.generation()
     }
 
-    /// Forgets it: the next command looks at the whole rule set.
+    /// Forgets it, as far as that can be done.
     pub fn forget_generation(&self) {
         let _ = self.lock.forget_generation();
     }
