@@ -16,13 +16,15 @@ const SHARED: [&str; 3] = ["CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPO
 const FORWARD: &str = "CNI-FORWARD";
 const ADMIN: &str = "CNI-ADMIN";
 
-/// What to ask for.
+/// What to ask for: what the plugin makes. Which of the shared there are depends on how it was configured: without `snat`
+/// only the first.
 pub fn queries(named: Named<'_>) -> Vec<Query> {
+    let (ports, filters) = (named.plugin.is("portmap"), named.plugin.is("firewall"));
     let of = |family| {
         let own = chains(named).into_iter().map(move |name| chain(family, NAT, &name));
-        // Which of these there are depends on how the plugins were configured: without `snat` only the first of the shared.
-        let shared = SHARED.iter().map(move |name| chain(family, NAT, name));
-        own.chain([FORWARD, ADMIN].map(|name| chain(family, FILTER, name))).chain(shared)
+        let shared = SHARED.iter().filter(move |_| ports).map(move |name| chain(family, NAT, name));
+        let filtering = [FORWARD, ADMIN].into_iter().filter(move |_| filters);
+        own.chain(filtering.map(move |name| chain(family, FILTER, name))).chain(shared)
     };
     [Family::Ip, Family::Ip6].into_iter().flat_map(of).collect()
 }
@@ -52,8 +54,7 @@ pub fn changes(
         let shared: Vec<&str> = there.of((family, NAT), &SHARED).collect();
         changes.extend(translations(&rules, (family, &gone), &shared));
     }
-    let filters = there.chain(family, FILTER, FORWARD) && plugin.is("firewall");
-    if let (true, Leaving::One(one)) = (filters, leaving) {
+    if let (true, Leaving::One(one)) = (there.chain(family, FILTER, FORWARD), leaving) {
         let chains: Vec<&str> = there.of((family, FILTER), &[FORWARD, ADMIN]).collect();
         changes.extend(forwards(&rules(session, (family, FILTER))?, (family, &chains), one.addresses));
     }
