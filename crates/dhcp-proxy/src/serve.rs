@@ -91,7 +91,7 @@ fn answer(
     activity: &Arc<Activity>,
 ) -> io::Result<std::convert::Infallible> {
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::UnixListener::from_std(listener)?;
         loop {
@@ -99,8 +99,7 @@ fn answer(
                 Ok((stream, _)) => stream,
                 // Too many are open, or one was closed again: those that are there go on meanwhile.
                 Err(_) => {
-                    thread::sleep(BREATH);
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(BREATH).await;
                     continue;
                 }
             };
