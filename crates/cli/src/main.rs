@@ -9,6 +9,7 @@ mod app;
 mod args;
 mod cmd;
 mod cni;
+mod firewalld;
 mod netavark;
 mod output;
 mod settings;

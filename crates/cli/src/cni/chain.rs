@@ -2,7 +2,8 @@
 //! one is not ours there is none: the attachment is adopted, which gives it one.
 
 use super::door::{Door, failure};
-use super::{Done, allow, firewalld, leftover};
+use super::{Done, allow, leftover};
+use crate::firewalld;
 use qiao_core::condition::Condition;
 use qiao_core::endpoint::{Clients, Tunable};
 use qiao_core::owner::EndpointId;

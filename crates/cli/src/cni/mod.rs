@@ -8,7 +8,6 @@ mod check;
 mod delegate;
 mod dhcp;
 mod door;
-mod firewalld;
 mod host_local;
 mod ipam;
 mod leftover;

@@ -5,13 +5,13 @@
 use super::bus::{Bus, Kind, Whom};
 use super::call::{Call, failure};
 use super::{log, sysctl};
+use crate::firewalld::runs;
 use qiao_core::network::Bridge;
 use qiao_core::{Driver, Endpoint};
 use qiao_doors::netavark::{Failure, Network};
 use qiao_store::StoreError;
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 const MODULE: &str = "commands::firewalld_reload";
@@ -22,8 +22,6 @@ const MATCH: &str = "type='signal',sender='org.fedoraproject.FirewallD1',interfa
 const ZONES: Whom =
     ["/org/fedoraproject/FirewallD1", "org.fedoraproject.FirewallD1.zone", "org.fedoraproject.FirewallD1"];
 const ZONE: &str = "trusted";
-/// What is there while it runs.
-const RUNS: &str = "/run/firewalld.pid";
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is so already.
@@ -81,7 +79,7 @@ pub fn trust(call: &Call, network: &Network) {
 /// A network may have gone: its bridge tells.
 pub fn forget(call: &Call, network: &Network) {
     let bridge = network.network_interface.as_deref().unwrap_or_default();
-    if Path::new(RUNS).exists() && sysctl::is_gone(bridge) {
+    if runs() && sysctl::is_gone(bridge) {
         change(call, "removeSource", network);
     }
 }
@@ -96,7 +94,7 @@ fn change(call: &Call, method: &str, network: &Network) {
 
 /// Tells it of sources of its zone. What it cannot do hinders nobody here.
 fn tell(method: &str, subnets: &[String]) {
-    if subnets.is_empty() || !Path::new(RUNS).exists() {
+    if subnets.is_empty() || !runs() {
         return;
     }
     let done = try_tell(method, subnets).unwrap_or_else(|error| vec![error.to_string()]);

@@ -125,14 +125,20 @@ fn our_bridge_is_let_through_and_closed_behind_the_last() {
     });
 }
 
+/// A process that is called so, and says that it is it.
+pub fn a_firewalld() -> std::process::Child {
+    std::fs::copy("/usr/bin/sleep", "/run/firewalld").unwrap();
+    let running = std::process::Command::new("/run/firewalld").arg("60").spawn().unwrap();
+    std::fs::write("/run/firewalld.pid", running.id().to_string()).unwrap();
+    running
+}
+
 /// What needs to be told to firewalld is refused where that runs, and is as without where it does not.
 fn firewalld(ask: &dyn Fn() -> qiao_testbed::Outcome) {
     let without = ask();
     assert_eq!(without.code, Some(0), "{without}");
     assert!(without.stderr.contains("firewalld does not run"), "{without}");
-    std::fs::copy("/usr/bin/sleep", "/run/firewalld").unwrap();
-    let mut running = std::process::Command::new("/run/firewalld").arg("60").spawn().unwrap();
-    std::fs::write("/run/firewalld.pid", running.id().to_string()).unwrap();
+    let mut running = a_firewalld();
     assert_eq!(ask().json()["code"], 2, "{}", ask());
     running.kill().unwrap();
     running.wait().unwrap();

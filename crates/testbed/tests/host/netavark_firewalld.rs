@@ -1,5 +1,6 @@
 //! Beside firewalld: its zones, and its reloads.
 
+use crate::cni_forward::a_firewalld;
 use crate::netavark::{call, command, error, network, on, publishing, setup, teardown};
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, eventually, run, stdout};
@@ -128,6 +129,10 @@ fn networks_are_trusted_while_they_are_there() {
         assert_eq!(calls(), Vec::<String>::new(), "firewalld does not run");
         fs::write("/run/firewalld.pid", "1").expect("a file");
         setup(host, &c1, &on("c1", 7, &[&one]));
+        teardown(host, &c1, &on("c1", 7, &[&one]));
+        assert_eq!(calls(), Vec::<String>::new(), "its file is left");
+        let mut running = a_firewalld();
+        setup(host, &c1, &on("c1", 7, &[&one]));
         let added = ["add trusted 10.89.1.0/24", "add trusted fd00:89:1::/64"];
         assert_eq!(calls(), added);
         setup(host, &c2, &on("c2", 8, &[&one]));
@@ -159,6 +164,7 @@ fn networks_are_trusted_while_they_are_there() {
         assert_eq!(listener.wait().expect("netavark").code(), Some(1), "it ends with the bus");
         let told = call(host, &["teardown", &c2.path()], &on("c2", 8, &[&same]));
         assert!(told.code == Some(0) && told.stderr.contains("firewalld"), "{told}");
+        running.kill().and_then(|()| running.wait()).expect("firewalld");
     });
 }
 
