@@ -239,6 +239,7 @@ fn names_are_answered_where_what_comes_in_is_dropped() {
             }
             let service = Service::start(&Place::HOST, Protocol::Tcp, "0.0.0.0:54");
             assert_eq!(ask(&web, Protocol::Tcp, "10.77.0.1:54"), None, "what else the host has");
+            assert!(ask(&Place::HOST, Protocol::Tcp, "10.77.0.1:54").is_some(), "control: it is served");
             drop(service);
             run("iptables -F QIAO-INPUT");
             host.ok("gc");
