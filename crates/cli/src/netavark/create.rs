@@ -39,7 +39,7 @@ fn now() -> String {
 
 /// A plugin completes the networks of its own driver, and must leave alone what they are called.
 fn theirs(call: &Call, network: &Network) -> Result<Network, Failure> {
-    let made = Plugin::find(&network.driver, &call.line.plugins)?.create(network)?;
+    let made = Plugin::creator(&network.driver, &call.line.plugins)?.create(network)?;
     let same = [
         ("name", &made.name, &network.name),
         ("ID", &made.id, &network.id),

@@ -42,15 +42,21 @@ impl Input {
 impl Plugin {
     /// The plugin of a driver: the first of that name.
     pub fn find(driver: &str, places: &[PathBuf]) -> Result<Self, Failure> {
-        if places.is_empty() {
-            return Err(Failure("plugin directory not provided".into()));
-        }
+        let unknown = || Failure(format!("unknown network driver {driver:?}"));
+        Self::of(driver, places).ok_or_else(unknown)
+    }
+
+    /// The plugin that completes a driver's networks.
+    pub fn creator(driver: &str, places: &[PathBuf]) -> Result<Self, Failure> {
+        let what = format!("plugin for driver {driver:?} not found in plugin directories");
+        let missing = if places.is_empty() { "plugin directory not provided".into() } else { what };
+        Self::of(driver, places).ok_or(Failure(missing))
+    }
+
+    fn of(driver: &str, places: &[PathBuf]) -> Option<Self> {
         let is_word = !driver.is_empty() && !driver.contains('/') && driver != "..";
         let program = places.iter().map(|place| place.join(driver)).find(|file| is_word && is_program(file));
-        match program {
-            Some(program) => Ok(Self { name: driver.to_owned(), program }),
-            None => Err(Failure(format!("failed to find driver or plugin {driver:?}"))),
-        }
+        program.map(|program| Self { name: driver.to_owned(), program })
     }
 
     /// Completes a network.
