@@ -80,7 +80,11 @@ pub fn add(call: &Call, lines: &[Line], early: Option<Early>) -> Result<(), Fail
         return Ok(());
     }
     if !call.line.aardvark.exists() {
-        log::warn("commands::setup", "aardvark-dns binary not found, container dns will not be enabled");
+        let path = &call.line.aardvark;
+        log::info(
+            "commands::setup",
+            format!("dns disabled because aardvark-dns path {path:?} does not exists"),
+        );
         return Ok(());
     }
     let folder = Folder::open(call.config()?).map_err(wrong(APPLYING))?;

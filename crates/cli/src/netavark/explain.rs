@@ -27,7 +27,18 @@ pub fn explain(
              Permission denied (os error 13)"
         ));
     }
-    failure(error)
+    match no_bridge(kernel, network) {
+        Some(text) => Failure(text),
+        None => failure(error),
+    }
+}
+
+/// What is said of a bridge that is none; nothing where it is one.
+fn no_bridge(kernel: &mut Linux, network: &Network) -> Option<String> {
+    let device = network.network_interface.as_deref().filter(|_| network.driver == "bridge")?;
+    let link = kernel.link(&IfName::new(device).ok()?).ok()??;
+    let text = format!("bridge interface {device} already exists but is another interface");
+    (!link.is_bridge).then_some(text)
 }
 
 fn is_conflict(error: &EngineError, text: &str) -> bool {

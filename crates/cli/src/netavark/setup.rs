@@ -154,6 +154,7 @@ impl<'a> Setup<'a> {
             }
         };
         self.begun.push(Begun::Ours(leave.clone()));
+        log::plan("commands::setup", made.plan.ops());
         let is_made = !is_unmanaged(job.network) && sysctl::bridge(&made, job.network)?;
         if is_made && self.firewall != Firewall::None {
             firewalld::trust(self.call, job.network);
@@ -198,6 +199,7 @@ impl<'a> Setup<'a> {
             };
             left.extend(done.err());
         }
+        left.retain(|more| *more != failure);
         left.iter().fold(failure, |all, more| Failure(format!("{all}; taking it back: {more}")))
     }
 }

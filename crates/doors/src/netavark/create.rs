@@ -104,19 +104,40 @@ impl Create {
             "bridge" => bridge::complete(&mut network, (&used, &options), host)?,
             _ => child::complete(&mut network, host).map(|()| false)?,
         };
-        if ipam(&network).as_deref() == Some("none") {
-            network.dns_enabled = false;
-        }
-        if network.network_dns_servers.as_ref().is_some_and(|all| !all.is_empty()) && !network.dns_enabled {
-            let what = "cannot set NetworkDNSServers if DNS is not enabled for the network";
-            return Err(Failure(what.into()));
-        }
         let must_be_free = is_exclusive && options.check_used_subnets;
-        subnets::check(&mut network, &subnets::taken(must_be_free, &used, host))?;
-        network.routes.iter().flatten().try_for_each(check_route)?;
-        network.created = Some(host.now.clone());
-        Ok(network)
+        finish(network, &subnets::taken(must_be_free, &used, host), host)
     }
+
+    /// The network that a plugin made of it, with what all networks have. The plugin must leave alone what it is called.
+    pub fn made_by_plugin(self, made: Network, host: &Host) -> Result<Network, Failure> {
+        let own = self.network;
+        let same = [
+            ("name", made.name == own.name),
+            ("ID", made.id == own.id),
+            ("driver", made.driver == own.driver),
+        ];
+        match same.into_iter().find(|(_, is_same)| !is_same) {
+            Some((what, _)) => {
+                Err(Failure(format!("{} plugin invalid result: changed network {what}", own.driver)))
+            }
+            None => finish(made, &[], host),
+        }
+    }
+}
+
+/// What all networks have.
+fn finish(mut network: Network, taken: &[IpNet], host: &Host) -> Result<Network, Failure> {
+    if ipam(&network).as_deref() == Some("none") {
+        network.dns_enabled = false;
+    }
+    if network.network_dns_servers.as_ref().is_some_and(|all| !all.is_empty()) && !network.dns_enabled {
+        let what = "cannot set NetworkDNSServers if DNS is not enabled for the network";
+        return Err(Failure(what.into()));
+    }
+    subnets::check(&mut network, taken)?;
+    network.routes.iter().flatten().try_for_each(check_route)?;
+    network.created = Some(host.now.clone());
+    Ok(network)
 }
 
 fn is_name(text: &str) -> bool {

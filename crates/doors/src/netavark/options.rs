@@ -153,12 +153,25 @@ impl Options {
     }
 
     /// Every network that is joined, with what it is.
-    pub fn joined<'a>(&'a self) -> Result<Vec<(&'a PerNetwork, &'a Network)>, Failure> {
-        let each = |(name, own): &'a (String, PerNetwork)| match self.network_info.get(name) {
-            Some(network) => Ok((own, network)),
-            None => Err(Failure(format!("network info for network {name} not found"))),
-        };
-        self.networks.iter().map(each).collect()
+    pub fn joined(&self) -> Result<Vec<(&PerNetwork, &Network)>, Failure> {
+        self.networks.iter().map(|(name, own)| Ok((own, self.info(name)?))).collect()
+    }
+
+    /// Every network that is joined and of which it is said what it is, and what is wrong with the others.
+    pub fn known(&self) -> (Vec<(&PerNetwork, &Network)>, Vec<Failure>) {
+        let (mut known, mut failures) = (Vec::new(), Vec::new());
+        for (name, own) in &self.networks {
+            match self.info(name) {
+                Ok(network) => known.push((own, network)),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        (known, failures)
+    }
+
+    fn info(&self, name: &str) -> Result<&Network, Failure> {
+        let missing = || Failure(format!("network info for network {name} not found"));
+        self.network_info.get(name).ok_or_else(missing)
     }
 }
 

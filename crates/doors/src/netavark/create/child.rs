@@ -11,10 +11,9 @@ pub fn complete(network: &mut Network, host: &Host) -> Result<(), Failure> {
     if let Some(parent) = network.options.as_mut().and_then(|all| all.remove("parent")) {
         network.network_interface = Some(parent);
     }
-    if let Some(parent) = network.network_interface.as_ref().filter(|name| !name.is_empty()) {
-        if !host.links.contains(parent) {
-            return Err(Failure(format!("parent interface {parent} does not exist")));
-        }
+    let parent = network.network_interface.as_ref().filter(|name| !name.is_empty());
+    if let Some(parent) = parent.filter(|name| !host.links.contains(name)) {
+        return Err(Failure(format!("parent interface {parent} does not exist")));
     }
     network.dns_enabled = false; // nobody listens in their neighbourhood
     choose_ipam(network, is_macvlan)?;
