@@ -87,7 +87,10 @@ pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
         Ok(()) => Ok(Value::Object(setup.answer)),
         Err(failure) => {
             let failure = setup.take_back(failure);
-            jobs.iter().for_each(|job| firewalld::forget(call, job.network));
+            for Job { network, .. } in &jobs {
+                sysctl::forget(network);
+                firewalld::forget(call, network);
+            }
             Err(failure)
         }
     }
@@ -147,6 +150,9 @@ impl<'a> Setup<'a> {
     }
 
     fn attach(&mut self, job: &Job<'_>, (attach, leave): (&Attach, &Detach)) -> Result<Value, Failure> {
+        if !is_unmanaged(job.network) {
+            sysctl::announce(job.network)?;
+        }
         let made = match self.engine.attach(attach) {
             Ok(made) => made,
             Err(error) => {
