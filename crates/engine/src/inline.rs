@@ -74,10 +74,12 @@ impl<K: Kernel> Session<'_, K> {
             activation.foreign = true;
             let Value::Bridge { mac, mtu } = found.value else {
                 let device = &activation.device;
-                return Err(Refusal::conflict(format!("the interface `{device}` is there, and is no bridge"))
-                    .why("it was not made by qiao, and is not changed")
-                    .fix(format!("ip -d link show {device}"))
-                    .into());
+                return Err(Refusal::conflict(format!(
+                    "the interface `{device}` is there, and is no bridge"
+                ))
+                .why("it was not made by qiao, and is not changed")
+                .fix(format!("ip -d link show {device}"))
+                .into());
             };
             (activation.mac, activation.mtu) = (mac, mtu);
         }

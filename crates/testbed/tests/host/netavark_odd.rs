@@ -87,7 +87,8 @@ fn a_name_server_that_would_ask_itself_is_refused() {
 fn an_unmanaged_bridge_must_be_there_and_have_an_address_for_names() {
     on_a_host(|host| {
         let place = host.container("c1");
-        let options = on("c1", 7, &[&named(json!({"options": {"mode": "unmanaged"}}))]);
+        let options =
+            on("c1", 7, &[&named(json!({"options": {"mode": "unmanaged", "vrf": "its owner's affair"}}))]);
         let gone = "in unmanaged mode, the bridge must already exist on the host: Netlink error: No such device (os error 19)";
         refused(host, &place, &options, gone);
         run("ip link add podman1 type bridge");
@@ -263,6 +264,10 @@ fn static_routes_have_a_metric_of_their_own() {
         assert_eq!(route("10.5.0.0/16"), "10.5.0.0/16 via 10.89.1.9 dev eth0 proto static metric 100");
         assert_eq!(route("default"), "default via 10.89.1.1 dev eth0 proto static metric 200");
         teardown(host, &place, &options);
+        let routes = json!([{"destination": "10.5.0.0/16", "gateway": "10.99.0.9"}]);
+        let options = on("c1", 7, &[&with(network(1, false), json!({"routes": routes}))]);
+        let words = "route to 10.5.0.0/16: its gateway 10.99.0.9 is in no subnet of network net1";
+        refused(host, &place, &options, words);
     });
 }
 
