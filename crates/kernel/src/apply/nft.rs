@@ -4,7 +4,7 @@ use super::failed;
 use crate::error::KernelError;
 use crate::kernel::ApplyError;
 use crate::linux::Linux;
-use crate::nft::{Damage, FAMILIES, TABLE, Write, encode, ruleset};
+use crate::nft::{Damage, FAMILIES, RULESET, TABLE, Write, encode};
 use qiao_core::plan::{Key, Object, Op};
 use qiao_nft::{Change, Table};
 
@@ -64,9 +64,9 @@ fn changes(group: &[Op]) -> Result<Vec<Write>, ApplyError> {
     let mut changes = Vec::new();
     for op in group {
         match op {
-            Op::Add { key: Key::Ruleset, .. } => changes.extend(ruleset().into_iter().map(Write::from)),
+            Op::Add { key: Key::Ruleset, .. } => changes.push(Write::Encoded(RULESET)),
             Op::Set { key: Key::Ruleset, .. } => {
-                changes.extend(emptied().chain(ruleset()).map(Write::from));
+                changes.extend(emptied().map(Write::from).chain([Write::Encoded(RULESET)]));
             }
             Op::Del { key: Key::Ruleset, .. } => changes.extend(deleted().map(Write::from)),
             _ => element_changes(op, &mut changes).map_err(|e| failed(op, e))?,
@@ -92,24 +92,35 @@ fn element_changes(op: &Op, changes: &mut Vec<Write>) -> Result<(), KernelError>
         object.map(|object| encode(op.key(), &object)).transpose().map(Option::flatten)
     };
     if let Some((set, elements)) = encoded(op.before())? {
-        push(changes, Change::DelElements { set, elements }.into());
+        push(changes, Write::Any(Change::DelElements { set, elements }));
     }
     if let Some((set, elements)) = encoded(op.after())? {
-        push(changes, Write { change: Change::AddElements { set, elements }, exclusive: op.is_exclusive() });
+        let add = Change::AddElements { set, elements };
+        push(changes, if op.is_exclusive() { Write::New(add) } else { Write::Any(add) });
     }
     Ok(())
 }
 
-/// Joins elements of one set into one message.
+/// Adds a change, in one message with the last where both are about elements of one set.
 fn push(changes: &mut Vec<Write>, write: Write) {
-    let last = changes.last_mut().filter(|last| last.exclusive == write.exclusive);
-    match (last.map(|last| &mut last.change), write.change) {
-        (Some(Change::AddElements { set: at, elements }), Change::AddElements { set, elements: more })
-        | (Some(Change::DelElements { set: at, elements }), Change::DelElements { set, elements: more })
+    let left = match (changes.last_mut(), write) {
+        (Some(Write::Any(last)), Write::Any(change)) => join(last, change).map(Write::Any),
+        (Some(Write::New(last)), Write::New(change)) => join(last, change).map(Write::New),
+        (_, write) => Some(write),
+    };
+    changes.extend(left);
+}
+
+/// Appends a change's elements to those of another; the change as it was where that cannot be.
+fn join(last: &mut Change, change: Change) -> Option<Change> {
+    match (last, change) {
+        (Change::AddElements { set: at, elements }, Change::AddElements { set, elements: more })
+        | (Change::DelElements { set: at, elements }, Change::DelElements { set, elements: more })
             if *at == set =>
         {
             elements.extend(more);
+            None
         }
-        (_, change) => changes.push(Write { change, exclusive: write.exclusive }),
+        (_, change) => Some(change),
     }
 }
