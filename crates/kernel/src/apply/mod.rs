@@ -54,7 +54,8 @@ fn is_made_outside(op: &Op) -> bool {
 /// Carries out a plan.
 pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), ApplyError> {
     let ops = skip::needed(plan);
-    crate::loopback::prepare(linux, &ops);
+    let added = ops.iter().filter(|op| matches!(op, Op::Add { .. })).map(Op::key);
+    crate::loopback::prepare(linux, added);
     let done = carry_out(linux, &ops, places);
     crate::loopback::end_preparing(linux);
     done
