@@ -53,6 +53,12 @@ const NEEDS: &[Need] = &[
         program: "dnsmasq",
         why: "is the DHCP server of the neighbourhood, and what our names are compared with",
     },
+    Need {
+        package: "firewalld",
+        program: "firewalld",
+        why: "is the firewall that drops what it was not told of",
+    },
+    Need { package: "dbus-daemon", program: "dbus-daemon", why: "is how firewalld is told" },
     Need { package: "socat", program: "socat", why: "speaks SCTP" },
 ];
 
