@@ -13,6 +13,11 @@ use qiao_store::{Journal, Made};
 impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
+        let done = self.attach_untold(request);
+        self.told(done) // a firewall that is a program
+    }
+
+    fn attach_untold(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
         if !session.needs_lease(request)? {
             return session.attach(request);

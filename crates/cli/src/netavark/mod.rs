@@ -1,7 +1,6 @@
 //! Netavark: this program under the name that Podman starts. One process and one transaction a network; other programs
 //! only where a name server or a plugin is to run.
 
-mod bus;
 mod call;
 mod create;
 mod dns;

@@ -2,12 +2,12 @@
 
 use super::call::{Call, failure};
 use super::plugin::{self, Plugin};
-use super::{dns, firewalld, sysctl};
+use super::{dns, sysctl};
 use qiao_core::request::{Attach, Detach};
 use qiao_core::{Code, IfName};
 use qiao_doors::netavark::answer::{self, Joined};
 use qiao_doors::netavark::dns::Entry;
-use qiao_doors::netavark::setting::{self, Context, Firewall};
+use qiao_doors::netavark::setting::{self, Context};
 use qiao_doors::netavark::{Failure, Network, Options, PerNetwork};
 use qiao_engine::{Attached, Engine, EngineError};
 use qiao_kernel::{Kernel, Linux};
@@ -38,8 +38,6 @@ enum Begun<'a> {
 
 /// What there is of a container while it is being set up.
 struct Setup<'a> {
-    call: &'a Call,
-    firewall: Firewall,
     options: &'a Options,
     netns: &'a str,
     engine: Engine<Linux>,
@@ -64,8 +62,6 @@ pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
     // The default routes are those of the first; of several the lowest metric counts.
     jobs.sort_by_key(|job| setting::metric(job.network).unwrap_or_default());
     let mut setup = Setup {
-        call,
-        firewall,
         options: &options,
         netns,
         engine: call.engine()?,
@@ -78,11 +74,7 @@ pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
     let done = done.and_then(|()| dns::add(call, &setup.lines, early));
     match done {
         Ok(()) => Ok(Value::Object(setup.answer)),
-        Err(failure) => {
-            let failure = setup.take_back(failure);
-            jobs.iter().for_each(|job| firewalld::forget(call, job.network));
-            Err(failure)
-        }
+        Err(failure) => Err(setup.take_back(failure)),
     }
 }
 
@@ -159,9 +151,8 @@ impl<'a> Setup<'a> {
             Err(error) => return Err(self.explain(attach, error)),
         };
         self.begun.push(Begun::Ours(leave.clone()));
-        let is_made = job.network.option("mode") != Some("unmanaged") && sysctl::bridge(&made, job.network)?;
-        if is_made && self.firewall != Firewall::None {
-            firewalld::trust(self.call, job.network);
+        if job.network.option("mode") != Some("unmanaged") {
+            sysctl::bridge(&made, job.network)?;
         }
         sysctl::inside(self.netns, &job.own.interface_name, job.network)?;
         let addresses = made.endpoint.addresses().to_vec();
