@@ -3,7 +3,7 @@
 
 use super::call::Call;
 use super::log;
-use super::process::{self, Early};
+use super::process::{self, Early, Where};
 use qiao_doors::netavark::dns::{self, Entry};
 use qiao_doors::netavark::{Failure, Network};
 use rustix::fs::{FlockOperation, flock};
@@ -80,7 +80,11 @@ pub fn add(call: &Call, lines: &[Line], early: Option<Early>) -> Result<(), Fail
         return Ok(());
     }
     if !call.line.aardvark.exists() {
-        log::warn("commands::setup", "aardvark-dns binary not found, container dns will not be enabled");
+        let path = &call.line.aardvark;
+        log::info(
+            "commands::setup",
+            format!("dns disabled because aardvark-dns path {path:?} does not exists"),
+        );
         return Ok(());
     }
     let folder = Folder::open(call.config()?).map_err(wrong(APPLYING))?;
@@ -108,7 +112,7 @@ pub fn remove(call: &Call, networks: &[&Network], container: &str) -> Result<(),
         changed |= folder.drop_line(&file, container).map_err(wrong())?;
     }
     if changed {
-        process::notify(&folder.path);
+        process::notify(&folder.path, Where::Here);
     }
     Ok(())
 }
@@ -131,12 +135,14 @@ pub fn update(call: &Call, network: &str, servers: &str) -> Result<(), Failure> 
             changed = true;
         }
     }
-    if changed { tell(call, &folder, None) } else { Ok(()) }
+    // One in a user's own namespace is started by whoever enters that.
+    let is_told = || process::notify(&folder.path, Where::Anywhere).is_some_and(|told| told.stays());
+    if !changed || is_told() || call.line.rootless { Ok(()) } else { tell(call, &folder, None) }
 }
 
 /// The server reads its files again, or starts.
 fn tell(call: &Call, folder: &Folder<'_>, early: Option<Early>) -> Result<(), Failure> {
-    if process::notify(&folder.path).is_some_and(|told| told.stays()) {
+    if process::notify(&folder.path, Where::Here).is_some_and(|told| told.stays()) {
         return Ok(());
     }
     match early.is_some_and(|early| early.go(&folder.path)) {
