@@ -6,6 +6,7 @@
 use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::names::{LINE_MAX, Named};
+use qiao_core::network::Pool;
 use qiao_core::port::{Listen, PortRange, Protocol, Publish};
 use qiao_core::{Endpoint, Network, Refusal};
 use qiao_kernel::Kernel;
@@ -28,7 +29,7 @@ impl<K: Kernel> Session<'_, K> {
         let ports: BTreeSet<String> = wire.publish.iter().flat_map(ports).collect();
         Some(Named {
             network: network.name.to_string(),
-            gateways: network.pools().iter().map(|pool| pool.gateway).collect(),
+            gateways: network.pools().iter().map(Pool::gateway_net).collect(),
             internal: network.is_internal(),
             addresses: wire.addresses.iter().map(|net| net.addr()).collect(),
             names: std::iter::once(endpoint.sandbox().to_string()).chain(aliases).collect(),

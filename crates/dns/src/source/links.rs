@@ -18,6 +18,7 @@ use super::watch::{Seen, Watch};
 use crate::records::{Record, Records, data};
 use crate::wire::name;
 use crate::zone::{Member, MemberKey, Zone};
+use ipnet::IpNet;
 use qiao_core::names::Named;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -146,7 +147,7 @@ impl Links {
             zone.as_mut().map(|zone| zone.remove(key));
             let Some(named) = named(name) else { continue };
             // What it says of the network itself counts from then on: there is one such truth.
-            let is_same = |zone: &Zone| zone.listen == named.gateways && zone.internal == named.internal;
+            let is_same = |zone: &Zone| zone.subnets == named.gateways && zone.internal == named.internal;
             if !zone.as_ref().is_some_and(is_same) {
                 zone = Some(self.anew(network, &named));
             }
@@ -164,7 +165,9 @@ impl Links {
 
     /// A network of which a link says something else than before, made of all links.
     fn anew(&self, network: &str, header: &Named) -> Zone {
-        let mut zone = Zone::new(network, header.gateways.clone(), (header.internal, &[]));
+        let listen = header.gateways.iter().map(IpNet::addr).collect();
+        let zone = Zone::new(network, listen, (header.internal, &[]));
+        let mut zone = zone.with_subnets(header.gateways.clone());
         for (name, line) in self.lines.iter().filter(|(_, line)| is_of(line, network)) {
             if let Ok(named) = line.parse() {
                 zone.add(MemberKey::new(name), &member(name, named));

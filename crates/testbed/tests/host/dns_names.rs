@@ -111,6 +111,14 @@ fn an_internal_network_has_names_and_asks_nobody() {
         let frames = seen.until(|frame| qiao_testbed::frame::contains(frame, b"\x07outside"));
         assert!(has(&frames, b"\x07outside"), "the other one's question went out");
         assert!(!has(&frames, b"\x06inside"), "the internal one's did too");
+        // Resolvers ask whichever gateway they like: who is in another network too is not told that there is nothing.
+        host.ok("network connect inner y");
+        let seen = host.wire(&host.lan, "eth0");
+        lookup(&inner, "172.30.3.1", ("within.example", A));
+        lookup(&outer, "172.30.3.1", ("beyond.example", A));
+        let frames = seen.until(|frame| qiao_testbed::frame::contains(frame, b"\x06beyond"));
+        assert!(has(&frames, b"\x06beyond"), "who is in both asks by either gateway");
+        assert!(!has(&frames, b"\x06within"), "and nobody else does");
     });
 }
 
