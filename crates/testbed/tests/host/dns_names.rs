@@ -282,6 +282,46 @@ fn a_port_that_is_taken_is_told() {
     });
 }
 
+/// A home router announces itself by its link-local address, and the host's resolv.conf says at which interface. The
+/// server that asks is confined, and the interface may be another one later.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_hosts_link_local_resolver_is_asked() {
+    on_a_host(|host| {
+        std::fs::write("/run/resolv.conf", "nameserver fe80::64%up0\n").unwrap();
+        qiao_testbed::run("mount --bind /run/resolv.conf /etc/resolv.conf");
+        host.ok("network create front --subnet 172.30.0.0/24");
+        let web = host.attached("web", "--network front");
+        let pid = stdout("pgrep -f name-server");
+        assert_confined(pid.trim());
+        let asks = |name: &str| {
+            let seen = host.wire(&host.lan, "eth0");
+            web.inside(|| {
+                let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+                socket.send_to(&qiao_testbed::names::question(1, name, A), (FRONT, 53)).unwrap();
+            });
+            let first =
+                [&[name.find('.').unwrap() as u8], name.split('.').next().unwrap().as_bytes()].concat();
+            let frames = seen.until(|frame| qiao_testbed::frame::contains(frame, &first));
+            frames.iter().any(|frame| qiao_testbed::frame::contains(frame, &first))
+        };
+        assert!(asks("first.example"), "it goes to the interface's link");
+        // The interface is another one: the uplink is made anew.
+        for line in [
+            "ip link del up0",
+            "ip link add up0 type veth peer name eth0 netns lan",
+            "ip link set up0 addrgenmode none up",
+            "ip -n lan link set eth0 addrgenmode none up",
+            "ip addr add fe80::1/64 dev up0 nodad",
+            "ip -n lan addr add fe80::64/64 dev eth0 nodad",
+        ] {
+            qiao_testbed::run(line);
+        }
+        std::thread::sleep(Duration::from_millis(3100));
+        assert!(asks("second.example"), "and so does it later");
+    });
+}
+
 /// What a container's own resolver does: by its resolv.conf, which names the gateway and no resolver of the host's.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
