@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<K: Kernel> Session<'_, K> {
     /// What the name server is told of an endpoint; none where its network has no names.
-    fn named(&self, network: &Network, endpoint: &Endpoint) -> Option<Named> {
+    pub(crate) fn named(&self, network: &Network, endpoint: &Endpoint) -> Option<Named> {
         let dns = network.bridge()?.dns.as_ref()?;
         let wire = endpoint.wire.as_ref()?;
         let own = wire.extras.names.as_ref()?;
@@ -96,9 +96,7 @@ impl<K: Kernel> Session<'_, K> {
                     return Err(unserved(network, why).into());
                 }
                 Some(Err(_)) => {}
-                None if start.elapsed() > PATIENCE => {
-                    return Err(unserved(network, "the name server does not answer".into()).into());
-                }
+                None if start.elapsed() > PATIENCE => return Err(self.unheard(network)?.into()),
                 // It ended before it saw us, or somebody ended it.
                 None if !running && tried.elapsed() > PATIENCE / 8 => {
                     tried = Instant::now();
@@ -110,6 +108,16 @@ impl<K: Kernel> Session<'_, K> {
             std::thread::sleep(step);
             step = (step * 2).min(Duration::from_micros(500));
         }
+    }
+
+    /// The server is silent, or somebody ends it each time.
+    fn unheard(&mut self, network: &Network) -> Result<Refusal, EngineError> {
+        let Some(number) = self.txn.names().process()? else {
+            return Ok(unserved(network, "the name server does not answer".into()));
+        };
+        let why = format!("the name server, process {number}, does not answer");
+        let silent = Refusal::conflict(format!("the names of network `{}` cannot be served", network.name));
+        Ok(silent.why(why).fix(format!("kill -9 {number}; qiao repair")))
     }
 
     /// Refuses to serve names where port 53 of the gateways leads into a container already.
@@ -133,6 +141,7 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Tells the name server of every endpoint again, takes away what belongs to none, and starts it.
     pub fn mend_names(&mut self) -> Result<(), EngineError> {
+        let silent = self.silence()?.map(Refusal::conflict);
         let mut known = BTreeSet::new();
         let mut served = Vec::new();
         for endpoint in self.txn.endpoints()? {
@@ -146,7 +155,8 @@ impl<K: Kernel> Session<'_, K> {
         for key in self.txn.names().keys()?.into_iter().filter(|key| !known.contains(key)) {
             self.txn.names().take(&key)?;
         }
-        served.into_iter().try_for_each(|(network, endpoint)| self.await_names(&network, &endpoint))
+        served.into_iter().try_for_each(|(network, endpoint)| self.await_names(&network, &endpoint))?;
+        silent.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RUN/names/
-//!   lock                       held (flock) by the one process that serves
+//!   lock                       held (flock) by the one process that serves, whose number is in it
 //!   web@eth0 -> front …        an endpoint (see `qiao_core::names`)
 //!   served/front -> ok         its gateways are listened on; or "! " and why not
 //! STATE/names/
@@ -348,7 +348,13 @@ fn lock(dir: &str) -> io::Result<Option<OwnedFd>> {
         let fd = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
             // Who ends takes the file away: this may be one that nobody else can see.
-            Ok(()) if is_at(&fd, &path) => return Ok(Some(fd)),
+            Ok(()) if is_at(&fd, &path) => {
+                // For those who look who it is; not every file system has room for it.
+                let number = std::process::id().to_string();
+                let _ =
+                    rustix::fs::ftruncate(&fd, 0).and_then(|()| rustix::io::write(&fd, number.as_bytes()));
+                return Ok(Some(fd));
+            }
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(2));

@@ -206,6 +206,56 @@ fn the_server_lives_by_itself_and_ends_with_the_last_name() {
     });
 }
 
+/// What is said of names that are not as they must be, and what mends them.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn names_that_are_not_answered_are_found_and_mended() {
+    on_a_host(|host| {
+        front(host, "");
+        let web = host.attached("web", "--network front");
+        let names = format!("{}/names", host.qiao.run_dir());
+        let server = || {
+            let all = stdout("ps -eo pid,args");
+            let line = all.lines().find(|line| line.contains("name-server"));
+            line.and_then(|line| line.split_whitespace().next()).unwrap_or_default().to_owned()
+        };
+        let finds = |what: &str| {
+            let check = host.qiao.run("check");
+            assert!(check.code == Some(11) && check.stdout.contains(what), "{what}: {check}");
+        };
+        host.ok("check");
+        assert_eq!(std::fs::read_to_string(format!("{names}/lock")).unwrap(), server());
+        qiao_testbed::run(&format!("kill -9 {}", server()));
+        assert!(eventually(Duration::from_secs(5), || server().is_empty()));
+        finds("! no name server runs for front");
+        host.ok("repair");
+        host.ok("check");
+        let line = std::fs::read_link(format!("{names}/web@eth0")).unwrap();
+        std::fs::remove_file(format!("{names}/web@eth0")).unwrap();
+        std::os::unix::fs::symlink(line, format!("{names}/ghost@eth0")).unwrap();
+        finds("! the name server is not told of web@eth0");
+        finds("! the name server is told of ghost@eth0, which is not there");
+        host.ok("repair");
+        host.ok("check");
+        assert_eq!(found(&web, FRONT, "web"), ["172.30.0.2"]);
+        // One that hangs is as good as none, and cannot be mended by asking it.
+        let hangs = server();
+        qiao_testbed::run(&format!("kill -STOP {hangs}"));
+        for _ in 0..12 {
+            finds(&format!("the name server does not answer: `kill -9 {hangs}`")); // its backlog is full at last
+        }
+        let left = host.qiao.run("repair");
+        assert!(left.code == Some(3) && left.stderr.contains(&format!("kill -9 {hangs}")), "{left}");
+        host.ok("network create back --subnet 172.30.1.0/24");
+        let refused = host.qiao.run(&qiao_testbed::attach_line(&host.container("db"), "--network back"));
+        assert!(refused.code == Some(5) && refused.stderr.contains(&format!("kill -9 {hangs}")), "{refused}");
+        qiao_testbed::run(&format!("kill -9 {hangs}"));
+        host.ok("repair");
+        host.ok("check");
+        assert_eq!(found(&web, FRONT, "web"), ["172.30.0.2"]);
+    });
+}
+
 /// R-INP 33, in `/proc/PID/status`: a seccomp filter, no way to new rights, and of capabilities that of binding port 53.
 pub fn assert_confined(pid: &str) {
     const BIND: u64 = 1 << 10;
@@ -292,8 +342,8 @@ fn the_hosts_link_local_resolver_is_asked() {
         qiao_testbed::run("mount --bind /run/resolv.conf /etc/resolv.conf");
         host.ok("network create front --subnet 172.30.0.0/24");
         let web = host.attached("web", "--network front");
-        let pid = stdout("pgrep -f name-server");
-        assert_confined(pid.trim());
+        let pid = std::fs::read_to_string(format!("{}/names/lock", host.qiao.run_dir())).unwrap();
+        assert_confined(&pid);
         let asks = |name: &str| {
             let seen = host.wire(&host.lan, "eth0");
             web.inside(|| {
