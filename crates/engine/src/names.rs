@@ -9,7 +9,7 @@ use qiao_core::names::{LINE_MAX, Named};
 use qiao_core::network::Pool;
 use qiao_core::port::{Listen, PortRange, Protocol, Publish};
 use qiao_core::{Endpoint, Network, Refusal};
-use qiao_kernel::Kernel;
+use qiao_kernel::{Kernel, holders};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,7 @@ impl<K: Kernel> Session<'_, K> {
                 Some(Ok(())) => return Ok(()),
                 // Who has the port may be about to end.
                 Some(Err(why)) if start.elapsed() > PATIENCE / 2 => {
-                    return Err(unserved(network, why).into());
+                    return Err(unserved(network, holders::explain(&why)).into());
                 }
                 Some(Err(_)) => {}
                 None if start.elapsed() > PATIENCE => return Err(self.unheard(network)?.into()),

@@ -326,6 +326,9 @@ fn a_port_that_is_taken_is_told() {
         let refused = host.qiao.run(&qiao_testbed::attach_line(&place, "--network front"));
         assert_eq!(refused.code, Some(5), "{refused}");
         assert!(refused.stderr.contains("cannot listen on 172.30.0.1:53"), "{refused}");
+        let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+        let holder = format!("{} (process {}) has the port", own.trim(), std::process::id());
+        assert!(refused.stderr.contains(&holder), "{holder}: {refused}");
         host.ok("network rm front");
         front(host, "--dns off");
         host.attach(&place, "--network front");
