@@ -46,6 +46,8 @@ struct Setup<'a> {
     netns: &'a str,
     engine: Engine<Linux>,
     begun: Vec<Begun<'a>>,
+    /// What was joined, by jobs.
+    made: Vec<(&'a Job<'a>, Attached)>,
     lines: Vec<dns::Line>,
     answer: Map<String, Value>,
 }
@@ -73,12 +75,13 @@ pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
         netns,
         engine: call.engine()?,
         begun: Vec::new(),
+        made: Vec::new(),
         lines: Vec::new(),
         answer: Map::new(),
     };
     let early = jobs.iter().any(|job| has_names(job.network)).then(|| dns::begin(call)).flatten();
     let done = jobs.iter().try_for_each(|job| setup.join(job));
-    let done = done.and_then(|()| dns::add(call, &setup.lines, early));
+    let done = done.and_then(|()| dns::add(call, &setup.lines, early, &|| setup.settings()));
     match done {
         Ok(()) => Ok(Value::Object(setup.answer)),
         Err(failure) => Err(setup.take_back(failure)),
@@ -138,7 +141,7 @@ impl<'a> Setup<'a> {
         Ok(())
     }
 
-    fn attach(&mut self, job: &Job<'_>, (attach, leave): (&Attach, &Detach)) -> Result<Value, Failure> {
+    fn attach(&mut self, job: &'a Job<'a>, (attach, leave): (&Attach, &Detach)) -> Result<Value, Failure> {
         let made = match self.engine.attach(attach) {
             Ok(made) => made,
             Err(error) => {
@@ -147,10 +150,6 @@ impl<'a> Setup<'a> {
         };
         self.begun.push(Begun::Ours(leave.clone()));
         log::plan("commands::setup", made.plan.ops());
-        if !is_unmanaged(job.network) {
-            sysctl::bridge(&made, job.network)?;
-        }
-        sysctl::inside(self.netns, &job.own.interface_name, job.network)?;
         let addresses = made.endpoint.addresses().to_vec();
         let resolvers = job.listen.clone();
         if has_names(job.network) && !resolvers.is_empty() {
@@ -163,7 +162,18 @@ impl<'a> Setup<'a> {
         let mac = self.mac(&made)?;
         let lease = made.endpoint.wire.as_ref().and_then(|wire| wire.extras.leased.as_deref()).cloned();
         let joined = Joined { mac, addresses, resolvers, lease };
+        self.made.push((job, made));
         Ok(answer::network(self.options, (job.own, job.network), &joined))
+    }
+
+    /// Sets what other tools look for.
+    fn settings(&self) -> Result<(), Failure> {
+        self.made.iter().try_for_each(|(job, made)| {
+            if !is_unmanaged(job.network) {
+                sysctl::bridge(made, job.network)?;
+            }
+            sysctl::inside(self.netns, &job.own.interface_name, job.network)
+        })
     }
 
     /// The interface's hardware address: that of its parent where it has none of its own.
