@@ -22,6 +22,7 @@ mod inspect;
 mod lease;
 mod leaving;
 mod lost;
+mod nameless;
 mod names;
 mod network;
 mod outcome;
@@ -37,6 +38,7 @@ mod stuck;
 mod subnets;
 mod tune;
 mod vrf;
+mod zones;
 
 pub use engine::Engine;
 pub use error::{EngineError, chain};

@@ -54,11 +54,13 @@ impl<K: Kernel> Engine<K> {
         let trouble = session.kernel.loopback_trouble()?;
         let unkept = session.keeper.as_mut().is_some_and(|keeper| keeper.is_dead());
         let unkept = unkept.then(|| "DHCP leases are kept by nobody".to_owned());
+        let nameless = session.name_trouble()?;
         let begun =
             begun.changes.iter().map(words).chain(begun.bad).chain(begun.unreadable.into_iter().map(|x| x.0));
         let lines = trouble
             .into_iter()
             .chain(unkept)
+            .chain(nameless)
             .chain(begun.map(|what| format!("{what} was begun and not ended")));
         health.findings.extend(lines.map(|what| Finding { line: format!("! {what}") }));
         Ok(health)
@@ -67,6 +69,11 @@ impl<K: Kernel> Engine<K> {
     /// Mends what is not as it must be, and touches nothing else. What cannot be mended hinders nothing else from
     /// being mended.
     pub fn repair(&mut self) -> Result<Repaired, EngineError> {
+        let done = self.repair_untold();
+        self.told(done)
+    }
+
+    fn repair_untold(&mut self) -> Result<Repaired, EngineError> {
         let mut session = Session::lock(self)?;
         session.kernel.trust(None);
         session.recover()?;

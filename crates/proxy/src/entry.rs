@@ -70,6 +70,19 @@ impl Entry {
             .map(move |(from, port)| (SocketAddr::new(host, from), SocketAddr::new(to.ip(), port)))
     }
 
+    /// Whether it leaves ports to another one: what is published on the loopback address itself comes before what is
+    /// published on all addresses, as with the hooks. A container on two networks may have both.
+    pub fn stands_back(&self, other: &Self) -> bool {
+        let is_of_all = self.host.is_unspecified() && !other.host.is_unspecified();
+        let same = self.transport == other.transport && self.listens_on() == other.listens_on();
+        is_of_all && same && self.first <= other.last && other.first <= self.last
+    }
+
+    /// Whether a port is among its ports.
+    pub fn has(&self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
     /// The loopback address to listen on.
     fn listens_on(&self) -> IpAddr {
         match self.host {

@@ -3,6 +3,7 @@
 use super::log;
 use crate::app::App;
 use crate::args::Global;
+use crate::firewalld::Firewalld;
 use qiao_doors::netavark::setting::Firewall;
 use qiao_doors::netavark::{Command, Failure, Line, Options};
 use qiao_engine::{Engine, EngineError};
@@ -84,7 +85,13 @@ impl Call {
             config: variable("QIAO_CONFIG"),
             ..Global::default()
         };
-        App { global }.engine().map_err(failure)
+        let app = App { global };
+        let engine = app.engine_alone().map_err(failure)?;
+        if self.line.rootless {
+            return Ok(engine); // the host's firewall is not this user's
+        }
+        let complain = |why: &str| log::warn("firewall::firewalld", format!("firewalld: {why}"));
+        Ok(engine.with_zones(Box::new(Firewalld::new(&app.paths().run, complain))))
     }
 }
 

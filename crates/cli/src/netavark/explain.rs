@@ -14,10 +14,9 @@ pub fn explain(
     error: EngineError,
 ) -> Failure {
     let text = chain(&error);
-    if is_conflict(&error, &text) {
-        if let Some(text) = in_the_way((kernel, netns), (network, attach)) {
-            return Failure(text);
-        }
+    let conflict = is_conflict(&error, &text).then(|| in_the_way((kernel, netns), (network, attach)));
+    if let Some(text) = conflict.flatten() {
+        return Failure(text);
     }
     if text.contains("IPv6 is disabled on") {
         let device = network.network_interface.as_deref().unwrap_or_default();

@@ -2,7 +2,6 @@
 //! only where a name server or a plugin is to run.
 
 mod bridge;
-mod bus;
 mod call;
 mod create;
 mod dns;

@@ -150,13 +150,26 @@ impl Early {
         Some(Self { child, go, ready, serves: false })
     }
 
-    /// Lets it read the names; whether it serves them. It goes on without us then.
-    pub fn go(mut self, folder: &Path) -> bool {
+    /// Lets it read the names.
+    pub fn go(mut self, folder: &Path) -> Reading {
         let _ = fs::remove_file(folder.join(PID_FILE)); // of one that is gone
         let told = self.go.as_mut().is_some_and(|go| go.write_all(b"+").is_ok());
-        let serves = told && self.ready.read_exact(&mut [0]).is_ok();
-        self.serves = serves;
-        serves
+        Reading { server: self, told }
+    }
+}
+
+/// A server that reads the names.
+#[derive(Debug)]
+pub struct Reading {
+    server: Early,
+    told: bool,
+}
+
+impl Reading {
+    /// Waits until it serves them; whether it does. It goes on without us then.
+    pub fn serves(mut self) -> bool {
+        self.server.serves = self.told && self.server.ready.read_exact(&mut [0]).is_ok();
+        self.server.serves
     }
 }
 

@@ -4,12 +4,12 @@ use super::bridge::{has_names, is_unmanaged, need_bridge, need_vrf, resolvers};
 use super::call::Call;
 use super::explain::explain;
 use super::plugin::{self, Plugin};
-use super::{dns, firewalld, log, sysctl};
+use super::{dns, log, sysctl};
 use qiao_core::IfName;
 use qiao_core::request::{Attach, Detach};
 use qiao_doors::netavark::answer::{self, Joined};
 use qiao_doors::netavark::dns::{Entry, file, is_no_word, names};
-use qiao_doors::netavark::setting::{self, Context, Firewall};
+use qiao_doors::netavark::setting::{self, Context};
 use qiao_doors::netavark::{Failure, Network, Options, PerNetwork};
 use qiao_engine::{Attached, Engine};
 use qiao_kernel::{Kernel, Linux};
@@ -41,12 +41,12 @@ enum Begun<'a> {
 
 /// What there is of a container while it is being set up.
 struct Setup<'a> {
-    call: &'a Call,
-    firewall: Firewall,
     options: &'a Options,
     netns: &'a str,
     engine: Engine<Linux>,
     begun: Vec<Begun<'a>>,
+    /// What was joined, by jobs.
+    made: Vec<(&'a Job<'a>, Attached)>,
     lines: Vec<dns::Line>,
     answer: Map<String, Value>,
 }
@@ -69,26 +69,22 @@ pub fn setup(call: &Call, netns: &str) -> Result<Value, Failure> {
     // The default routes are those of the first; of several the lowest metric counts.
     jobs.sort_by_key(|job| setting::metric(job.network).unwrap_or_default());
     let mut setup = Setup {
-        call,
-        firewall,
         options: &options,
         netns,
         engine: call.engine()?,
         begun: Vec::new(),
+        made: Vec::new(),
         lines: Vec::new(),
         answer: Map::new(),
     };
     let early = jobs.iter().any(|job| has_names(job.network)).then(|| dns::begin(call)).flatten();
     let done = jobs.iter().try_for_each(|job| setup.join(job));
-    let done = done.and_then(|()| dns::add(call, &setup.lines, early));
+    let done = done.and_then(|()| dns::add(call, &setup.lines, early, &|| setup.settings()));
     match done {
         Ok(()) => Ok(Value::Object(setup.answer)),
         Err(failure) => {
             let failure = setup.take_back(failure);
-            for Job { network, .. } in &jobs {
-                sysctl::forget(network);
-                firewalld::forget(call, network);
-            }
+            jobs.iter().for_each(|job| sysctl::forget(job.network));
             Err(failure)
         }
     }
@@ -148,7 +144,7 @@ impl<'a> Setup<'a> {
         Ok(())
     }
 
-    fn attach(&mut self, job: &Job<'_>, (attach, leave): (&Attach, &Detach)) -> Result<Value, Failure> {
+    fn attach(&mut self, job: &'a Job<'a>, (attach, leave): (&Attach, &Detach)) -> Result<Value, Failure> {
         if !is_unmanaged(job.network) {
             sysctl::announce(job.network)?;
         }
@@ -160,11 +156,6 @@ impl<'a> Setup<'a> {
         };
         self.begun.push(Begun::Ours(leave.clone()));
         log::plan("commands::setup", made.plan.ops());
-        let is_made = !is_unmanaged(job.network) && sysctl::bridge(&made, job.network)?;
-        if is_made && self.firewall != Firewall::None {
-            firewalld::trust(self.call, job.network);
-        }
-        sysctl::inside(self.netns, &job.own.interface_name, job.network)?;
         let addresses = made.endpoint.addresses().to_vec();
         let resolvers = job.listen.clone();
         if has_names(job.network) && !resolvers.is_empty() {
@@ -177,7 +168,18 @@ impl<'a> Setup<'a> {
         let mac = self.mac(&made)?;
         let lease = made.endpoint.wire.as_ref().and_then(|wire| wire.extras.leased.as_deref()).cloned();
         let joined = Joined { mac, addresses, resolvers, lease };
+        self.made.push((job, made));
         Ok(answer::network(self.options, (job.own, job.network), &joined))
+    }
+
+    /// Sets what other tools look for.
+    fn settings(&self) -> Result<(), Failure> {
+        self.made.iter().try_for_each(|(job, made)| {
+            if !is_unmanaged(job.network) {
+                sysctl::bridge(made, job.network)?;
+            }
+            sysctl::inside(self.netns, &job.own.interface_name, job.network)
+        })
     }
 
     /// The interface's hardware address: that of its parent where it has none of its own.

@@ -42,18 +42,13 @@ fn of_bridge(device: &str, network: &Network) -> Vec<(String, &'static str)> {
     settings
 }
 
-/// Sets those of a bridge, and of the VLAN of it that has the gateways, if they were made just now; whether they were.
-pub fn bridge(made: &Attached, network: &Network) -> Result<bool, Failure> {
+/// Sets those of a bridge, and of the VLAN of it that has the gateways, if they were made just now.
+pub fn bridge(made: &Attached, network: &Network) -> Result<(), Failure> {
     let mut new = made.plan.ops().iter().filter_map(|op| match (op, op.key()) {
         (Op::Add { .. }, Key::Bridge(device) | Key::Vlan(device)) => Some(device),
         _ => None,
     });
-    let mut is_new = false;
-    new.try_for_each(|device| {
-        is_new = true;
-        new_bridge(device, network)
-    })?;
-    Ok(is_new)
+    new.try_for_each(|device| new_bridge(device, network))
 }
 
 fn new_bridge(device: &IfName, network: &Network) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use super::call::{Call, failure};
 use super::plugin::{self, Plugin};
-use super::{dns, firewalld, log, sysctl};
+use super::{dns, log, sysctl};
 use qiao_core::request::Amend;
 use qiao_doors::netavark::create::BUILT_IN;
 use qiao_doors::netavark::setting::{self, Context};
@@ -17,7 +17,8 @@ pub fn teardown(call: &Call, netns: &str) -> Result<(), Failure> {
     let firewall = call.firewall()?;
     call.config()?;
     if let Err(error) = std::fs::metadata(netns) {
-        let text = format!("container netns not found: open container netns: open {netns}: IO error: {error}");
+        let text =
+            format!("container netns not found: open container netns: open {netns}: IO error: {error}");
         log::warn("commands::teardown", text);
     }
     let served: Vec<&Network> =
@@ -27,7 +28,6 @@ pub fn teardown(call: &Call, netns: &str) -> Result<(), Failure> {
     for (own, network) in &networks {
         failures.extend(leave((call, &mut engine), (&options, own, network), netns).err());
         sysctl::forget(network);
-        firewalld::forget(call, network);
     }
     let context =
         Context { options: &options, netns: "", firewall, rootless: call.line.rootless, dns_port: None };

@@ -20,6 +20,7 @@ mod dhcp_networks;
 mod dns_aardvark;
 mod dns_abuse;
 mod dns_names;
+mod firewalld;
 mod frames;
 mod inp_30_arguments;
 mod inp_31_files;
