@@ -26,10 +26,16 @@ pub fn explain(
              Permission denied (os error 13)"
         ));
     }
-    match no_bridge(kernel, network) {
+    match unwritable(&text).or_else(|| no_bridge(kernel, network)) {
         Some(text) => Failure(text),
         None => failure(error),
     }
+}
+
+/// What is said of a setting of the host that cannot be made.
+fn unwritable(text: &str) -> Option<String> {
+    let (path, why) = text.split_once(" to /proc/sys/")?.1.split_once(": ")?;
+    Some(format!("set sysctl {path}: IO error: {why}"))
 }
 
 /// What is said of a bridge that is none; nothing where it is one.

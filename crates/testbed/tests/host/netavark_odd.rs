@@ -133,6 +133,12 @@ fn read_only_settings_that_are_right_are_no_error() {
             "set sysctl net/ipv4/conf/podman1/rp_filter: IO error: Read-only file system (os error 30)";
         assert!(said.contains(words), "{said}");
         host.assert_like(&before, "a setting that cannot be made");
+        run("umount /proc/sys");
+        run(&set("ip_forward=0"));
+        run("mount --bind /proc/sys /proc/sys");
+        run("mount -o remount,bind,ro /proc/sys");
+        let said = error(&call(host, &["setup", &place.path()], &options));
+        assert_eq!(said, "set sysctl net/ipv4/ip_forward: IO error: Read-only file system (os error 30)");
     });
 }
 
@@ -264,10 +270,26 @@ fn static_routes_have_a_metric_of_their_own() {
         assert_eq!(route("10.5.0.0/16"), "10.5.0.0/16 via 10.89.1.9 dev eth0 proto static metric 100");
         assert_eq!(route("default"), "default via 10.89.1.1 dev eth0 proto static metric 200");
         teardown(host, &place, &options);
+        // One that another interface of the container reaches is that one's, and goes with the network.
         let routes = json!([{"destination": "10.5.0.0/16", "gateway": "10.99.0.9"}]);
         let options = on("c1", 7, &[&with(network(1, false), &json!({"routes": routes}))]);
-        let words = "route to 10.5.0.0/16: its gateway 10.99.0.9 is in no subnet of network net1";
-        refused(host, &place, &options, words);
+        let before = host.snapshot();
+        let said = error(&call(host, &["setup", &place.path()], &options));
+        assert!(said.contains("no interface of the container reaches its gateway 10.99.0.9"), "{said}");
+        host.assert_like(&before, "a route to nowhere");
+        for line in
+            ["link add far type veth peer name end", "addr add 10.99.0.1/24 dev far", "link set far up"]
+        {
+            place.run(&format!("ip {line}"));
+        }
+        setup(host, &place, &options);
+        assert_eq!(
+            route("10.5.0.0/16"),
+            "10.5.0.0/16 via 10.99.0.9 dev far proto static metric 100 linkdown"
+        );
+        assert_eq!(host.qiao.run("check").code, Some(0), "{}", host.qiao.run("check"));
+        teardown(host, &place, &options);
+        assert_eq!(route("10.5.0.0/16"), "");
     });
 }
 
