@@ -8,7 +8,7 @@ use qiao_dns::forward::reply::{Question, Reply};
 use qiao_dns::records::Records;
 use qiao_dns::snapshot::{Asker, Outcome, Snapshot};
 use qiao_dns::source::aardvark::parse;
-use qiao_dns::wire::name::{key, reverse, text};
+use qiao_dns::wire::name::{key, reverse, reversed, text};
 use qiao_dns::wire::query::Query;
 use qiao_dns::zone::{ContainerId, Member, MemberKey, Zone};
 use std::collections::BTreeMap;
@@ -202,9 +202,11 @@ proptest! {
     fn addresses_and_their_reverse_names_agree(v4: [u8; 4], v6: u128) {
         let name = v4.iter().rev().map(ToString::to_string).collect::<Vec<_>>().join(".") + ".in-addr.arpa";
         prop_assert_eq!(reverse(&key(&name).unwrap()), Some(IpAddr::from(v4)));
+        prop_assert_eq!(text(&reversed(IpAddr::from(v4))), name);
         let digits: Vec<String> = (0..32).map(|n| format!("{:x}", v6 >> (4 * n) & 15)).collect();
         let name = digits.join(".") + ".ip6.arpa";
         prop_assert_eq!(reverse(&key(&name).unwrap()), Some(IpAddr::from(v6.to_be_bytes())));
+        prop_assert_eq!(text(&reversed(IpAddr::from(v6.to_be_bytes()))), name);
     }
 
     #[test]

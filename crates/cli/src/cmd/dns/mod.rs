@@ -9,6 +9,7 @@ use crate::args::{Dns, DnsLs};
 use crate::output::table::Table;
 use crate::output::{self, line, print};
 use qiao_core::names::Named;
+use qiao_core::{NetworkName, Refusal};
 use qiao_dns::source::links::Links;
 use qiao_dns::{Files, Options, Server, confine, leave_cgroup};
 use qiao_engine::EngineError;
@@ -74,10 +75,19 @@ fn ls(app: &App, args: &DnsLs) -> Done {
         rows.extend(named.iter().flat_map(rows_of));
     }
     rows.extend(added::rows(&app.paths().state));
+    let is_of = |of: &NetworkName| rows.iter().any(|row| row[3] == of.as_str());
+    if let Some(of) = args.network.as_ref().filter(|of| !is_of(of))
+        && !is_network(app, of.as_str())?
+    {
+        return Err(Refusal::not_found(format!("there is no network `{of}`")).into());
+    }
     rows.retain(|row| args.network.as_ref().is_none_or(|of| [of.as_str(), "*"].contains(&row[3].as_str())));
     rows.sort();
     if app.global.json {
-        let row = |row: &[String; 5]| json!({"name": row[0], "type": row[1], "value": row[2], "network": row[3], "ttl": row[4]});
+        let row = |row: &[String; 5]| {
+            let ttl: u32 = row[4].parse().unwrap_or_default();
+            json!({"name": row[0], "type": row[1], "value": row[2], "network": row[3], "ttl": ttl})
+        };
         line(json!({"schema": "qiao.names/1", "names": rows.iter().map(row).collect::<Vec<_>>()}));
         return Ok(OK);
     }
@@ -85,6 +95,11 @@ fn ls(app: &App, args: &DnsLs) -> Done {
     rows.into_iter().for_each(|row| table.row(row));
     print(&table.text());
     Ok(OK)
+}
+
+/// Whether there is such a network.
+fn is_network(app: &App, name: &str) -> Result<bool, EngineError> {
+    Ok(app.store()?.networks()?.iter().any(|network| network.name.as_str() == name))
 }
 
 fn rows_of(named: &Named) -> Vec<[String; 5]> {
