@@ -29,6 +29,12 @@ const NEEDS: &[Need] = &[
         program: "/usr/lib/podman/netavark",
         why: "is what our netavark is compared with",
     },
+    Need { package: "slirp4netns", program: "slirp4netns", why: "is the uplink of Podman without root" },
+    Need {
+        package: "uidmap",
+        program: "newuidmap",
+        why: "gives an ordinary user a namespace with many users",
+    },
     Need { package: "crun", program: "crun", why: "starts the containers of clients" },
     Need {
         package: "containerd",
@@ -53,6 +59,12 @@ const NEEDS: &[Need] = &[
         program: "dnsmasq",
         why: "is the DHCP server of the neighbourhood, and what our names are compared with",
     },
+    Need {
+        package: "firewalld",
+        program: "firewalld",
+        why: "is the firewall that drops what it was not told of",
+    },
+    Need { package: "dbus-daemon", program: "dbus-daemon", why: "is how firewalld is told" },
     Need { package: "socat", program: "socat", why: "speaks SCTP" },
 ];
 

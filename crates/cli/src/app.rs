@@ -1,6 +1,7 @@
 //! What commands work with: the engine, opened when it is needed.
 
 use crate::args::Global;
+use crate::firewalld::Firewalld;
 use crate::settings;
 use qiao_core::settings::Settings;
 use qiao_core::{Code, Refusal};
@@ -34,6 +35,12 @@ impl App {
 
     /// The engine.
     pub fn engine(&self) -> Result<Engine<Linux>, EngineError> {
+        let complain = |why: &str| crate::output::note(format!("warning: firewalld: {why}"));
+        Ok(self.engine_alone()?.with_zones(Box::new(Firewalld::new(&self.paths().run, complain))))
+    }
+
+    /// The engine, which tells no other firewall of anything.
+    pub fn engine_alone(&self) -> Result<Engine<Linux>, EngineError> {
         let settings = self.settings()?;
         let paths = self.paths();
         let kernel = Linux::open()?.serving_loopback(settings.loopback, &paths.run);

@@ -146,6 +146,9 @@ pub struct Extras {
     /// The families in which `iptables` would drop what the host forwards for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub opened: Vec<Family>,
+    /// The zone that its addresses are in, of a firewall that is a program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// What it publishes once another endpoint of its sandbox does not any more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Publish>,

@@ -31,6 +31,7 @@ pub mod solo;
 pub mod source;
 pub mod subnet;
 pub mod vrf;
+pub mod zones;
 
 pub use child::Child;
 pub use endpoint::Endpoint;

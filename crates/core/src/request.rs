@@ -125,6 +125,8 @@ pub struct Amend {
     /// The families in which `iptables` drops what the host forwards, unless the endpoint is let through; none leaves
     /// that.
     pub open: Option<Vec<Family>>,
+    /// The zone of a firewall that is a program in which its addresses are from now on, if any; none leaves that.
+    pub zone: Option<Option<String>>,
     /// Which clients of published ports are known by the host's address; none leaves that.
     pub clients: Option<Clients>,
     /// What must hold of packets to published ports from now on; none leaves that.
@@ -151,6 +153,7 @@ impl Amend {
             publish: None,
             ingress: None,
             open: None,
+            zone: None,
             clients: None,
             conditions: None,
             tune: None,

@@ -32,6 +32,11 @@ struct Change {
 impl<K: Kernel> Engine<K> {
     /// Amends an endpoint. None where there is no such endpoint.
     pub fn amend(&mut self, request: &Amend) -> Result<Option<(Endpoint, Plan)>, EngineError> {
+        let done = self.amend_untold(request);
+        self.told(done)
+    }
+
+    fn amend_untold(&mut self, request: &Amend) -> Result<Option<(Endpoint, Plan)>, EngineError> {
         let mut session = self.begin()?;
         session.refuse_stuck_sandbox(&request.sandbox)?;
         let Some(before) = session.txn.record(&request.sandbox, request.ifname.as_str())? else {
@@ -74,6 +79,9 @@ impl<K: Kernel> Session<'_, K> {
         if let (Some(families), Some(wire)) = (&request.open, &mut endpoint.wire) {
             wire.extras.opened =
                 families.iter().copied().filter(|family| wire.address(*family).is_some()).collect();
+        }
+        if let (Some(zone), Some(wire)) = (&request.zone, &mut endpoint.wire) {
+            wire.extras.zone.clone_from(zone);
         }
         if let Some(wanted) = &request.tune {
             let mac = wanted.iter().any(|(what, _)| *what == Tunable::Mac);
@@ -313,6 +321,7 @@ fn is_bare(endpoint: &Endpoint) -> bool {
     let nothing = wire.publish.is_empty() && extras.waiting.is_empty() && extras.tuned.is_empty();
     nothing
         && extras.opened.is_empty()
+        && extras.zone.is_none()
         && !extras.is_apart()
         && extras.shaped.is_none()
         && extras.sourced.is_none()

@@ -13,6 +13,11 @@ use qiao_store::{Journal, Made};
 impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
+        let done = self.attach_untold(request);
+        self.told(done) // a firewall that is a program
+    }
+
+    fn attach_untold(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let mut session = self.begin()?; // the lock; what was begun is ended, what was broken is mended
         if !session.needs_lease(request)? {
             return session.attach(request);
@@ -38,6 +43,9 @@ impl<K: Kernel> Session<'_, K> {
     fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let draft = self.draft(request)?; // network, namespace, addresses, ports: the last place to refuse
         let presumed = draft.presumed(&self.txn)?;
+        if draft.activates() {
+            self.kernel.foresee(&draft.desired);
+        }
         let plan = self.twice(|session| {
             let plan = session.plan_new(&presumed, &draft.desired, &draft.places)?; // what must exist, less what does
             session.carry_out(&draft, &plan).map(|()| plan)

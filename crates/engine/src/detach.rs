@@ -21,6 +21,11 @@ use std::collections::BTreeSet;
 impl<K: Kernel> Engine<K> {
     /// Detaches a sandbox from a network, or from all. What is not attached is detached already.
     pub fn detach(&mut self, request: &Detach) -> Result<Detached, EngineError> {
+        let done = self.detach_untold(request);
+        self.told(done)
+    }
+
+    fn detach_untold(&mut self, request: &Detach) -> Result<Detached, EngineError> {
         let mut session = self.begin()?;
         session.refuse_stuck_sandbox(&request.sandbox)?;
         let endpoints = session.endpoints_of(request)?;

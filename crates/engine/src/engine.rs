@@ -5,6 +5,7 @@ use crate::session::Session;
 use qiao_core::dhcp::Keeper;
 use qiao_core::plan::{Object, Op, Ownership};
 use qiao_core::settings::Settings;
+use qiao_core::zones::Zones;
 use qiao_core::{Network, NetworkName, Owner, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::{Paths, Store};
@@ -17,13 +18,14 @@ pub struct Engine<K> {
     pub(crate) store: Store,
     pub(crate) settings: Settings,
     pub(crate) keeper: Option<Box<dyn Keeper>>,
+    pub(crate) zones: Option<Box<dyn Zones>>,
 }
 
 impl<K: Kernel> Engine<K> {
     /// An engine that keeps its files at `paths`.
     pub fn open(kernel: K, paths: &Paths, settings: Settings) -> Result<Self, EngineError> {
         settings.check()?;
-        Ok(Self { kernel, store: Store::open(paths)?, settings, keeper: None })
+        Ok(Self { kernel, store: Store::open(paths)?, settings, keeper: None, zones: None })
     }
 
     /// The store, for reading.
@@ -54,7 +56,8 @@ impl<K: Kernel> Engine<K> {
 
     /// Ends what a killed command began: for commands that look something up before they change it.
     pub fn settle(&mut self) -> Result<(), EngineError> {
-        self.begin().map(drop)
+        let done = self.begin().map(drop);
+        self.told(done)
     }
 
     /// The same where a killed command left anything; else nothing is looked at.

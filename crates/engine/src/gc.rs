@@ -12,6 +12,11 @@ use std::collections::BTreeSet;
 impl<K: Kernel> Engine<K> {
     /// Collects what belongs to nobody any more.
     pub fn gc(&mut self) -> Result<Repaired, EngineError> {
+        let done = self.gc_untold();
+        self.told(done)
+    }
+
+    fn gc_untold(&mut self) -> Result<Repaired, EngineError> {
         let mut session = self.begin()?;
         let mut collected = session.collect()?;
         match session.kernel.collect_hooks() {

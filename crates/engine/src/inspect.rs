@@ -51,14 +51,17 @@ impl<K: Kernel> Engine<K> {
         network: &NetworkName,
         lives: &dyn Fn(&EndpointId) -> bool,
     ) -> Result<Vec<Endpoint>, EngineError> {
-        let mut session = self.begin()?;
-        let gone = session.detach_all(network, &mut |_, endpoint| lives(&endpoint.id));
-        session.collect_lost(network, lives).and(gone)
+        let done = self.begin().and_then(|mut session| {
+            let gone = session.detach_all(network, &mut |_, endpoint| lives(&endpoint.id));
+            session.collect_lost(network, lives).and(gone)
+        });
+        self.told(done)
     }
 
     /// The same for those whose namespace is gone.
     pub fn collect_gone(&mut self, network: &NetworkName) -> Result<Vec<Endpoint>, EngineError> {
-        self.begin()?.detach_all(network, &mut Session::lives)
+        let done = self.begin().and_then(|mut session| session.detach_all(network, &mut Session::lives));
+        self.told(done)
     }
 }
 

@@ -38,6 +38,7 @@ mod stuck;
 mod subnets;
 mod tune;
 mod vrf;
+mod zones;
 
 pub use engine::Engine;
 pub use error::{EngineError, chain};

@@ -61,6 +61,11 @@ fn default_bridge(settings: &Settings, pool: Pool) -> Bridge {
 impl<K: Kernel> Engine<K> {
     /// Creates a network and brings it into use.
     pub fn create_network(&mut self, request: &CreateNetwork) -> Result<Created, EngineError> {
+        let done = self.create_untold(request);
+        self.told(done)
+    }
+
+    fn create_untold(&mut self, request: &CreateNetwork) -> Result<Created, EngineError> {
         let mut session = self.begin()?;
         session.refuse_stuck_on(&request.name)?;
         let facts = session.kernel.facts()?;
@@ -83,6 +88,11 @@ impl<K: Kernel> Engine<K> {
 
     /// Removes a network that nobody is attached to.
     pub fn remove_network(&mut self, name: &NetworkName) -> Result<Removed, EngineError> {
+        let done = self.remove_untold(name);
+        self.told(done)
+    }
+
+    fn remove_untold(&mut self, name: &NetworkName) -> Result<Removed, EngineError> {
         let mut session = self.begin()?;
         let network = session.removable(name)?;
         session.txn.changes()?.remove(&network)?;

@@ -69,6 +69,11 @@ impl<K: Kernel> Engine<K> {
     /// Mends what is not as it must be, and touches nothing else. What cannot be mended hinders nothing else from
     /// being mended.
     pub fn repair(&mut self) -> Result<Repaired, EngineError> {
+        let done = self.repair_untold();
+        self.told(done)
+    }
+
+    fn repair_untold(&mut self) -> Result<Repaired, EngineError> {
         let mut session = Session::lock(self)?;
         session.kernel.trust(None);
         session.recover()?;

@@ -65,7 +65,7 @@ impl<'e, K: Kernel> Session<'e, K> {
 
     /// Takes the lock.
     pub fn lock(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
-        let Engine { kernel, store, settings, keeper } = engine;
+        let Engine { kernel, store, settings, keeper, .. } = engine;
         let txn = store.begin()?;
         kernel.trust(txn.generation());
         kernel.expect_freeing(txn.deleted_within(FREED));

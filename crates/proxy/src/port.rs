@@ -19,9 +19,11 @@ pub struct Port {
 }
 
 impl Port {
-    /// Listens on every port of an entry, or on none.
-    pub fn open_all(entry: &Entry) -> io::Result<Vec<Self>> {
-        entry.ports().map(|(from, to)| Self::open(entry.transport, (from, to))).collect()
+    /// Listens on every port of an entry but for those that it leaves to others, or on none.
+    pub fn open_all(entry: &Entry, others: &[&Entry]) -> io::Result<Vec<Self>> {
+        let is_left = |port: u16| others.iter().any(|other| entry.stands_back(other) && other.has(port));
+        let ports = entry.ports().filter(|(from, _)| !is_left(from.port()));
+        ports.map(|(from, to)| Self::open(entry.transport, (from, to))).collect()
     }
 
     fn open(transport: Transport, (from, to): (SocketAddr, SocketAddr)) -> io::Result<Self> {

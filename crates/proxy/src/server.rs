@@ -157,20 +157,38 @@ impl Server {
         if wanted.as_ref() == self.entries.get(name).map(|(entry, _)| entry) {
             return Ok(());
         }
-        if let Some((_, tokens)) = self.entries.remove(name) {
-            tokens.into_iter().for_each(|token| self.close(token));
+        let before = self.entries.remove(name);
+        if let Some((_, tokens)) = &before {
+            tokens.iter().for_each(|token| self.close(*token));
             self.table.clear_state(name)?;
         }
-        let Some(entry) = wanted else { return Ok(()) };
+        let behind = self.stop_behind([before.map(|(entry, _)| entry).as_ref(), wanted.as_ref()]);
+        wanted.into_iter().chain(behind).try_for_each(|entry| self.put(entry))
+    }
+
+    /// Takes out the entries that stand back behind any of these.
+    fn stop_behind(&mut self, first: [Option<&Entry>; 2]) -> Vec<Entry> {
+        let is_behind = |entry: &Entry| first.into_iter().flatten().any(|other| entry.stands_back(other));
+        let behind = self.entries.extract_if(|_, (entry, _)| is_behind(entry)).collect::<Vec<_>>();
+        let mut stopped = Vec::new();
+        for (_, (entry, tokens)) in behind {
+            tokens.into_iter().for_each(|token| self.close(token));
+            stopped.push(entry);
+        }
+        stopped
+    }
+
+    fn put(&mut self, entry: Entry) -> io::Result<()> {
         let opened = self.open(&entry);
         self.table.set_state(&entry, opened.as_ref().map(|_| ()).map_err(ToString::to_string))?;
-        self.entries.insert(name.to_owned(), (entry, opened.unwrap_or_default()));
+        self.entries.insert(entry.name(), (entry, opened.unwrap_or_default()));
         Ok(())
     }
 
     fn open(&mut self, entry: &Entry) -> io::Result<Vec<u64>> {
+        let others: Vec<&Entry> = self.entries.values().map(|(other, _)| other).collect();
         let mut tokens = Vec::new();
-        for port in Port::open_all(entry)? {
+        for port in Port::open_all(entry, &others)? {
             let token = self.traffic.token();
             self.traffic.epoll.add(&*port.socket, token)?;
             self.ports.insert(token, port);

@@ -58,37 +58,42 @@ fn told_of_clients(door: &Door) -> Result<(Clients, Vec<Condition>), Failure> {
 pub fn firewall(door: &mut Door) -> Done {
     match door.call.verb {
         Verb::Add => {
-            let ingress = policy(door)?;
+            let (ingress, zone) = (chain::ingress(&door.config)?, zone(door)?);
             let answer = door.pass_on()?;
             let dropped = Linux::open().and_then(|mut linux| linux.drops_forwarded());
             let dropped = dropped.map_err(|error| failure(error.into()))?;
-            if ingress != Ingress::Open || !dropped.is_empty() {
-                change(door, &Amend { ingress: Some(ingress), open: Some(dropped), ..amend(door) })?;
+            if ingress != Ingress::Open || !dropped.is_empty() || zone.is_some() {
+                let (ingress, open, zone) = (Some(ingress), Some(dropped), Some(zone));
+                change(door, &Amend { ingress, open, zone, ..amend(door) })?;
             }
             Ok(Some(answer))
         }
         Verb::Del => {
             let is_kept = |endpoint: &Endpoint| {
                 let wire = endpoint.wire.as_ref();
-                wire.is_some_and(|wire| wire.extras.is_apart() || !wire.extras.opened.is_empty())
+                let extras = wire.map(|wire| &wire.extras);
+                extras.is_some_and(|e| e.is_apart() || !e.opened.is_empty() || e.zone.is_some())
             };
-            let open = Some(Vec::new());
-            undo(door, &is_kept, &Amend { ingress: Some(Ingress::Open), open, ..amend(door) })
+            let (ingress, open, zone) = (Some(Ingress::Open), Some(Vec::new()), Some(None));
+            undo(door, &is_kept, &Amend { ingress, open, zone, ..amend(door) })
         }
         Verb::Check if chain::ingress(&door.config)? == Ingress::Open => Ok(None),
         Verb::Check => inspect(door),
-        Verb::Status => policy(door).map(|_| None),
+        Verb::Status => chain::ingress(&door.config).and(chain::zone(&door.config)).map(|_| None),
         Verb::Gc => collect(door),
         Verb::Version => Ok(None),
     }
 }
 
-/// Its policy. Where firewalld does not run there is nothing to tell it, and all is as without.
-fn policy(door: &Door) -> Result<Ingress, Failure> {
-    if chain::wants_firewalld(&door.config, firewalld::runs)? && door.call.verb == Verb::Add {
+/// The zone of firewalld that the container is put in. Where that does not run there is nothing to tell it, and all is as
+/// without.
+fn zone(door: &Door) -> Result<Option<String>, Failure> {
+    let Some((zone, must)) = chain::zone(&door.config)? else { return Ok(None) };
+    let runs = firewalld::runs();
+    if must && !runs {
         crate::output::note("`backend`: firewalld does not run; the rules are those of nftables");
     }
-    chain::ingress(&door.config)
+    Ok(Some(zone).filter(|_| runs))
 }
 
 /// `tuning`: settings of the container's interface and of its network. What they were before comes back.
@@ -141,9 +146,10 @@ fn tell(door: &mut Door, wanted: &[(Tunable, Value)]) {
 pub fn whole(door: &Door, request: &mut Attach) -> Result<(), Failure> {
     let (clients, conditions) = told_of_clients(door)?;
     request.publish = chain::port_mappings(&door.config)?;
-    let policy = policy(door)?;
+    let (policy, zone) = (chain::ingress(&door.config)?, zone(door)?);
     if let Some(given) = &mut request.given {
         (given.extras.clients, given.extras.conditions) = (clients, conditions);
+        given.extras.zone = zone;
         given.extras.isolated |= policy == Ingress::Isolated;
         if let (Driver::Bridge(bridge), true) = (&mut given.network.driver, policy != Ingress::Open) {
             bridge.inline.iter_mut().for_each(|inline| inline.apart = true);

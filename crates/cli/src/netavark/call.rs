@@ -3,8 +3,9 @@
 use super::log;
 use crate::app::App;
 use crate::args::Global;
+use crate::firewalld::Firewalld;
 use qiao_doors::netavark::setting::Firewall;
-use qiao_doors::netavark::{Failure, Line, Options};
+use qiao_doors::netavark::{Command, Failure, Line, Options};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::Linux;
 use std::io::Read;
@@ -49,7 +50,13 @@ impl Call {
 
     /// Podman's folder for what runs.
     pub fn config(&self) -> Result<&Path, Failure> {
-        self.line.config.as_deref().ok_or_else(|| Failure("config directory not provided".into()))
+        let command = match &self.line.command {
+            Command::Setup(_) => "setup",
+            Command::Teardown(_) => "teardown",
+            _ => "update",
+        };
+        let missing = || Failure(format!("--config not specified but required for netavark {command}"));
+        self.line.config.as_deref().ok_or_else(missing)
     }
 
     /// Who makes rules.
@@ -78,7 +85,13 @@ impl Call {
             config: variable("QIAO_CONFIG"),
             ..Global::default()
         };
-        App { global }.engine().map_err(failure)
+        let app = App { global };
+        let engine = app.engine_alone().map_err(failure)?;
+        if self.line.rootless {
+            return Ok(engine); // the host's firewall is not this user's
+        }
+        let complain = |why: &str| log::warn("firewall::firewalld", format!("firewalld: {why}"));
+        Ok(engine.with_zones(Box::new(Firewalld::new(&app.paths().run, complain))))
     }
 }
 

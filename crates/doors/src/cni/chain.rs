@@ -5,10 +5,12 @@ use super::config::Config;
 use super::doc::Doc;
 use super::failure::Failure;
 use qiao_core::endpoint::{Clients, Tunable};
+use qiao_core::name::quoted;
 use qiao_core::network::{Adopted, MTU_MAX};
 use qiao_core::owner::fnv;
 use qiao_core::port::{PortRange, PublishSpec};
 use qiao_core::request::{Attach, Given, Ingress};
+use qiao_core::zones::TRUSTED;
 use qiao_core::{Driver, Mac, Network, NetworkId, NetworkName, Protocol, Value};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -62,15 +64,19 @@ pub fn clients(config: &Config) -> Result<Clients, Failure> {
 
 const FIREWALLD: &str = "firewalld";
 
-/// Whether `firewall` is to tell firewalld. Where that runs it is refused: it lets nothing through that it is not told of.
-pub fn wants_firewalld(config: &Config, runs: impl FnOnce() -> bool) -> Result<bool, Failure> {
-    let wants = config.doc().text("backend")? == Some(FIREWALLD);
-    if wants && runs() {
-        return Err(Failure::unsupported("backend", FIREWALLD).because(
-            "zones are set over D-Bus; `firewall-cmd --zone=trusted --add-source=SUBNET` does it once for all",
-        ));
+/// The zone of firewalld that `firewall` puts a container in, where firewalld runs; and whether nothing else will do. Like
+/// the reference's it does so without being asked for.
+pub fn zone(config: &Config) -> Result<Option<(String, bool)>, Failure> {
+    let doc = config.doc();
+    let zone = doc.text("firewalldZone")?.filter(|zone| !zone.is_empty()).unwrap_or(TRUSTED);
+    if !zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-/".contains(&byte)) {
+        return Err(Failure::config(format!("`firewalldZone`: {} is no zone's name", quoted(zone))));
     }
-    Ok(wants)
+    Ok(match doc.text("backend")? {
+        None => Some((zone.to_owned(), false)),
+        Some(FIREWALLD) => Some((zone.to_owned(), true)),
+        Some(_) => None,
+    })
 }
 
 /// The policy of `firewall`.
@@ -80,9 +86,7 @@ pub fn ingress(config: &Config) -> Result<Ingress, Failure> {
         None | Some("iptables" | "nftables" | FIREWALLD) => {}
         Some(other) => return Err(Failure::config(format!("`backend`: {other} is not known"))),
     }
-    for key in ["iptablesAdminChainName", "firewalldZone"] {
-        doc.text(key)?;
-    }
+    doc.text("iptablesAdminChainName")?;
     match doc.text("ingressPolicy")? {
         None | Some("open") => Ok(Ingress::Open),
         Some("same-bridge") => Ok(Ingress::SameBridge),

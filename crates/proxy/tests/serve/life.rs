@@ -46,6 +46,34 @@ fn entries_come_change_and_go() {
     });
 }
 
+/// Of a container on two networks, one of which has IPv6, both are there.
+#[test]
+#[ignore = "needs root"]
+fn what_is_on_the_loopback_address_itself_comes_first() {
+    in_host("life::what_is_on_the_loopback_address_itself_comes_first", |run| {
+        named("127.0.0.2:80", "itself");
+        named("127.0.0.3:80", "all");
+        named("127.0.0.3:81", "all, next");
+        let (all, itself) =
+            (entry("tcp:8080-8081:::", "127.0.0.3:80"), entry("tcp:8080-8080:::1", "127.0.0.2:80"));
+        for (first, second) in [(&all, &itself), (&itself, &all)] {
+            let (table, mut proxy) = serving(run, first);
+            put(&table, second).expect("both are served");
+            assert_eq!(who("[::1]:8080").as_deref(), Some("itself"));
+            assert_eq!(who("[::1]:8081").as_deref(), Some("all, next"), "nobody else has it");
+            table.take(&itself.name()).unwrap();
+            assert!(within(|| who("[::1]:8080").as_deref() == Some("all")), "it goes over");
+            put(&table, &itself).expect("and comes back");
+            assert_eq!(who("[::1]:8080").as_deref(), Some("itself"));
+            table.take(&all.name()).unwrap();
+            assert!(within(|| who("[::1]:8081").is_none()));
+            assert_eq!(who("[::1]:8080").as_deref(), Some("itself"));
+            table.take(&itself.name()).unwrap();
+            assert!(proxy.ends(), "nothing is left to serve");
+        }
+    });
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_killed_one_is_replaced() {

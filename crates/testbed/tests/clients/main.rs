@@ -10,6 +10,7 @@ mod netavark_life;
 mod netavark_names;
 mod netavark_networks;
 mod netavark_ports;
+mod netavark_rootless;
 mod plugins;
 mod podman;
 mod podman_life;

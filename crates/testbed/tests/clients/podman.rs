@@ -2,6 +2,7 @@
 
 use crate::machine::{FILES, Machine};
 use qiao_testbed::{Host, Outcome, Place, link_helpers, run};
+use std::fs;
 use std::process::Command;
 
 /// Podman on a machine of its own.
@@ -9,6 +10,8 @@ use std::process::Command;
 pub struct Podman<'h> {
     pub machine: Machine<'h>,
     backend: Backend,
+    /// Who starts it.
+    is_root: bool,
 }
 
 /// Who makes networks for Podman.
@@ -20,6 +23,10 @@ pub enum Backend {
 
 /// Where Podman's helpers are.
 const HELPERS: &str = "/opt/machine/podman";
+/// An ordinary user, and whom else he may be in a namespace of his own.
+pub const USER: u32 = 4242;
+pub const OTHERS: u32 = 1_000_000;
+const HOME: &str = "/opt/home";
 const IMAGE: &str = "localhost/busybox";
 
 impl<'h> Podman<'h> {
@@ -41,10 +48,28 @@ impl<'h> Podman<'h> {
             "[storage]\ndriver = \"overlay\"\nrunroot = \"/run/containers/storage\"\n\
              graphroot = \"/var/lib/containers/storage\"\n",
         );
+        Self { machine, backend, is_root: true }.with_image()
+    }
+
+    /// For an ordinary user.
+    pub fn of_a_user(host: &'h Host) -> Self {
+        let machine = Machine::new(host);
+        configure(&machine, Backend::Netavark);
+        run(&format!("mkdir {HELPERS}"));
+        // He cannot read what a link leads to.
+        for name in ["netavark", "aardvark-dns"] {
+            fs::copy(host.qiao.command().get_program(), format!("{HELPERS}/{name}")).expect("a program");
+        }
+        machine.file("storage.conf", "[storage]\ndriver = \"vfs\"\n");
+        settle(&machine);
+        Self { machine, backend: Backend::Netavark, is_root: false }.with_image()
+    }
+
+    fn with_image(self) -> Self {
         run(&format!("tar -C {FILES}/rootfs -cf {FILES}/image.tar ."));
-        let podman = Self { machine, backend };
-        podman.ok(&format!("import {FILES}/image.tar {IMAGE}"));
-        podman
+        run(&format!("chmod -R a+rX {FILES}"));
+        self.ok(&format!("import {FILES}/image.tar {IMAGE}"));
+        self
     }
 
     /// With a container that stays, and another that has come and gone: what they share is there.
@@ -68,7 +93,12 @@ impl<'h> Podman<'h> {
     }
 
     fn command(&self) -> Command {
-        let mut command = self.machine.command("podman");
+        let mut command = self.machine.command(if self.is_root { "podman" } else { "setpriv" });
+        if !self.is_root {
+            let user = USER.to_string();
+            command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "podman"]).current_dir(HOME);
+            command.env("HOME", HOME).env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
+        }
         command.env("CONTAINERS_CONF", format!("{FILES}/containers.conf"));
         command.env("CONTAINERS_STORAGE_CONF", format!("{FILES}/storage.conf"));
         command
@@ -107,6 +137,29 @@ impl<'h> Podman<'h> {
         let outcome = self.run(&format!("rm -f -t 0 {name}"));
         assert!(outcome.code == Some(0) && outcome.stderr.is_empty(), "{outcome}");
     }
+}
+
+/// An account as Podman without root needs it.
+fn settle(machine: &Machine<'_>) {
+    let append = |file: &str, line: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        fs::write(file, format!("{text}{line}\n")).unwrap_or_else(|error| panic!("{file}: {error}"));
+    };
+    append("/etc/passwd", &format!("joe:x:{USER}:{USER}::{HOME}:/bin/sh"));
+    append("/etc/group", &format!("joe:x:{USER}:"));
+    ["/etc/subuid", "/etc/subgid"].iter().for_each(|file| append(file, &format!("joe:{OTHERS}:65536")));
+    run(&format!("install -d -o {USER} -g {USER} -m 700 {HOME} /run/user/{USER}"));
+    // His network is behind a tap, which slirp4netns makes.
+    run("mount -t tmpfs -o mode=755 tmpfs /dev/net");
+    run("mknod -m 666 /dev/net/tun c 10 200");
+    run("mount --make-rshared /");
+    let text = fs::read_to_string(format!("{FILES}/containers.conf")).expect("a configuration");
+    let limits = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]";
+    let helpers = format!("\"{HELPERS}\", \"/usr/lib/podman\""); // rootlessport
+    machine.file(
+        "containers.conf",
+        &text.replace("[containers]", limits).replace(&format!("\"{HELPERS}\""), &helpers),
+    );
 }
 
 /// Also what plugins need in their environment: when a container ends by itself, its monitor has them called, which

@@ -16,23 +16,18 @@ const NO_AUTO_START: u8 = 2;
 pub type Whom = [&'static str; 3];
 
 /// The bus itself.
-const ITSELF: Whom = ["/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus"];
+pub const ITSELF: Whom = ["/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus"];
 
-/// A message's kind (`MESSAGE_TYPE`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The answer to a call.
-    Return,
-    /// A call failed.
-    Error,
-    /// A signal, or a call of us.
-    Other,
-}
+/// A message's kind (`MESSAGE_TYPE`): a call failed.
+const ERROR: u8 = 3;
+/// The header's field that says which call is answered (`REPLY_SERIAL`), and its type.
+const REPLY: [u8; 4] = [5, 1, b'u', 0];
 
 /// A message that came.
 #[derive(Debug)]
 pub struct Message {
-    pub kind: Kind,
+    kind: u8,
+    is_big: bool,
     fields: Vec<u8>,
     body: Vec<u8>,
 }
@@ -44,10 +39,47 @@ impl Message {
         self.fields.windows(word.len()).any(|part| part == word)
     }
 
-    /// Its first argument, if that is a text.
-    pub fn text(&self) -> String {
-        let end = self.body.iter().skip(4).position(|byte| *byte == 0).map_or(self.body.len(), |at| at + 4);
-        String::from_utf8_lossy(self.body.get(4..end).unwrap_or_default()).into_owned()
+    /// Why the call failed, if it did.
+    pub fn error(&self) -> Option<String> {
+        (self.kind == ERROR).then(|| self.texts_at(0).into_iter().next().unwrap_or_default())
+    }
+
+    /// The texts of a list of them, if that is what it has.
+    pub fn texts(&self) -> Vec<String> {
+        // Signature `as`: the list's length comes first.
+        if self.kind != ERROR && self.has("as") { self.texts_at(4) } else { Vec::new() }
+    }
+
+    /// Its arguments where all of them are texts.
+    pub fn arguments(&self) -> Vec<String> {
+        self.texts_at(0)
+    }
+
+    /// Its number, if that is what it has.
+    pub fn number(&self) -> Option<u32> {
+        Some(self.number_at(&self.body, 0)?).filter(|_| self.kind != ERROR)
+    }
+
+    fn texts_at(&self, mut at: usize) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let Some(length) = self.number_at(&self.body, at) {
+            let Some(text) = self.body.get(at + 4..at + 4 + length as usize) else { break };
+            texts.push(String::from_utf8_lossy(text).into_owned());
+            at = (at + 4 + length as usize + 1).next_multiple_of(4);
+        }
+        texts
+    }
+
+    fn number_at(&self, bytes: &[u8], at: usize) -> Option<u32> {
+        let bytes = bytes.get(at..at + 4)?.try_into().ok()?;
+        Some(if self.is_big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
+    /// Whether it answers a call. Fields begin at multiples of 8.
+    fn answers(&self, serial: u32) -> bool {
+        let is_reply = |at: &usize| self.fields.get(*at..*at + 4).is_some_and(|field| field == REPLY);
+        let at = (0..self.fields.len()).step_by(8).find(is_reply);
+        at.and_then(|at| self.number_at(&self.fields, at + 4)) == Some(serial)
     }
 }
 
@@ -69,20 +101,26 @@ impl Bus {
         stream.set_write_timeout(limit)?;
         let mut bus = Self { stream: BufReader::new(stream), serial: 0 };
         bus.authenticate()?;
-        bus.call(ITSELF, "Hello", &[])?;
+        bus.ask(ITSELF, "Hello", &[])?;
         Ok(bus)
     }
 
-    /// Wants to get what matches a rule.
+    /// Wants to get what matches a rule. What comes before the answer is lost.
     pub fn listen(&mut self, rule: &str) -> io::Result<()> {
-        self.call(ITSELF, "AddMatch", &[rule])
+        self.ask(ITSELF, "AddMatch", &[rule]).map(drop)
     }
 
-    /// Calls a method with texts; the answer comes among the messages.
-    pub fn call(&mut self, whom: Whom, method: &str, arguments: &[&str]) -> io::Result<()> {
+    /// Calls a method with texts, and waits for the answer.
+    pub fn ask(&mut self, whom: Whom, method: &str, arguments: &[&str]) -> io::Result<Message> {
         self.serial += 1;
         let bytes = message((whom, method), self.serial, arguments);
-        self.send(&bytes)
+        self.send(&bytes)?;
+        loop {
+            let message = self.receive()?;
+            if message.answers(self.serial) {
+                return Ok(message);
+            }
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -118,12 +156,7 @@ impl Bus {
         let mut rest = vec![0; fields.next_multiple_of(8) + body];
         self.stream.read_exact(&mut rest)?;
         let body = rest.split_off(fields.next_multiple_of(8));
-        let kind = match head[1] {
-            2 => Kind::Return,
-            3 => Kind::Error,
-            _ => Kind::Other,
-        };
-        Ok(Message { kind, fields: rest, body })
+        Ok(Message { kind: head[1], is_big: head[0] == b'B', fields: rest, body })
     }
 }
 

@@ -1,0 +1,19 @@
+//! Firewalls of the host's that are programs (firewalld): they drop what comes from addresses that they were not told of.
+
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The zone from which everything is let through.
+pub const TRUSTED: &str = "trusted";
+
+/// From which addresses packets come that are to pass, and in which zone each is.
+pub type Sources = BTreeMap<IpNet, String>;
+
+/// Who tells such a firewall.
+pub trait Zones: fmt::Debug {
+    /// Sees to it that it lets these through, and of what it was told by us nothing else. `wanted` is asked while nobody
+    /// else does the same, so that the last one tells what is; where it has no answer, all stays as it is. What cannot be
+    /// told hinders nobody.
+    fn settle(&mut self, wanted: &mut dyn FnMut() -> Option<Sources>);
+}

@@ -1,0 +1,54 @@
+//! What a firewall that is a program has to be told: whose packets it must not drop. It is told after a command, when the
+//! lock is free again: it takes its time, and answers what becomes of others' rules too.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use qiao_core::Network;
+use qiao_core::zones::{Sources, TRUSTED, Zones};
+use qiao_kernel::Kernel;
+use qiao_store::{Store, StoreError};
+
+impl<K: Kernel> Engine<K> {
+    /// With somebody who tells such a firewall.
+    #[must_use]
+    pub fn with_zones(mut self, zones: Box<dyn Zones>) -> Self {
+        self.zones = Some(zones);
+        self
+    }
+
+    /// Tells it, whatever came of a command: also one that failed may have ended what another one began.
+    pub(crate) fn told<T>(&mut self, done: Result<T, EngineError>) -> Result<T, EngineError> {
+        if let Some(zones) = &mut self.zones {
+            let store = &self.store;
+            zones.settle(&mut || sources(store).ok());
+        }
+        done
+    }
+}
+
+/// The subnets of networks of our own kind in use; of others the addresses for which their doors asked for it.
+fn sources(store: &Store) -> Result<Sources, StoreError> {
+    let (mut sources, mut has_others) = (Sources::new(), false);
+    for name in store.active()?.keys() {
+        let Some(network) = store.network(name)? else { continue };
+        if !is_own(&network) {
+            has_others = true;
+            continue;
+        }
+        sources.extend(network.pools().iter().map(|pool| (pool.subnet.into(), TRUSTED.to_owned())));
+    }
+    if has_others {
+        for endpoint in store.endpoints()? {
+            let Some(zone) = endpoint.wire.as_ref().and_then(|wire| wire.extras.zone.as_ref()) else {
+                continue;
+            };
+            sources.extend(endpoint.addresses().iter().map(|net| (net.addr().into(), zone.clone())));
+        }
+    }
+    Ok(sources)
+}
+
+/// Whether a network says itself who reaches whom.
+fn is_own(network: &Network) -> bool {
+    network.bridge().is_some_and(|bridge| bridge.inline.is_none_or(|inline| inline.closed))
+}
