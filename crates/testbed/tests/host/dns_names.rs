@@ -250,6 +250,12 @@ fn names_that_are_not_answered_are_found_and_mended() {
         let refused = host.qiao.run(&qiao_testbed::attach_line(&host.container("db"), "--network back"));
         assert!(refused.code == Some(5) && refused.stderr.contains(&format!("kill -9 {hangs}")), "{refused}");
         qiao_testbed::run(&format!("kill -9 {hangs}"));
+        // In the foreground it is the same.
+        let mut own = host.qiao.command();
+        let mut own = own.args(["dns", "serve"]).spawn().unwrap();
+        assert!(eventually(Duration::from_secs(5), || lookup(&web, FRONT, ("web", A)).is_some()));
+        own.kill().unwrap();
+        own.wait().unwrap();
         host.ok("repair");
         host.ok("check");
         assert_eq!(found(&web, FRONT, "web"), ["172.30.0.2"]);
@@ -405,6 +411,7 @@ fn what_is_asked_and_added_is_shown() {
     on_a_host(|host| {
         front(host, "--ipv6=false");
         assert_eq!(host.qiao.run("dns query web").code, Some(4), "nobody has a name");
+        host.refused(4, "dns serve");
         let web = host.attached("web", "--network front");
         assert!(
             host.ok("dns ls")
@@ -443,6 +450,7 @@ fn what_is_asked_and_added_is_shown() {
         // An address is asked for its names.
         assert!(host.ok("dns query 172.30.0.2").stdout.contains("PTR web."));
         let said = |line: &str| host.qiao.run(line).stderr;
+        assert!(said("dns serve").contains("a name server runs already, process"));
         assert!(said("dns query web NOTYPE").contains("`NOTYPE` is not a type"));
         assert!(said("dns add x FOO y").contains("`FOO` cannot be added"));
         assert!(said("dns ls --network nosuch").contains("no network `nosuch`"));

@@ -30,19 +30,31 @@ pub fn run(app: &App, command: &Dns) -> Done {
         Dns::Log => ask::log(app),
         Dns::Add(args) => added::add(app, args),
         Dns::Rm(args) => added::rm(app, args),
-        Dns::Serve => {
-            let paths = app.paths();
-            serve((&paths.run, &paths.state), || ())
-                .map_err(|error| EngineError::failed("serve names", error))?;
-            Ok(OK)
-        }
+        Dns::Serve => serve_here(app),
     }
+}
+
+/// The same as what the first attachment starts, in the foreground: there must be something to serve, and nobody else
+/// who does.
+fn serve_here(app: &App) -> Done {
+    let (paths, store) = (app.paths(), app.store()?);
+    if store.names().keys()?.is_empty() {
+        return Err(Refusal::not_found("no container is on a network with names")
+            .fix("qiao run -d --network NETWORK …          (starts the server by itself)")
+            .into());
+    }
+    let fail = |error| EngineError::failed("serve names", error);
+    if serve((&paths.run, &paths.state), || ()).map_err(fail)? {
+        return Ok(OK);
+    }
+    let number = store.names().process()?.map_or_else(String::new, |number| format!(", process {number}"));
+    Err(Refusal::conflict(format!("a name server runs already{number}")).into())
 }
 
 /// The process that the first attachment starts: it belongs to nobody's session, and to no container.
 pub fn serve_names((run, state): (&str, &str)) -> ExitCode {
     match serve((run, state), leave_cgroup) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(format!("the name server ended: {error}"));
             ExitCode::FAILURE
@@ -50,10 +62,10 @@ pub fn serve_names((run, state): (&str, &str)) -> ExitCode {
     }
 }
 
-/// Serves; `leave` is done when whoever waits for us has been told, and nobody has been heard yet. (Leaving a cgroup
+/// Serves, unless another process does; `leave` is done when whoever waits for us has been told, and nobody has been heard yet. (Leaving a cgroup
 /// alone takes the kernel 13 ms: a grace period of RCU.)
-fn serve((run, state): (&str, &str), leave: impl FnOnce()) -> io::Result<()> {
-    let Some(links) = Links::open(run, state)? else { return Ok(()) };
+fn serve((run, state): (&str, &str), leave: impl FnOnce()) -> io::Result<bool> {
+    let Some(links) = Links::open(run, state)? else { return Ok(false) };
     let own = links.dir().to_owned();
     let control = Some(format!("{own}/control"));
     let options = Options { port: PORT, resolv: RESOLV.into(), alone: false, filter: None, control };
@@ -62,7 +74,7 @@ fn serve((run, state): (&str, &str), leave: impl FnOnce()) -> io::Result<()> {
     let remarks = confine("qiao-dns", &Files { own: &own, read: &[state], resolv: RESOLV, port: PORT });
     remarks.iter().for_each(output::note);
     server.remark(remarks);
-    server.serve()
+    server.serve().map(|()| true)
 }
 
 /// `NAME  TYPE  VALUE  NETWORK  TTL`.
