@@ -16,4 +16,7 @@ pub trait Zones: fmt::Debug {
     /// else does the same, so that the last one tells what is; where it has no answer, all stays as it is. What cannot be
     /// told hinders nobody.
     fn settle(&mut self, wanted: &mut dyn FnMut() -> Option<Sources>);
+
+    /// Which of these it does not let through, in words; nothing where no such firewall runs.
+    fn lacking(&mut self, wanted: &Sources) -> Vec<String>;
 }

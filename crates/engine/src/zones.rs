@@ -24,6 +24,12 @@ impl<K: Kernel> Engine<K> {
         }
         done
     }
+
+    /// What it was not told, or has forgotten.
+    pub(crate) fn untold(&mut self) -> Result<Vec<String>, EngineError> {
+        let Some(zones) = &mut self.zones else { return Ok(Vec::new()) };
+        Ok(zones.lacking(&sources(&self.store)?))
+    }
 }
 
 /// The subnets of networks of our own kind in use; of others the addresses for which their doors asked for it.

@@ -65,7 +65,7 @@ impl Firewalld {
         let Some(bus) = connect() else { return Ok(Vec::new()) };
         let mut told = Told::open(&self.run)?;
         let Some(wanted) = wanted() else { return Ok(Vec::new()) };
-        let wanted: Pairs = wanted.into_iter().map(|(net, zone)| (zone, net.to_string())).collect();
+        let wanted = pairs(&wanted);
         if wanted.is_empty() && told.pairs.is_empty() {
             return Ok(Vec::new());
         }
@@ -85,6 +85,23 @@ impl Zones for Firewalld {
         let failed = self.try_settle(wanted).unwrap_or_else(|error| vec![error.to_string()]);
         failed.iter().for_each(|why| (self.complain)(why));
     }
+
+    fn lacking(&mut self, wanted: &Sources) -> Vec<String> {
+        let wanted = pairs(wanted);
+        let Some(bus) = connect().filter(|_| !wanted.is_empty()) else { return Vec::new() };
+        match (Talk { bus, failed: Vec::new() }).there(&wanted) {
+            Ok(there) => (&wanted - &there).into_iter().map(drops).collect(),
+            Err(error) => vec![format!("firewalld does not say what it lets through: {error}")],
+        }
+    }
+}
+
+fn pairs(sources: &Sources) -> Pairs {
+    sources.iter().map(|(net, zone)| (zone.clone(), net.to_string())).collect()
+}
+
+fn drops((zone, source): (String, String)) -> String {
+    format!("firewalld drops what comes from {source}: it is no source of its zone {zone}")
 }
 
 /// A conversation.
