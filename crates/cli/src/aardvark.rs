@@ -179,7 +179,7 @@ fn prepare(run: &Run) -> Result<Server<Folder>, String> {
 fn listen(run: &Run, server: &mut Server<Folder>) -> Result<bool, String> {
     server.listen().map_err(|error| format!("cannot serve {}: {error}", run.config))?;
     match server.source().trouble() {
-        Some(trouble) => Err(trouble.clone()),
+        Some(trouble) => Err(qiao_kernel::holders::explain(trouble)),
         None => Ok(server.is_serving()),
     }
 }

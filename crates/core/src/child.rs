@@ -122,6 +122,7 @@ impl Mode {
             Mode::Macvlan(MacvlanMode::Private) => "private",
             Mode::Macvlan(MacvlanMode::Vepa) => "vepa",
             Mode::Macvlan(MacvlanMode::Passthru) => "passthru",
+            Mode::Macvlan(MacvlanMode::Source) => "source",
             Mode::Ipvlan(IpvlanMode::L2, _) => "l2",
             Mode::Ipvlan(IpvlanMode::L3, _) => "l3",
             Mode::Ipvlan(IpvlanMode::L3s, _) => "l3s",
@@ -195,6 +196,8 @@ pub enum MacvlanMode {
     Vepa,
     /// The neighbourhood, as the only child.
     Passthru,
+    /// They hear only the hardware addresses that somebody adds to their lists (`ip link set … macaddr add`).
+    Source,
 }
 
 /// What an ipvlan child is like.

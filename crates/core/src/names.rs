@@ -1,11 +1,12 @@
 //! What the name server must know of an endpoint: one line of text, in the target of a symbolic link.
 //!
 //! ```text
-//! RUN/names/web@eth0 -> front 172.18.0.1,fd00::1 - 172.18.0.2,fd00::2 web,www 192.0.2.53 80/tcp
-//!                       network gateways           addresses          names   upstreams  ports
+//! RUN/names/web@eth0 -> front 172.18.0.1/16,fd00::1/64 - 172.18.0.2,fd00::2 web,www 192.0.2.53 80/tcp
+//!                       network gateways                 addresses          names   upstreams  ports
 //! ```
 //! `-` stands for an empty list; in the third place is `internal` where nothing leaves the network.
 
+use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -18,8 +19,8 @@ pub const LINE_MAX: usize = 4000;
 pub struct Named {
     /// The network.
     pub network: String,
-    /// Where the server is asked: the network's gateways.
-    pub gateways: Vec<IpAddr>,
+    /// Where the server is asked: the network's gateways, with the prefix lengths of its subnets.
+    pub gateways: Vec<IpNet>,
     /// Whether nothing leaves the network.
     pub internal: bool,
     /// The endpoint's addresses.
@@ -91,8 +92,8 @@ mod tests {
     #[test]
     fn lines_round_trip() {
         for text in [
-            "front 172.18.0.1,fd00::1 - 172.18.0.2,fd00::2 web,www 192.0.2.53 80/tcp,53/udp",
-            "back 172.19.0.1 internal - db - -",
+            "front 172.18.0.1/16,fd00::1/64 - 172.18.0.2,fd00::2 web,www 192.0.2.53 80/tcp,53/udp",
+            "back 172.19.0.1/24 internal - db - -",
         ] {
             assert_eq!(text.parse::<Named>().unwrap().to_string(), text);
         }

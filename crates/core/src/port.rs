@@ -360,7 +360,8 @@ impl Publish {
         if whole || listen.ports.count() == 1 {
             return vec![self];
         }
-        listen.ports.ports().zip(backend.port..).map(|(host, port)| self.piece(host, port)).collect()
+        let ports = listen.ports.ports().zip(backend.port..=u16::MAX);
+        ports.map(|(host, port)| self.piece(host, port)).collect()
     }
 
     fn piece(self, host: u16, port: u16) -> Publish {

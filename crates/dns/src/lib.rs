@@ -15,6 +15,7 @@ mod confine;
 mod epoll;
 pub mod forward;
 pub mod records;
+mod reserved;
 pub mod server;
 pub mod snapshot;
 mod socket;

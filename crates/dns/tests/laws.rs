@@ -1,5 +1,6 @@
 //! What holds for every message, every set of names and every file.
 
+use ipnet::IpNet;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use qiao_dns::forward::judge::{Verdict, judge};
@@ -132,7 +133,7 @@ proptest! {
             let names = |zone: &Zone| zone.names_of(ip).map(<[u8]>::to_vec).collect::<Vec<_>>();
             prop_assert_eq!(names(&changed), names(&anew));
             prop_assert_eq!(changed.member(ip).map(|m| changed.id(m)), anew.member(ip).map(|m| anew.id(m)));
-            prop_assert_eq!(changed.has(ContainerId::new(&member.id)), left.contains_key(&member.id));
+            prop_assert_eq!(changed.member_of(ContainerId::new(&member.id)).is_some(), left.contains_key(&member.id));
         }
     }
 
@@ -405,4 +406,106 @@ fn what_many_offer_is_found_quickly() {
     assert!(!zone.offers(&key("n7").unwrap(), (8, "udp")));
     // All with all would be 640 million comparisons.
     assert!(begun.elapsed() < std::time::Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+/// A container in these networks, with an address in each: 10.0.N.2, asked at 10.0.N.1.
+fn in_all(networks: &[(&str, bool)]) -> Snapshot {
+    let zone = |(n, (name, internal)): (usize, &(&str, bool))| {
+        let ip = |last| IpAddr::from([10, 0, n as u8, last]);
+        let mut zone = Zone::new(name, vec![ip(1)], (*internal, &[IpAddr::from([192, 0, 2, n as u8])]))
+            .with_subnets(vec![IpNet::new_assert(ip(1), 24)]);
+        let names = vec!["web".into(), "localhost".into(), "db.localhost".into()];
+        let web = Member { id: "web".into(), addresses: vec![ip(2)], names, ..Member::default() };
+        zone.add(MemberKey::new("web"), &web);
+        let only = Member { id: format!("only{n}"), addresses: vec![ip(3)], ..Member::default() };
+        zone.add(MemberKey::new("only"), &only);
+        Rc::new(zone)
+    };
+    Snapshot::new(networks.iter().enumerate().map(zone).collect(), Rc::new(Records::default()), None)
+}
+
+/// Resolvers ask whichever gateway they like, or all at once: who is in an internal network and in another must not
+/// be told by the one that there is no such name as the other one finds.
+#[test]
+fn an_internal_network_keeps_nobody_from_his_other_ones() {
+    let outcome = |snapshot: &Snapshot, last: u8| {
+        ask(snapshot, &message("example.org", 1, None), (IpAddr::from([10, 0, 0, last]), 512))
+    };
+    let both = in_all(&[("inner", true), ("front", false)]);
+    let (asked, answer) = outcome(&both, 2);
+    assert_eq!(asked, Outcome::Ask([IpAddr::from([192, 0, 2, 1])].into()), "the other network's upstreams");
+    assert!(answer.is_empty());
+    let (_, known) = ask(&both, &message("web", 1, None), (IpAddr::from([10, 0, 0, 2]), 512));
+    assert_eq!(known[3] & 0x80, 0x80, "recursion is available to it");
+    // The controls: who is in nothing but internal networks, and the host.
+    let inner = in_all(&[("inner", true), ("inner2", true)]);
+    for (snapshot, last) in [(&both, 3), (&both, 1), (&inner, 2)] {
+        let (asked, answer) = outcome(snapshot, last);
+        assert!(matches!(asked, Outcome::Answered(_)) && answer[3] == 3, "{asked:?} {last}");
+    }
+}
+
+/// What is the same everywhere, and what only containers here could have, is nobody else's business.
+#[test]
+fn nobody_else_is_asked_about_what_he_cannot_know() {
+    let snapshot = in_all(&[("front", false)]);
+    let ask =
+        |name: &str, rtype| ask(&snapshot, &message(name, rtype, None), (IpAddr::from([10, 0, 0, 2]), 512));
+    let ends = |name: &str, (rtype, end): (u16, &[u8])| {
+        let (outcome, answer) = ask(name, rtype);
+        assert!(matches!(outcome, Outcome::Answered(_)), "{name}: {outcome:?}");
+        assert!(answer[3] & 15 == 0 && answer[7] == 1 && answer.ends_with(end), "{name}: {answer:?}");
+    };
+    for name in ["localhost", "LOCALHOST", "db.localhost"] {
+        ends(name, (1, &[0, 4, 127, 0, 0, 1])); // whatever a container is called
+        ends(name, (28, &[0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
+    }
+    assert_eq!(ask("localhost", 15).1[3..8], [0x80, 0, 1, 0, 0], "no such record");
+    ends("1.0.0.127.in-addr.arpa", (12, b"\x09localhost\0"));
+    ends("2.0.0.10.in-addr.arpa", (12, b"\x03web\0"));
+    for absent in ["x.invalid", "abc.onion", "77.0.0.10.in-addr.arpa", "1.0.0.10.in-addr.arpa"] {
+        let (outcome, answer) = ask(absent, 12);
+        assert!(matches!(outcome, Outcome::Answered(_)) && answer[3] & 15 == 3, "{absent}: {outcome:?}");
+    }
+    for others in ["localhost.example", "invalid.example", "1.1.0.10.in-addr.arpa", "0.0.10.in-addr.arpa"] {
+        assert!(matches!(ask(others, 12).0, Outcome::Ask(_)), "{others}");
+    }
+    // Who wrote down whom to ask is obeyed.
+    let mut records = Records::default();
+    records.forward(key("10.in-addr.arpa").unwrap(), &[IpAddr::from([9, 9, 9, 9])]);
+    let told = Snapshot::new(snapshot.zones().to_vec(), Rc::new(records), None);
+    let (outcome, _) =
+        self::ask(&told, &message("77.0.0.10.in-addr.arpa", 12, None), (IpAddr::from([10, 0, 0, 2]), 512));
+    assert_eq!(outcome, Outcome::Ask([IpAddr::from([9, 9, 9, 9])].into()));
+}
+
+/// Who refuses is no authority (RFC 1035 section 4.1.1).
+#[test]
+fn only_what_is_known_is_said_with_authority() {
+    let snapshot = in_all(&[("front", true)]);
+    let answer =
+        |name, rtype| ask(&snapshot, &message(name, rtype, None), (IpAddr::from([10, 0, 0, 2]), 512)).1;
+    assert_eq!(answer("web", 1)[2..4], [0x85, 0]);
+    assert_eq!(answer("web", 28)[2..4], [0x85, 0], "nothing of this type");
+    assert_eq!(answer("nobody", 1)[2..4], [0x85, 3]);
+    assert_eq!(answer("web", 252)[2..4], [0x81, 5], "a transfer");
+}
+
+/// Each question looking through all networks would be 100 million looks.
+#[test]
+fn many_networks_make_no_question_slower() {
+    let names: Vec<String> = (0..5000).map(|n| format!("net{n}")).collect();
+    let networks: Vec<(&str, bool)> = names.iter().map(|name| (name.as_str(), false)).collect();
+    let snapshot = in_all(&networks[..200]);
+    let mut zones = snapshot.zones().to_vec();
+    zones.extend(networks[200..].iter().map(|(name, _)| Rc::new(Zone::new(name, Vec::new(), (false, &[])))));
+    let snapshot = Snapshot::new(zones, Rc::new(Records::default()), None);
+    let begun = std::time::Instant::now();
+    for _ in 0..20_000 {
+        let (_, answer) = ask(&snapshot, &message("web", 1, None), (IpAddr::from([10, 0, 0, 3]), 512));
+        assert!(answer.len() > 30);
+    }
+    let (_, all) = ask(&snapshot, &message("web", 1, None), (IpAddr::from([10, 0, 0, 2]), 65535));
+    assert_eq!(u16::from_be_bytes([all[6], all[7]]), 200, "who is in many sees all of them");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
 }

@@ -31,7 +31,7 @@ impl Engine {
     }
 
     fn put(&self, name: &str) {
-        let line = format!("front 127.0.0.1 - 10.0.0.9 {name} - -");
+        let line = format!("front 127.0.0.1/8 - 10.0.0.9 {name} - -");
         // As the engine does: a server that ends takes the empty directory along.
         while symlink(&line, self.path(&format!("{name}@eth0"))).is_err() {
             fs::create_dir_all(self.path("")).unwrap();

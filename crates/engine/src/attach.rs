@@ -43,6 +43,9 @@ impl<K: Kernel> Session<'_, K> {
     fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let draft = self.draft(request)?; // network, namespace, addresses, ports: the last place to refuse
         let presumed = draft.presumed(&self.txn)?;
+        if draft.activates() {
+            self.kernel.foresee(&draft.desired);
+        }
         let plan = self.twice(|session| {
             let plan = session.plan_new(&presumed, &draft.desired, &draft.places)?; // what must exist, less what does
             session.carry_out(&draft, &plan).map(|()| plan)

@@ -22,6 +22,7 @@ mod inspect;
 mod lease;
 mod leaving;
 mod lost;
+mod nameless;
 mod names;
 mod network;
 mod outcome;

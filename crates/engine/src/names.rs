@@ -6,9 +6,10 @@
 use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::names::{LINE_MAX, Named};
+use qiao_core::network::Pool;
 use qiao_core::port::{Listen, PortRange, Protocol, Publish};
 use qiao_core::{Endpoint, Network, Refusal};
-use qiao_kernel::Kernel;
+use qiao_kernel::{Kernel, holders};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<K: Kernel> Session<'_, K> {
     /// What the name server is told of an endpoint; none where its network has no names.
-    fn named(&self, network: &Network, endpoint: &Endpoint) -> Option<Named> {
+    pub(crate) fn named(&self, network: &Network, endpoint: &Endpoint) -> Option<Named> {
         let dns = network.bridge()?.dns.as_ref()?;
         let wire = endpoint.wire.as_ref()?;
         let own = wire.extras.names.as_ref()?;
@@ -28,7 +29,7 @@ impl<K: Kernel> Session<'_, K> {
         let ports: BTreeSet<String> = wire.publish.iter().flat_map(ports).collect();
         Some(Named {
             network: network.name.to_string(),
-            gateways: network.pools().iter().map(|pool| pool.gateway).collect(),
+            gateways: network.pools().iter().map(Pool::gateway_net).collect(),
             internal: network.is_internal(),
             addresses: wire.addresses.iter().map(|net| net.addr()).collect(),
             names: std::iter::once(endpoint.sandbox().to_string()).chain(aliases).collect(),
@@ -92,12 +93,10 @@ impl<K: Kernel> Session<'_, K> {
                 Some(Ok(())) => return Ok(()),
                 // Who has the port may be about to end.
                 Some(Err(why)) if start.elapsed() > PATIENCE / 2 => {
-                    return Err(unserved(network, why).into());
+                    return Err(unserved(network, holders::explain(&why)).into());
                 }
                 Some(Err(_)) => {}
-                None if start.elapsed() > PATIENCE => {
-                    return Err(unserved(network, "the name server does not answer".into()).into());
-                }
+                None if start.elapsed() > PATIENCE => return Err(self.unheard(network)?.into()),
                 // It ended before it saw us, or somebody ended it.
                 None if !running && tried.elapsed() > PATIENCE / 8 => {
                     tried = Instant::now();
@@ -109,6 +108,16 @@ impl<K: Kernel> Session<'_, K> {
             std::thread::sleep(step);
             step = (step * 2).min(Duration::from_micros(500));
         }
+    }
+
+    /// The server is silent, or somebody ends it each time.
+    fn unheard(&mut self, network: &Network) -> Result<Refusal, EngineError> {
+        let Some(number) = self.txn.names().process()? else {
+            return Ok(unserved(network, "the name server does not answer".into()));
+        };
+        let why = format!("the name server, process {number}, does not answer");
+        let silent = Refusal::conflict(format!("the names of network `{}` cannot be served", network.name));
+        Ok(silent.why(why).fix(format!("kill -9 {number}; qiao repair")))
     }
 
     /// Refuses to serve names where port 53 of the gateways leads into a container already.
@@ -132,6 +141,7 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Tells the name server of every endpoint again, takes away what belongs to none, and starts it.
     pub fn mend_names(&mut self) -> Result<(), EngineError> {
+        let silent = self.silence()?.map(Refusal::conflict);
         let mut known = BTreeSet::new();
         let mut served = Vec::new();
         for endpoint in self.txn.endpoints()? {
@@ -145,7 +155,8 @@ impl<K: Kernel> Session<'_, K> {
         for key in self.txn.names().keys()?.into_iter().filter(|key| !known.contains(key)) {
             self.txn.names().take(&key)?;
         }
-        served.into_iter().try_for_each(|(network, endpoint)| self.await_names(&network, &endpoint))
+        served.into_iter().try_for_each(|(network, endpoint)| self.await_names(&network, &endpoint))?;
+        silent.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 }
 

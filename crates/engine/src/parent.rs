@@ -120,7 +120,7 @@ impl<K: Kernel> Session<'_, K> {
             (None, _) => return Err(no_parent(&child.parent).into()),
         };
         let (link, name, vlan) = found;
-        usable(&link, &name, child.mode)?;
+        usable(&link, &name, child)?;
         let mac = link.mac.ok_or_else(|| {
             Refusal::invalid(format!("the interface `{name}` has no hardware address"))
                 .why("it is no Ethernet")
@@ -244,8 +244,10 @@ fn no_parent(name: &IfName) -> Refusal {
     Refusal::not_found(format!("there is no interface `{name}`")).fix("ip link").fix("-o parent=INTERFACE")
 }
 
-fn usable(link: &HostLink, name: &IfName, mode: Mode) -> Result<(), Refusal> {
-    if !link.up {
+/// A network that others describe may be joined before its parent is up: it is reached from then on.
+fn usable(link: &HostLink, name: &IfName, child: &Child) -> Result<(), Refusal> {
+    let mode = child.mode;
+    if !link.up && (!child.inline || child.dhcp || matches!(mode, Mode::Vlan(_))) {
         return Err(Refusal::conflict(format!("the interface `{name}` is down"))
             .fix(format!("ip link set {name} up")));
     }

@@ -203,7 +203,8 @@ impl<K: Kernel> Session<'_, K> {
         }
         match self.in_the_way(listen) {
             None => Ok(()),
-            Some(InTheWay::Socket(_)) if own.held.is_some() => Ok(()),
+            // A client that could bind it itself has an address that is not here now (`ip_nonlocal_bind`).
+            Some(InTheWay::Socket(_) | InTheWay::NoSuchAddress) if own.held.is_some() => Ok(()),
             Some(InTheWay::Socket(port)) => {
                 Err(taken(format!("a process of the host has {}/{}", port, listen.protocol))
                     .fix(format!("ss -lnp 'sport = :{port}'           (which process)")))

@@ -60,11 +60,13 @@ impl<K: Kernel> Engine<K> {
         let trouble = session.kernel.loopback_trouble()?;
         let unkept = session.keeper.as_mut().is_some_and(|keeper| keeper.is_dead());
         let unkept = unkept.then(|| "DHCP leases are kept by nobody".to_owned());
+        let nameless = session.name_trouble()?;
         let begun =
             begun.changes.iter().map(words).chain(begun.bad).chain(begun.unreadable.into_iter().map(|x| x.0));
         let lines = trouble
             .into_iter()
             .chain(unkept)
+            .chain(nameless)
             .chain(begun.map(|what| format!("{what} was begun and not ended")));
         health.findings.extend(lines.map(|what| Finding { line: format!("! {what}") }));
         Ok(health)

@@ -14,6 +14,7 @@ pub mod facts;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod heap;
+pub mod holders;
 mod kernel;
 mod leftover;
 mod lend;

@@ -206,6 +206,10 @@ impl Kernel for Linux {
         observe::survey(self)
     }
 
+    fn foresee(&mut self, wanted: &State) {
+        loopback::prepare(self, wanted.keys());
+    }
+
     fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), ApplyError> {
         self.sandboxes.values_mut().for_each(|sandbox| sandbox.fresh = None);
         apply::apply(self, plan, places)

@@ -1,10 +1,12 @@
 //! Batches: changes that the kernel makes all together or not at all.
 
 use crate::change::Change;
-use crate::error::EncodeError;
+use crate::error::{DecodeError, EncodeError};
 use crate::nft_message::{BATCH_BEGIN, BATCH_END, NFNL_BATCH_GENID};
-use crate::wire::message::{Header, NFNL_SUBSYS_NFTABLES, NLM_F_ACK, NLM_F_EXCL, NLM_F_REQUEST};
-use crate::wire::{Value, Writer};
+use crate::wire::message::{
+    HEADER, Header, Message, Messages, NFNL_SUBSYS_NFTABLES, NLM_F_ACK, NLM_F_EXCL, NLM_F_REQUEST,
+};
+use crate::wire::{ALIGNMENT, Value, Writer};
 
 /// Changes to be sent to the kernel in one `sendmsg`, which it makes all together or not at all.
 ///
@@ -93,6 +95,26 @@ impl Batch {
         Ok(sequence)
     }
 
+    /// Appends messages that [`encode`](crate::encode) made; all of them get the sequence number that is the result.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoMessages`] if these bytes are not whole messages; the batch is then as it was before.
+    pub fn push_encoded(&mut self, messages: &[u8]) -> Result<u32, EncodeError> {
+        let (start, sequence) = (self.body.bytes.len(), self.next_sequence);
+        let starts = starts(messages).ok_or(EncodeError::NoMessages)?;
+        self.body.bytes.extend_from_slice(messages);
+        for at in starts.iter().map(|at| start + at) {
+            self.body.set_message_sequence(at, sequence);
+            match &mut self.only_last {
+                Some(last) => *last = Some(at),
+                None => self.body.set_message_flag(at, NLM_F_ACK),
+            }
+        }
+        self.messages += starts.len();
+        self.next_sequence = sequence.wrapping_add(1);
+        Ok(sequence)
+    }
+
     /// How many messages the changes are.
     pub fn messages(&self) -> usize {
         self.messages
@@ -123,6 +145,28 @@ impl Batch {
         let _ = writer.message(header, |writer| generation.put(writer, NFNL_BATCH_GENID));
         writer
     }
+}
+
+/// The messages that make changes, one behind the other, for [`Batch::push_encoded`]: what is always the same need be
+/// encoded only once, be it when a program is built. Numbers are in the byte order of this machine.
+///
+/// # Errors
+/// [`EncodeError`] if a change cannot be written.
+pub fn encode(changes: &[Change]) -> Result<Vec<u8>, EncodeError> {
+    let mut writer = Writer::default();
+    changes.iter().try_for_each(|change| change.put(&mut writer, NLM_F_REQUEST, 0).map(drop))?;
+    Ok(writer.bytes)
+}
+
+/// Where each message begins; none if they are not whole.
+fn starts(messages: &[u8]) -> Option<Vec<usize>> {
+    let mut next = 0;
+    let start = |message: Result<Message<'_>, DecodeError>| {
+        let start = next;
+        next += (HEADER + message.ok()?.body.len()).next_multiple_of(ALIGNMENT);
+        Some(start)
+    };
+    Messages(messages).map(start).collect()
 }
 
 #[cfg(test)]

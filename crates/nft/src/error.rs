@@ -65,6 +65,9 @@ pub enum EncodeError {
     /// An interval's first and last key differ in length, are in the wrong order, or have no bytes.
     #[error("an interval's last key must be as long as its first and not smaller")]
     Interval,
+    /// Bytes that shall be sent as they are do not consist of whole messages.
+    #[error("these bytes are no whole messages")]
+    NoMessages,
 }
 
 /// Why bytes are not a message of the kernel's.

@@ -76,7 +76,7 @@ mod userdata;
 mod verdict;
 mod wire;
 
-pub use batch::Batch;
+pub use batch::{Batch, encode};
 pub use chain::Chain;
 pub use change::Change;
 pub use datatype::{ByteOrder, DataType, DataTypes};

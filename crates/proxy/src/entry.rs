@@ -66,7 +66,7 @@ impl Entry {
     pub fn ports(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr)> {
         let (host, to) = (self.listens_on(), self.to);
         (self.first..=self.last)
-            .zip(to.port()..)
+            .zip(to.port()..=u16::MAX)
             .map(move |(from, port)| (SocketAddr::new(host, from), SocketAddr::new(to.ip(), port)))
     }
 
@@ -112,6 +112,13 @@ mod tests {
             let entry = Entry::parse(name, target).unwrap();
             assert_eq!((entry.name().as_str(), entry.target().as_str()), (name, target));
         }
+    }
+
+    #[test]
+    fn the_last_port_is_one_too() {
+        let entry = Entry::parse("tcp:8079-8080:0.0.0.0", "172.17.0.2:65534 x").unwrap();
+        let ports: Vec<_> = entry.ports().map(|(from, to)| (from.port(), to.port())).collect();
+        assert_eq!(ports, [(8079, 65534), (8080, 65535)]);
     }
 
     #[test]

@@ -3,13 +3,19 @@
 
 use crate::dir::Dir;
 use crate::error::StoreError;
+use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::time::Duration;
 
 const NAMES: &str = "names";
 const LOCK: &str = "lock";
 const SERVED: &str = "served";
+const CONTROL: &str = "control";
 /// What the server says before the reason why it does not serve a network.
 const BAD: &str = "! ";
 
@@ -69,18 +75,53 @@ impl Names<'_> {
 
     /// Whether a process serves.
     pub fn is_running(&self) -> Result<bool, StoreError> {
-        let Some(dir) = self.dir()? else { return Ok(false) };
+        Ok(self.held()?.is_some())
+    }
+
+    /// The number of the process that serves.
+    pub fn process(&self) -> Result<Option<u32>, StoreError> {
+        let mut text = [0; 16];
+        let read = |lock: OwnedFd| rustix::io::read(lock, &mut text).ok();
+        let length = self.held()?.and_then(read).unwrap_or_default();
+        Ok(std::str::from_utf8(&text[..length]).ok().and_then(|text| text.parse().ok()))
+    }
+
+    /// Whether the process that serves says anything. It is asked nothing that it could know.
+    pub fn is_answering(&self, patience: Duration) -> bool {
+        let Ok(Some(dir)) = self.dir() else { return false };
+        let ask = || -> std::io::Result<usize> {
+            let mut control = connect(&format!("{}/{CONTROL}", dir.path()))?;
+            control.set_read_timeout(Some(patience))?;
+            control.write_all(b"?\n")?;
+            control.read(&mut [0; 64])
+        };
+        ask().is_ok_and(|length| length > 0)
+    }
+
+    /// The lock, if somebody has it.
+    fn held(&self) -> Result<Option<OwnedFd>, StoreError> {
+        let Some(dir) = self.dir()? else { return Ok(None) };
         let fail = |error| StoreError::io(|| format!("look at {}/{LOCK}", dir.path()))(error);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let lock = match rustix::fs::openat(&*dir, LOCK, flags, Mode::empty()) {
             Ok(lock) => lock,
-            Err(Errno::NOENT) => return Ok(false),
+            Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(fail(error)),
         };
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(false),
-            Err(Errno::WOULDBLOCK) => Ok(true),
+            Ok(()) => Ok(None),
+            Err(Errno::WOULDBLOCK) => Ok(Some(lock)),
             Err(error) => Err(fail(error)),
         }
     }
+}
+
+/// Connects at once or not at all: where nobody takes what comes, whoever comes too late would wait for ever.
+fn connect(path: &str) -> std::io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }

@@ -1,33 +1,31 @@
 //! `qiao podman …`: whom Podman asks for its networks.
 
+mod conf;
+
 use super::{Done, OK};
 use crate::app::App;
 use crate::args::{Podman, PodmanInstall};
 use crate::output::{line, note};
+use conf::{dirs, helpers_in};
 use qiao_core::name::quoted;
 use qiao_core::{Code, Refusal};
 use serde_json::json;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What the file begins with, by which we know it as ours.
 const MARK: &str = "# Written by `qiao podman install`; `qiao podman install --undo` takes it back.";
-/// Where Podman looks unless told otherwise: the rest of its helpers is there.
-const USUAL: [&str; 4] =
-    ["/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman"];
 
 /// Carries out a command about Podman.
 pub fn run(app: &App, command: &Podman) -> Done {
     let Podman::Install(args) = command;
     let before = read(&args.file)?;
-    if before.as_ref().is_some_and(|text| !text.starts_with(MARK)) {
-        return Err(Refusal::conflict(format!("{} is not ours", quoted(&args.file)))
-            .why("it does not begin as what qiao writes")
-            .fix("--file FILE")
-            .into());
+    if let Some(text) = &before {
+        refuse_changed(&args.file, text)?;
     }
-    let after = if args.undo { None } else { Some(content(&helpers(args)?)) };
+    let after = if args.undo { None } else { Some(content(&helpers(args)?, &dirs(Path::new(&args.file))?)) };
     tell(app, args, (before.as_deref(), after.as_deref()));
     if !args.dry_run && before != after {
         write(&args.file, after.as_deref()).map_err(|error| unwritable(&args.file, &error))?;
@@ -35,7 +33,11 @@ pub fn run(app: &App, command: &Podman) -> Done {
     Ok(OK)
 }
 
+/// What the file says. A link leads to what is somebody else's.
 fn read(file: &str) -> Result<Option<String>, Refusal> {
+    if fs::symlink_metadata(file).is_ok_and(|found| found.is_symlink()) {
+        return Err(Refusal::conflict(format!("{} is a symbolic link", quoted(file))).fix("--file FILE"));
+    }
     match fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -43,24 +45,44 @@ fn read(file: &str) -> Result<Option<String>, Refusal> {
     }
 }
 
+/// Refuses a file that is not as we write it: what somebody else wrote, or added, would be lost.
+fn refuse_changed(file: &str, text: &str) -> Result<(), Refusal> {
+    if !text.starts_with(MARK) {
+        return Err(Refusal::conflict(format!("{} is not ours", quoted(file)))
+            .why("it does not begin as what qiao writes")
+            .fix("--file FILE"));
+    }
+    match helpers_in(text) {
+        Ok(Some(list)) if render(&list.dirs) == text => Ok(()),
+        _ => Err(Refusal::conflict(format!("{} was changed since qiao wrote it", quoted(file)))
+            .why("what was added would be lost")
+            .fix(format!("mv {file} {file}.old     (keeps it; containers.conf.d holds *.conf only)"))),
+    }
+}
+
 /// The directory that has our netavark.
-fn helpers(args: &PodmanInstall) -> Result<PathBuf, Refusal> {
+fn helpers(args: &PodmanInstall) -> Result<String, Refusal> {
     let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("podman"));
     let dir = args.dir.as_ref().map(PathBuf::from).or_else(beside).unwrap_or_default();
-    let found = fs::canonicalize(&dir).ok().filter(|dir| dir.join("netavark").is_file());
+    let has = |dir: &PathBuf| ["netavark", "aardvark-dns"].iter().all(|name| dir.join(name).is_file());
+    let found = fs::canonicalize(&dir).ok().filter(has).and_then(|dir| dir.to_str().map(str::to_owned));
     found.ok_or_else(|| {
-        Refusal::not_found(format!("there is no netavark in {}", quoted(&dir.display().to_string())))
-            .fix("cargo xtask dist DIR                  (puts it into DIR/podman)")
+        let dir = quoted(&dir.display().to_string());
+        Refusal::not_found(format!("there are no netavark and aardvark-dns in {dir}"))
+            .fix("cargo xtask dist DIR                  (puts them into DIR/podman)")
             .fix("qiao podman install --dir DIR")
     })
 }
 
-/// The configuration: ours first, then what Podman would have looked at (containers.conf(5)).
-fn content(helpers: &Path) -> String {
-    let own = helpers.display().to_string();
-    let dirs = std::iter::once(own.as_str()).chain(USUAL).map(|dir| format!("  {},\n", json!(dir)));
-    let dirs: String = dirs.collect();
-    format!("{MARK}\n[engine]\nhelper_binaries_dir = [\n{dirs}]\n")
+/// The configuration: ours first, then where Podman would have looked (containers.conf(5)).
+fn content(helpers: &str, others: &[String]) -> String {
+    let others = others.iter().filter(|dir| *dir != helpers).cloned();
+    render(&std::iter::once(helpers.to_owned()).chain(others).collect::<Vec<_>>())
+}
+
+fn render(dirs: &[String]) -> String {
+    let lines: String = dirs.iter().map(|dir| format!("  {},\n", toml::Value::from(dir.as_str()))).collect();
+    format!("{MARK}\n[engine]\nhelper_binaries_dir = [\n{lines}]\n")
 }
 
 fn tell(app: &App, args: &PodmanInstall, (before, after): (Option<&str>, Option<&str>)) {
@@ -87,13 +109,17 @@ fn tell(app: &App, args: &PodmanInstall, (before, after): (Option<&str>, Option<
     }
 }
 
-/// Beside it first, so that Podman never reads half a file.
+/// Beside it first, so that Podman never reads half a file; whatever mask root has, users' Podman reads it too.
 fn write(file: &str, text: Option<&str>) -> io::Result<()> {
-    let Some(text) = text else { return fs::remove_file(file) };
     let path = Path::new(file);
-    path.parent().map_or(Ok(()), fs::create_dir_all)?;
     let new = path.with_extension("new");
+    let Some(text) = text else {
+        let _ = fs::remove_file(new); // of an installation that was killed
+        return fs::remove_file(path);
+    };
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
     let mut out = fs::File::create(&new)?;
+    out.set_permissions(fs::Permissions::from_mode(0o644))?;
     out.write_all(text.as_bytes())?;
     out.sync_all()?;
     fs::rename(new, path)
@@ -101,5 +127,8 @@ fn write(file: &str, text: Option<&str>) -> io::Result<()> {
 
 fn unwritable(file: &str, error: &io::Error) -> Refusal {
     let code = if error.kind() == ErrorKind::PermissionDenied { Code::NotPermitted } else { Code::Conflict };
-    Refusal::new(code, format!("cannot write {}", quoted(file))).why(error.to_string()).fix("run it as root")
+    Refusal::new(code, format!("cannot write {}", quoted(file)))
+        .why(error.to_string())
+        .fix("run it as root")
+        .fix("--file FILE")
 }

@@ -91,5 +91,5 @@ fn each(publish: Publish) -> Vec<(String, String)> {
     let pair = |(host, port): (u16, u16)| {
         (format!("{port}/{}", listen.protocol), format!("{}:{host}", json::host(listen.host.ip())))
     };
-    listen.ports.ports().zip(backend.port..).map(pair).collect()
+    listen.ports.ports().zip(backend.port..=u16::MAX).map(pair).collect()
 }

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::args::Global;
 use crate::firewalld::Firewalld;
 use qiao_doors::netavark::setting::Firewall;
-use qiao_doors::netavark::{Failure, Line, Options};
+use qiao_doors::netavark::{Command, Failure, Line, Options};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::Linux;
 use std::io::Read;
@@ -50,7 +50,13 @@ impl Call {
 
     /// Podman's folder for what runs.
     pub fn config(&self) -> Result<&Path, Failure> {
-        self.line.config.as_deref().ok_or_else(|| Failure("config directory not provided".into()))
+        let command = match &self.line.command {
+            Command::Setup(_) => "setup",
+            Command::Teardown(_) => "teardown",
+            _ => "update",
+        };
+        let missing = || Failure(format!("--config not specified but required for netavark {command}"));
+        self.line.config.as_deref().ok_or_else(missing)
     }
 
     /// Who makes rules.

@@ -2,19 +2,23 @@
 
 use super::call::Call;
 use super::plugin::Plugin;
+use qiao_doors::netavark::Failure;
 use qiao_doors::netavark::create::{BUILT_IN, Create, Host};
-use qiao_doors::netavark::{Failure, Network};
 use qiao_kernel::{Kernel, KernelError, Linux};
 use serde_json::Value;
 use std::time::SystemTime;
 
-/// Runs.
+/// Runs. A plugin completes the networks of its own driver.
 pub fn create(call: &Call) -> Result<Value, Failure> {
     let create = Create::parse(&call.input()?)?;
     create.check()?;
     let network = match BUILT_IN.contains(&create.network.driver.as_str()) {
         true => create.complete(&host()?)?,
-        false => theirs(call, &create.network)?,
+        false => {
+            let plugin = Plugin::creator(&create.network.driver, &call.line.plugins)?;
+            let made = plugin.create(&create.network)?;
+            create.made_by_plugin(made, &host()?)?
+        }
     };
     serde_json::to_value(network).map_err(|error| Failure(error.to_string()))
 }
@@ -28,26 +32,7 @@ fn host() -> Result<Host, Failure> {
     Ok(Host {
         links: facts.links,
         subnets: facts.busy.iter().map(|busy| busy.net).filter(|net| net.prefix_len() > 1).collect(),
-        now: now(),
+        now: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         random,
     })
-}
-
-fn now() -> String {
-    humantime::format_rfc3339_nanos(SystemTime::now()).to_string()
-}
-
-/// A plugin completes the networks of its own driver, and must leave alone what they are called.
-fn theirs(call: &Call, network: &Network) -> Result<Network, Failure> {
-    let made = Plugin::find(&network.driver, &call.line.plugins)?.create(network)?;
-    let same = [
-        ("name", &made.name, &network.name),
-        ("ID", &made.id, &network.id),
-        ("driver", &made.driver, &network.driver),
-    ];
-    if let Some((what, now, was)) = same.into_iter().find(|(_, now, was)| now != was) {
-        let changed = format!("the network {what} was changed from {was:?} to {now:?}");
-        return Err(Failure(format!("invalid plugin result: {changed}")));
-    }
-    Ok(Network { created: Some(now()), ..made })
 }

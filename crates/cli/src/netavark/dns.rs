@@ -3,7 +3,7 @@
 
 use super::call::Call;
 use super::log;
-use super::process::{self, Early};
+use super::process::{self, Early, Reading, Where};
 use qiao_doors::netavark::dns::{self, Entry};
 use qiao_doors::netavark::{Failure, Network};
 use rustix::fs::{FlockOperation, flock};
@@ -74,14 +74,26 @@ pub fn begin(call: &Call) -> Option<Early> {
     Early::start(start(call, &folder).ok()?)
 }
 
+/// Something to do while a server reads.
+type Meanwhile<'a> = &'a dyn Fn() -> Result<(), Failure>;
+
 /// Adds a container's lines, and lets the server know; there is one afterwards.
-pub fn add(call: &Call, lines: &[Line], early: Option<Early>) -> Result<(), Failure> {
+pub fn add(
+    call: &Call,
+    lines: &[Line],
+    early: Option<Early>,
+    meanwhile: Meanwhile<'_>,
+) -> Result<(), Failure> {
     if lines.is_empty() {
-        return Ok(());
+        return meanwhile();
     }
     if !call.line.aardvark.exists() {
-        log::warn("commands::setup", "aardvark-dns binary not found, container dns will not be enabled");
-        return Ok(());
+        let path = &call.line.aardvark;
+        log::info(
+            "commands::setup",
+            format!("dns disabled because aardvark-dns path {path:?} does not exists"),
+        );
+        return meanwhile();
     }
     let folder = Folder::open(call.config()?).map_err(wrong(APPLYING))?;
     let write = |line: &Line| {
@@ -89,8 +101,9 @@ pub fn add(call: &Call, lines: &[Line], early: Option<Early>) -> Result<(), Fail
         folder.write(&line.file, &dns::with(&text, &line.header, &line.entry))
     };
     let written = lines.iter().try_for_each(write).map_err(wrong(APPLYING));
-    written.and_then(|()| tell(call, &folder, early)).inspect_err(|_| {
+    written.and_then(|()| tell(call, &folder, (early, meanwhile))).inspect_err(|_| {
         lines.iter().for_each(|line| drop(folder.drop_line(&line.file, &line.entry.id)));
+        process::notify(&folder.path, Where::Here);
     })
 }
 
@@ -108,7 +121,7 @@ pub fn remove(call: &Call, networks: &[&Network], container: &str) -> Result<(),
         changed |= folder.drop_line(&file, container).map_err(wrong())?;
     }
     if changed {
-        process::notify(&folder.path);
+        process::notify(&folder.path, Where::Here);
     }
     Ok(())
 }
@@ -131,18 +144,23 @@ pub fn update(call: &Call, network: &str, servers: &str) -> Result<(), Failure> 
             changed = true;
         }
     }
-    if changed { tell(call, &folder, None) } else { Ok(()) }
+    // One in a user's own namespace is started by whoever enters that.
+    let is_told = || process::notify(&folder.path, Where::Anywhere).is_some_and(|told| told.stays());
+    if !changed || is_told() || call.line.rootless { Ok(()) } else { tell(call, &folder, (None, &|| Ok(()))) }
 }
 
-/// The server reads its files again, or starts.
-fn tell(call: &Call, folder: &Folder<'_>, early: Option<Early>) -> Result<(), Failure> {
-    if process::notify(&folder.path).is_some_and(|told| told.stays()) {
-        return Ok(());
-    }
-    match early.is_some_and(|early| early.go(&folder.path)) {
-        true => Ok(()),
-        false => process::start(start(call, &folder.path)?),
-    }
+/// The server reads its files again, or starts; `meanwhile` is done while it does.
+fn tell(
+    call: &Call,
+    folder: &Folder<'_>,
+    (early, meanwhile): (Option<Early>, Meanwhile<'_>),
+) -> Result<(), Failure> {
+    let told = process::notify(&folder.path, Where::Here);
+    let reading = early.filter(|_| told.is_none()).map(|early| early.go(&folder.path));
+    let done = meanwhile();
+    let serves = told.is_some_and(|told| told.stays()) || reading.is_some_and(Reading::serves);
+    done?;
+    if serves { Ok(()) } else { process::start(start(call, &folder.path)?) }
 }
 
 fn start<'a>(call: &'a Call, folder: &'a Path) -> Result<process::Start<'a>, Failure> {

@@ -1,9 +1,11 @@
 //! Netavark: this program under the name that Podman starts. One process and one transaction a network; other programs
 //! only where a name server or a plugin is to run.
 
+mod bridge;
 mod call;
 mod create;
 mod dns;
+mod explain;
 mod firewalld;
 mod log;
 mod plugin;

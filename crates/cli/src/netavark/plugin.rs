@@ -1,10 +1,12 @@
 //! Network drivers of others: programs that are asked as netavark asks them (its plugin API, 1.0.0).
 
+use qiao_doors::netavark::answer::Status;
 use qiao_doors::netavark::{Failure, Network, Options, PerNetwork};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// A plugin.
 #[derive(Debug)]
@@ -42,60 +44,79 @@ impl Input {
 impl Plugin {
     /// The plugin of a driver: the first of that name.
     pub fn find(driver: &str, places: &[PathBuf]) -> Result<Self, Failure> {
-        if places.is_empty() {
-            return Err(Failure("plugin directory not provided".into()));
-        }
+        let unknown = || Failure(format!("unknown network driver {driver:?}"));
+        Self::of(driver, places).ok_or_else(unknown)
+    }
+
+    /// The plugin that completes a driver's networks.
+    pub fn creator(driver: &str, places: &[PathBuf]) -> Result<Self, Failure> {
+        let what = format!("plugin for driver {driver:?} not found in plugin directories");
+        let missing = if places.is_empty() { "plugin directory not provided".into() } else { what };
+        Self::of(driver, places).ok_or(Failure(missing))
+    }
+
+    fn of(driver: &str, places: &[PathBuf]) -> Option<Self> {
         let is_word = !driver.is_empty() && !driver.contains('/') && driver != "..";
         let program = places.iter().map(|place| place.join(driver)).find(|file| is_word && is_program(file));
-        match program {
-            Some(program) => Ok(Self { name: driver.to_owned(), program }),
-            None => Err(Failure(format!("failed to find driver or plugin {driver:?}"))),
-        }
+        program.map(|program| Self { name: driver.to_owned(), program })
     }
 
     /// Completes a network.
     pub fn create(&self, network: &Network) -> Result<Network, Failure> {
-        let input = serde_json::to_value(network).map_err(|error| self.wrong(error))?;
-        let said = self.run(&["create"], &input)?;
-        serde_json::from_slice(&said).map_err(|error| self.wrong(error))
+        let input = serde_json::to_value(network).map_err(undecodable)?;
+        serde_json::from_slice(&self.run(&["create"], &input)?).map_err(undecodable)
     }
 
     /// Attaches a container; its reply is passed on.
     pub fn setup(&self, netns: &str, input: &Input) -> Result<Value, Failure> {
-        let said = self.run(&["setup", netns], &input.0)?;
-        let reply: Value = serde_json::from_slice(&said).map_err(|error| self.wrong(error))?;
-        match reply.get("interfaces") {
-            Some(_) => Ok(reply),
-            None => Err(self.wrong("its reply has no interfaces")),
-        }
+        let said = self.run(&["setup", netns], &input.0).map_err(|why| self.failed(why))?;
+        let reply = serde_json::from_slice::<Status>(&said).and_then(serde_json::to_value);
+        reply.map_err(|error| self.failed(undecodable(error)))
     }
 
     /// Detaches it.
     pub fn teardown(&self, netns: &str, input: &Input) -> Result<(), Failure> {
-        self.run(&["teardown", netns], &input.0).map(drop)
+        self.run(&["teardown", netns], &input.0).map(drop).map_err(|why| self.failed(why))
     }
 
-    fn wrong(&self, why: impl std::fmt::Display) -> Failure {
-        Failure(format!("plugin {:?}: {why}", self.name))
+    fn failed(&self, why: Failure) -> Failure {
+        Failure(format!("plugin {:?} failed: {why}", self.name))
     }
 
     /// What it prints. One that does not read what it is told need not.
     fn run(&self, words: &[&str], input: &Value) -> Result<Vec<u8>, Failure> {
+        let wrong = |error: std::io::Error| Failure(format!("IO error: {error}"));
         let mut command = Command::new(&self.program);
         command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| self.wrong(format!("cannot be started: {error}")))?;
+        let mut child = command.spawn().map_err(wrong)?;
         let text = input.to_string();
         let stdin = child.stdin.take();
         let told = std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(text.as_bytes())));
-        let output = child.wait_with_output().map_err(|error| self.wrong(error))?;
+        let output = child.wait_with_output().map_err(wrong)?;
         let _ = told.join();
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        let said: Option<Value> = serde_json::from_slice(&output.stdout).ok();
-        let text = said.as_ref().and_then(|said| said["error"].as_str()).unwrap_or("it says nothing");
-        Err(self.wrong(format!("{text} ({})", output.status)))
+        if output.status.success() { Ok(output.stdout) } else { Err(self.why(&output)) }
     }
+
+    /// Why it failed, in netavark's words.
+    fn why(&self, output: &Output) -> Failure {
+        let Some(code) = output.status.code() else {
+            return Failure(format!("plugin {:?} killed by signal", self.name));
+        };
+        match serde_json::from_slice::<Said>(&output.stdout) {
+            Ok(said) => Failure(format!("exit code {code}, message: {}", said.error)),
+            Err(error) => Failure(format!("plugin {:?}: exit code {code}, parse error: {error}", self.name)),
+        }
+    }
+}
+
+/// What a plugin says that fails.
+#[derive(Deserialize)]
+struct Said {
+    error: String,
+}
+
+fn undecodable(error: serde_json::Error) -> Failure {
+    Failure(format!("JSON Decoding error: {error}"))
 }
 
 fn is_program(file: &Path) -> bool {

@@ -21,16 +21,25 @@ const PID_FILE: &str = "aardvark.pid";
 const STEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// In which network namespace a server is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// In ours: it is to serve what is made here.
+    Here,
+    /// In any: Podman enters none for `update`.
+    Anywhere,
+}
+
 /// A server that runs.
 struct Server(OwnedFd);
 
 /// The server of a folder, if it runs. Its number may be another process's by now (it is asked what it is), and the
 /// handle is its own: whatever happens from here on, nobody else gets the signal.
-fn running(folder: &Path) -> Option<Server> {
+fn running(folder: &Path, wanted: Where) -> Option<Server> {
     let text = fs::read_to_string(folder.join(PID_FILE)).ok()?;
     let number: i32 = text.trim().parse().ok()?;
     let handle = pidfd_open(Pid::from_raw(number)?, PidfdFlags::empty()).ok()?;
-    let is_it = is_server(number, folder) && is_here(number);
+    let is_it = is_server(number, folder) && (wanted == Where::Anywhere || is_here(number));
     is_it.then_some(Server(handle))
 }
 
@@ -50,8 +59,8 @@ fn is_here(number: i32) -> bool {
 }
 
 /// Lets the server of a folder read its files again; none if there is none.
-pub fn notify(folder: &Path) -> Option<Told> {
-    let server = running(folder)?;
+pub fn notify(folder: &Path, wanted: Where) -> Option<Told> {
+    let server = running(folder, wanted)?;
     pidfd_send_signal(&server.0, Signal::HUP).ok().map(|()| Told(server, folder.join(PID_FILE)))
 }
 
@@ -99,7 +108,10 @@ pub fn start(what: Start<'_>) -> Result<(), Failure> {
     }
     let mut text = String::new();
     let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));
-    Err(wrong(format!("aardvark-dns failed to start: {}", text.trim())))
+    Err(wrong(match text.trim() {
+        "" => "aardvark-dns exited unexpectedly without error message".into(),
+        text => format!("aardvark-dns failed to start: {text}"),
+    }))
 }
 
 /// In a scope of its own where systemd runs: else it would end with the service that runs Podman.
@@ -138,13 +150,26 @@ impl Early {
         Some(Self { child, go, ready, serves: false })
     }
 
-    /// Lets it read the names; whether it serves them. It goes on without us then.
-    pub fn go(mut self, folder: &Path) -> bool {
+    /// Lets it read the names.
+    pub fn go(mut self, folder: &Path) -> Reading {
         let _ = fs::remove_file(folder.join(PID_FILE)); // of one that is gone
         let told = self.go.as_mut().is_some_and(|go| go.write_all(b"+").is_ok());
-        let serves = told && self.ready.read_exact(&mut [0]).is_ok();
-        self.serves = serves;
-        serves
+        Reading { server: self, told }
+    }
+}
+
+/// A server that reads the names.
+#[derive(Debug)]
+pub struct Reading {
+    server: Early,
+    told: bool,
+}
+
+impl Reading {
+    /// Waits until it serves them; whether it does. It goes on without us then.
+    pub fn serves(mut self) -> bool {
+        self.server.serves = self.told && self.server.ready.read_exact(&mut [0]).is_ok();
+        self.server.serves
     }
 }
 

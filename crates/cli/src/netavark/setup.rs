@@ -1,15 +1,17 @@
 //! `setup`: a container joins its networks, all of them or none.
 
-use super::call::{Call, failure};
+use super::bridge::{has_names, is_unmanaged, need_bridge, need_vrf, resolvers};
+use super::call::Call;
+use super::explain::explain;
 use super::plugin::{self, Plugin};
-use super::{dns, sysctl};
+use super::{dns, log, sysctl};
+use qiao_core::IfName;
 use qiao_core::request::{Attach, Detach};
-use qiao_core::{Code, IfName};
 use qiao_doors::netavark::answer::{self, Joined};
-use qiao_doors::netavark::dns::Entry;
+use qiao_doors::netavark::dns::{Entry, file, is_no_word, names};
 use qiao_doors::netavark::setting::{self, Context};
 use qiao_doors::netavark::{Failure, Network, Options, PerNetwork};
-use qiao_engine::{Attached, Engine, EngineError};
+use qiao_engine::{Attached, Engine};
 use qiao_kernel::{Kernel, Linux};
 use serde_json::{Map, Value};
 use std::net::IpAddr;
@@ -20,6 +22,8 @@ struct Job<'a> {
     own: &'a PerNetwork,
     network: &'a Network,
     act: Act,
+    /// Where names are resolved; nowhere on a network that has none.
+    listen: Vec<IpAddr>,
 }
 
 /// Who makes a network's interfaces.
@@ -42,6 +46,8 @@ struct Setup<'a> {
     netns: &'a str,
     engine: Engine<Linux>,
     begun: Vec<Begun<'a>>,
+    /// What was joined, by jobs.
+    made: Vec<(&'a Job<'a>, Attached)>,
     lines: Vec<dns::Line>,
     answer: Map<String, Value>,
 }
@@ -59,6 +65,9 @@ pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
     let context = Context { options: &options, netns, firewall, rootless: call.line.rootless, dns_port };
     let mut jobs =
         networks.into_iter().map(|network| job(call, context, network)).collect::<Result<Vec<_>, _>>()?;
+    let listening: Vec<(&Network, &[IpAddr])> =
+        jobs.iter().filter(|job| has_names(job.network)).map(|job| (job.network, &*job.listen)).collect();
+    qiao_doors::netavark::dns::check(&options, &listening)?;
     // The default routes are those of the first; of several the lowest metric counts.
     jobs.sort_by_key(|job| setting::metric(job.network).unwrap_or_default());
     let mut setup = Setup {
@@ -66,12 +75,13 @@ pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
         netns,
         engine: call.engine()?,
         begun: Vec::new(),
+        made: Vec::new(),
         lines: Vec::new(),
         answer: Map::new(),
     };
     let early = jobs.iter().any(|job| has_names(job.network)).then(|| dns::begin(call)).flatten();
     let done = jobs.iter().try_for_each(|job| setup.join(job));
-    let done = done.and_then(|()| dns::add(call, &setup.lines, early));
+    let done = done.and_then(|()| dns::add(call, &setup.lines, early, &|| setup.settings()));
     match done {
         Ok(()) => Ok(Value::Object(setup.answer)),
         Err(failure) => Err(setup.take_back(failure)),
@@ -88,6 +98,7 @@ fn job<'a>(
     let act = match network.driver.as_str() {
         "bridge" => {
             need_vrf(network)?;
+            need_bridge(network)?;
             Act::Ours(Box::new(setting::attach(context, (own, network))?), leave)
         }
         "macvlan" | "ipvlan" => {
@@ -97,28 +108,13 @@ fn job<'a>(
         driver => Act::Theirs(Plugin::find(driver, &call.line.plugins)?),
     };
     if has_names(network) {
-        Entry::new(context.options, (own, network), &[])?;
-    }
-    Ok(Job { own, network, act })
-}
-
-/// Refuses a network whose VRF is not there; in netavark's words, which are looked for.
-fn need_vrf(network: &Network) -> Result<(), Failure> {
-    let Some(vrf) = setting::vrf(network)? else { return Ok(()) };
-    let wrong = |error: qiao_kernel::KernelError| Failure(error.to_string());
-    match Linux::open().map_err(wrong)?.link(&vrf).map_err(wrong)? {
-        Some(link) if link.is_vrf => Ok(()),
-        Some(_) => Err(Failure(format!("vrf {vrf} already exists but is another interface"))),
-        None => {
-            let gone = "Netlink error: No such device (os error 19)";
-            Err(Failure(format!("get vrf to set up bridge interface: {gone}")))
+        let bad = |name: &String| Some((name.clone(), is_no_word(name)?));
+        for (name, why) in names(context.options, own).filter_map(bad) {
+            let text = format!("invalid network alias {name:?}: {why}, ignoring this name");
+            log::warn("network::bridge", text);
         }
     }
-}
-
-/// Whether names are resolved on a network.
-fn has_names(network: &Network) -> bool {
-    network.dns_enabled && network.driver == "bridge"
+    Ok(Job { own, network, act, listen: resolvers(network)? })
 }
 
 /// The interface of the host that a network is on: that of the default route where nothing is said.
@@ -145,47 +141,39 @@ impl<'a> Setup<'a> {
         Ok(())
     }
 
-    fn attach(&mut self, job: &Job<'_>, (attach, leave): (&Attach, &Detach)) -> Result<Value, Failure> {
+    fn attach(&mut self, job: &'a Job<'a>, (attach, leave): (&Attach, &Detach)) -> Result<Value, Failure> {
         let made = match self.engine.attach(attach) {
             Ok(made) => made,
-            Err(error) => return Err(self.explain(attach, error)),
+            Err(error) => {
+                return Err(explain((self.engine.kernel(), self.netns), (job.network, attach), error));
+            }
         };
         self.begun.push(Begun::Ours(leave.clone()));
-        if job.network.option("mode") != Some("unmanaged") {
-            sysctl::bridge(&made, job.network)?;
-        }
-        sysctl::inside(self.netns, &job.own.interface_name, job.network)?;
+        log::plan("commands::setup", made.plan.ops());
         let addresses = made.endpoint.addresses().to_vec();
-        let resolvers = self.resolvers(job.network, &made)?;
+        let resolvers = job.listen.clone();
         if has_names(job.network) && !resolvers.is_empty() {
             self.lines.push(dns::Line {
-                file: qiao_doors::netavark::dns::file(&job.network.name, job.network.internal),
+                file: file(&job.network.name, job.network.internal),
                 header: header(job.network, &resolvers),
-                entry: Entry::new(self.options, (job.own, job.network), &addresses)?,
+                entry: Entry::new(self.options, job.own, &addresses),
             });
         }
         let mac = self.mac(&made)?;
         let lease = made.endpoint.wire.as_ref().and_then(|wire| wire.extras.leased.as_deref()).cloned();
         let joined = Joined { mac, addresses, resolvers, lease };
+        self.made.push((job, made));
         Ok(answer::network(self.options, (job.own, job.network), &joined))
     }
 
-    /// Why nothing was attached: where an interface is in the way in netavark's words, which are looked for.
-    fn explain(&mut self, attach: &Attach, error: EngineError) -> Failure {
-        let ifname = attach.ifname.as_ref().map(IfName::as_str).unwrap_or_default();
-        let host_if = attach.given.as_ref().and_then(|given| given.host_if.clone());
-        let kernel = self.engine.kernel();
-        let inside = kernel.netns(self.netns).ok().and_then(|netns| kernel.links_in(&netns).ok());
-        let is_there = inside.is_some_and(|names| names.iter().any(|name| name == ifname))
-            || host_if.as_ref().is_some_and(|name| matches!(kernel.link_index(name), Ok(Some(_))));
-        if !is_there || !matches!(&error, EngineError::Refused(refusal) if refusal.code == Code::Conflict) {
-            return failure(error);
-        }
-        let host_if = host_if.map_or_else(String::new, |name| name.to_string());
-        Failure(format!(
-            "create veth pair: interface {ifname} already exists on container namespace or {host_if} exists on \
-             host namespace: Netlink error: File exists (os error 17)"
-        ))
+    /// Sets what other tools look for.
+    fn settings(&self) -> Result<(), Failure> {
+        self.made.iter().try_for_each(|(job, made)| {
+            if !is_unmanaged(job.network) {
+                sysctl::bridge(made, job.network)?;
+            }
+            sysctl::inside(self.netns, &job.own.interface_name, job.network)
+        })
     }
 
     /// The interface's hardware address: that of its parent where it has none of its own.
@@ -199,28 +187,20 @@ impl<'a> Setup<'a> {
         Ok(link.and_then(|link| link.mac).map(|mac| mac.to_string()).unwrap_or_default())
     }
 
-    /// Where names are resolved: at the gateways, or at the addresses that somebody else's bridge has.
-    fn resolvers(&mut self, network: &Network, made: &Attached) -> Result<Vec<IpAddr>, Failure> {
-        let device = made.network.bridge().filter(|_| network.option("mode") == Some("unmanaged"));
-        let Some(bridge) = device.filter(|_| network.dns_enabled) else { return Ok(network.gateways()) };
-        let link = self.engine.kernel().link(&bridge.device);
-        let link = link.map_err(|error| Failure(error.to_string()))?;
-        Ok(link.map(|link| link.addresses.iter().map(|net| net.addr()).collect()).unwrap_or_default())
-    }
-
     /// Leaves what was joined, the last one first.
     fn take_back(&mut self, failure: Failure) -> Failure {
         let mut left = Vec::new();
         for begun in self.begun.drain(..).rev() {
             let done = match begun {
                 Begun::Ours(leave) => self.engine.detach(&leave).map(drop).map_err(super::call::failure),
-                Begun::Theirs(Job { own, network, act: Act::Theirs(plugin) }) => {
+                Begun::Theirs(Job { own, network, act: Act::Theirs(plugin), .. }) => {
                     plugin.teardown(self.netns, &plugin::Input::new(self.options, (own, network)))
                 }
                 Begun::Theirs(_) => Ok(()),
             };
             left.extend(done.err());
         }
+        left.retain(|more| *more != failure);
         left.iter().fold(failure, |all, more| Failure(format!("{all}; taking it back: {more}")))
     }
 }

@@ -90,10 +90,20 @@ pub fn is_gone(device: &str) -> bool {
     IfName::new(device).ok().and_then(index).is_some_and(|index| index.is_none())
 }
 
-/// Writes a setting. What a kernel without IPv6 has not is not missed.
+/// Writes a setting. What a kernel without IPv6 has not is not missed; what is read-only (a container's own `/proc`) may be
+/// so already, and nobody needs what keeps router advertisements out where nothing can be set.
 fn set(path: &str, value: &str) -> std::io::Result<()> {
-    match std::fs::write(format!("/proc/sys/net/{path}"), value) {
+    let file = format!("/proc/sys/net/{path}");
+    let is_so = || std::fs::read_to_string(&file).is_ok_and(|now| now.trim() == value);
+    match std::fs::write(&file, value) {
         Err(error) if error.kind() == ErrorKind::NotFound && path.starts_with("ipv6/") => Ok(()),
-        done => done,
+        Err(error)
+            if error.kind() == ErrorKind::ReadOnlyFilesystem && (path.ends_with("/autoconf") || is_so()) =>
+        {
+            Ok(())
+        }
+        done => done.map_err(|error| {
+            std::io::Error::new(error.kind(), format!("set sysctl net/{path}: IO error: {error}"))
+        }),
     }
 }

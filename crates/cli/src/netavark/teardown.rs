@@ -14,7 +14,7 @@ use std::path::Path;
 /// Runs. Each part goes as far as it can.
 pub fn teardown(call: &Call, netns: &Path) -> Result<(), Failure> {
     let options = call.options()?;
-    let networks = options.joined()?;
+    let (networks, mut failures) = options.known();
     let firewall = call.firewall()?;
     call.config()?;
     if let Err(error) = std::fs::metadata(netns) {
@@ -22,7 +22,6 @@ pub fn teardown(call: &Call, netns: &Path) -> Result<(), Failure> {
         let text = format!("container netns not found: open container netns: open {path}: IO error: {error}");
         log::warn("commands::teardown", text);
     }
-    let mut failures = Vec::new();
     let served: Vec<&Network> =
         networks.iter().map(|(_, network)| *network).filter(|n| n.dns_enabled).collect();
     failures.extend(dns::remove(call, &served, &options.container_id).err());
@@ -44,7 +43,9 @@ fn leave(
 ) -> Result<(), Failure> {
     if BUILT_IN.contains(&network.driver.as_str()) {
         let leave = setting::detach(options, (own, network))?;
-        return engine.detach(&leave).map(drop).map_err(failure);
+        let left = engine.detach(&leave).map_err(failure)?;
+        left.plans.iter().for_each(|plan| log::plan("commands::teardown", plan.ops()));
+        return Ok(());
     }
     let input = plugin::Input::new(options, (own, network));
     Plugin::find(&network.driver, &call.line.plugins)?.teardown(&netns.to_string_lossy(), &input)

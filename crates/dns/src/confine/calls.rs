@@ -105,6 +105,9 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     let family = |family: i32| SeccompCondition::new(0, Dword, Eq, family as u64);
     let sockets = [AF_INET, AF_INET6].map(|of| SeccompRule::new(vec![family(of)?]));
     rules.insert(libc::SYS_socket, sockets.into_iter().collect::<Result<_, _>>()?);
+    // The number of an interface by its name: where a link-local resolver is.
+    let number = SeccompCondition::new(1, Dword, Eq, libc::SIOCGIFINDEX)?;
+    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![number])?]);
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         let plain = SeccompCondition::new(2, Dword, MaskedEq(PROT_EXEC as u64), 0)?;
         rules.insert(call, vec![SeccompRule::new(vec![plain])?]);

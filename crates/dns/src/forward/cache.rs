@@ -2,7 +2,7 @@
 
 use super::reply::{Question, Reply};
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,16 @@ pub struct CacheKey(Box<[u8]>);
 impl CacheKey {
     /// Of a question to somebody. What is in front of the question says how long it is: whoever asks chooses the
     /// question's octets, and must not make them look like one put to others.
-    pub fn new(question: &Question, upstreams: &[IpAddr]) -> Self {
+    pub fn new(question: &Question, upstreams: &[SocketAddr]) -> Self {
         let count = u8::try_from(upstreams.len()).unwrap_or(u8::MAX);
         let mut key = vec![u8::from(question.dnssec) | u8::from(question.unchecked) << 1, count];
-        for ip in upstreams {
-            match ip {
-                IpAddr::V4(ip) => key.extend(ip.to_ipv6_mapped().octets()),
-                IpAddr::V6(ip) => key.extend(ip.octets()),
+        for upstream in upstreams {
+            match upstream {
+                SocketAddr::V4(to) => key.extend(to.ip().to_ipv6_mapped().octets()),
+                SocketAddr::V6(to) => key.extend(to.ip().octets()),
             }
+            let scope = if let SocketAddr::V6(to) = upstream { to.scope_id() } else { 0 };
+            key.extend(scope.to_be_bytes());
         }
         key.extend(&*question.bytes);
         Self(key.into())
@@ -98,6 +100,7 @@ fn cost(key: &CacheKey, reply: &Reply) -> usize {
 mod tests {
     use super::*;
     use crate::wire::query::Query;
+    use std::net::IpAddr;
 
     fn question(name: &[u8]) -> Question {
         let message = [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name, &[0, 0, 1, 0, 1]].concat();
@@ -107,11 +110,11 @@ mod tests {
     /// The octets of an address may be labels: 1.1.1.1 is twice the label of one octet, 1.
     #[test]
     fn no_question_passes_for_another_ones() {
-        let (near, far) = (IpAddr::from([1, 0, 0, 1]), IpAddr::from([1, 1, 1, 1]));
+        let (near, far) = (SocketAddr::from(([1, 0, 0, 1], 53)), SocketAddr::from(([1, 1, 1, 1], 53)));
         let bank = CacheKey::new(&question(b"\x03www\x04bank"), &[near, far]);
         let crafted = CacheKey::new(&question(b"\x01\x01\x01\x01\x03www\x04bank"), &[near]);
         assert_ne!(bank, crafted);
-        let v6 = IpAddr::from([1u8; 16]);
+        let v6 = SocketAddr::new(IpAddr::from([1u8; 16]), 53);
         assert_ne!(
             CacheKey::new(&question(b"\x01a"), &[v6]),
             CacheKey::new(&question(b"\x01a"), &[far; 4]),

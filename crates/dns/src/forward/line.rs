@@ -7,10 +7,8 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-/// The port of name servers.
-const PORT: u16 = 53;
 /// The longest message.
 const LONGEST: usize = 65535;
 
@@ -42,10 +40,9 @@ pub enum Heard {
 
 impl Line {
     /// Sends a message to an upstream.
-    pub fn open(transport: Transport, to: IpAddr, message: &[u8]) -> io::Result<Self> {
-        let address = SocketAddr::new(to, PORT);
-        let socket = socket(transport, address)?;
-        match rustix::net::connect(&socket, &address) {
+    pub fn open(transport: Transport, to: SocketAddr, message: &[u8]) -> io::Result<Self> {
+        let socket = socket(transport, to)?;
+        match rustix::net::connect(&socket, &to) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
         }

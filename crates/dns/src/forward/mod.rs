@@ -20,10 +20,12 @@ use random::Numbers;
 use reply::{Question, Reply};
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// The port of name servers.
+pub const PORT: u16 = 53;
 /// How long one upstream may take before the next is asked.
 const PATIENCE: Duration = Duration::from_millis(1200);
 /// How long a question may take in all: resolvers ask again after 5 s.
@@ -66,7 +68,7 @@ pub struct Done<B> {
     /// Who waited for it.
     pub waiters: Vec<Waiter<B>>,
     /// The answer, and who gave it; none where nobody did.
-    pub reply: Option<(Rc<Reply>, IpAddr)>,
+    pub reply: Option<(Rc<Reply>, SocketAddr)>,
 }
 
 /// A question that is being asked.
@@ -75,7 +77,7 @@ struct Asking<B> {
     key: CacheKey,
     question: Question,
     waiters: Vec<Waiter<B>>,
-    order: Vec<IpAddr>,
+    order: Vec<SocketAddr>,
     at: usize,
     edns: bool,
     id: u16,
@@ -133,7 +135,12 @@ impl<B> Forwarder<B> {
     }
 
     /// Asks, unless the answer is known.
-    pub fn ask(&mut self, epoll: &Epoll, (query, to): (&Query<'_>, &[IpAddr]), waiter: Waiter<B>) -> Asked {
+    pub fn ask(
+        &mut self,
+        epoll: &Epoll,
+        (query, to): (&Query<'_>, &[SocketAddr]),
+        waiter: Waiter<B>,
+    ) -> Asked {
         let now = Instant::now();
         let question = Question::of(query);
         let key = CacheKey::new(&question, to);
@@ -152,7 +159,7 @@ impl<B> Forwarder<B> {
         if self.clients.waiting(source) >= MOST_OF_ONE || !self.has_room(source) {
             return Asked::TooMuch;
         }
-        let others = to.iter().copied().map(reached).filter(|ip| !self.own.contains(ip));
+        let others = to.iter().copied().map(reached).filter(|to| !self.own.contains(&to.ip()));
         let order = self.health.order(&others.collect::<Vec<_>>(), now);
         if order.is_empty() {
             return Asked::Nobody;
@@ -286,7 +293,7 @@ impl<B> Forwarder<B> {
         None
     }
 
-    fn answered(&mut self, asking: Asking<B>, (reply, from): (Reply, IpAddr)) -> Done<B> {
+    fn answered(&mut self, asking: Asking<B>, (reply, from): (Reply, SocketAddr)) -> Done<B> {
         self.health.answered(from);
         let reply = Rc::new(reply);
         self.cache.put(&asking.key, &reply, Instant::now());
@@ -299,7 +306,7 @@ impl<B> Forwarder<B> {
         self.end(asking, None)
     }
 
-    fn end(&mut self, asking: Asking<B>, reply: Option<(Rc<Reply>, IpAddr)>) -> Done<B> {
+    fn end(&mut self, asking: Asking<B>, reply: Option<(Rc<Reply>, SocketAddr)>) -> Done<B> {
         self.by_key.remove(&asking.key);
         self.release(&asking.waiters);
         Done { waiters: asking.waiters, reply }
@@ -330,11 +337,13 @@ impl<B> Forwarder<B> {
 
 /// The address that is reached by one (RFC 4291 section 2.5.5.2, and the unspecified one, which means this host): by
 /// whatever form, we never ask ourselves.
-fn reached(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+fn reached(to: SocketAddr) -> SocketAddr {
+    let port = to.port();
+    match to.ip().to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => (Ipv4Addr::LOCALHOST, port).into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => (Ipv6Addr::LOCALHOST, port).into(),
+        IpAddr::V4(ip) => (ip, port).into(),
+        IpAddr::V6(_) => to,
     }
 }
 
@@ -348,7 +357,7 @@ mod tests {
         for (of, by) in
             [("::ffff:10.0.0.1", "10.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("fd00::1", "fd00::1")]
         {
-            assert_eq!(reached(ip(of)), ip(by), "{of}");
+            assert_eq!(reached((ip(of), PORT).into()).ip(), ip(by), "{of}");
         }
     }
 }

@@ -1,14 +1,14 @@
 //! One question, however it came: answered, refused, or put to somebody else.
 
 use super::{Back, Server};
-use crate::forward::{Asked, Done, Waiter};
+use crate::forward::{Asked, Done, PORT, Waiter};
 use crate::snapshot::{Asker, Outcome, Why};
 use crate::source::Source;
 use crate::wire::answer::{Answer, Code, refusal};
 use crate::wire::name;
 use crate::wire::query::{Fault, Query};
 use crate::zone::Upstreams;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// A question as it came.
@@ -79,7 +79,10 @@ impl<S: Source> Server<S> {
         (query, limit, upstreams): (&Query<'_>, usize, Upstreams),
         to: &mut Vec<u8>,
     ) -> bool {
-        let upstreams = if upstreams.is_empty() { self.resolv.servers().clone() } else { upstreams };
+        let upstreams = match upstreams.is_empty() {
+            true => self.resolv.servers().clone(),
+            false => upstreams.iter().map(|ip| SocketAddr::new(*ip, PORT)).collect(),
+        };
         let asked = match self.options.alone {
             true => Asked::Nobody,
             false => {
@@ -118,7 +121,7 @@ impl<S: Source> Server<S> {
             }
             let came = Came { message: &waiter.message, zone: 0, source: waiter.source, back: waiter.back };
             self.note(&came, &query, || match by {
-                Some(by) => format!("asked {by}"),
+                Some(by) => format!("asked {}", without_port(by)),
                 None => Why::Unwanted.as_str().to_owned() + ": nobody who was asked said anything",
             });
             self.give(waiter.back, &answer);
@@ -158,5 +161,13 @@ impl<S: Source> Server<S> {
                 watcher.tell(&format!("{} {how} {name} {} {}", came.source, query.rtype, why()));
             }
         }
+    }
+}
+
+/// An upstream as people write it: `fe80::1%2`, without the port that all have.
+fn without_port(upstream: SocketAddr) -> String {
+    match upstream {
+        SocketAddr::V6(to) if to.scope_id() > 0 => format!("{}%{}", to.ip(), to.scope_id()),
+        to => to.ip().to_string(),
     }
 }

@@ -80,12 +80,26 @@ impl Folder {
         rustix::event::poll(&mut signals, Some(&GRACE)).is_ok_and(|count| count > 0)
     }
 
+    /// Reads all files again after a pause, if not sooner.
+    fn look_again(&mut self, pause: Duration) {
+        self.again = self.again.into_iter().chain([Instant::now() + pause]).min();
+    }
+
     /// Reads one file. Netavark 1 and 2 write in place: where one ends within a line somebody may be at it, and it is
     /// taken as it is only if it has not changed a moment later.
     fn file(&mut self, name: &str) -> Option<Known> {
         const MOMENT: Duration = Duration::from_millis(50);
+        const WHILE: Duration = Duration::from_secs(5);
         let known = self.known.remove(name);
-        let text = std::fs::read(format!("{}/{name}", self.path)).ok()?;
+        let text = match read(&format!("{}/{name}", self.path)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            // It is there, and cannot be read now: what was known is served.
+            Err(_) => {
+                self.look_again(WHILE);
+                return known;
+            }
+        };
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<MemberKey> = text.lines().map(MemberKey::new).collect();
         let Some(mut known) = known else {
@@ -96,7 +110,9 @@ impl Folder {
         }
         let is_still_so = known.half.as_ref() == Some(&lines);
         if lines.is_empty() || !(text.ends_with('\n') || is_still_so) {
-            self.again = self.again.or((!is_still_so).then(|| Instant::now() + MOMENT));
+            if !is_still_so {
+                self.look_again(MOMENT);
+            }
             known.half = Some(lines);
             return Some(known);
         }
@@ -106,6 +122,16 @@ impl Folder {
             None => known,
         })
     }
+}
+
+/// What is in a file, if it is not absurdly long.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    /// A line of 100 octets for each of half a million containers.
+    const MOST: u64 = 50 << 20;
+    let file = std::fs::File::open(path)?;
+    let mut text = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MOST { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
 /// A file as it was read.
@@ -294,6 +320,21 @@ mod tests {
         std::fs::write(&file, "10.89.0.1\nb 10.89.0.13  db").unwrap();
         assert_eq!(find(&mut folder, "web").len(), 1);
         assert!(find(&mut folder, "web").is_empty(), "it stays so");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// What cannot be read now is as it was.
+    #[test]
+    fn an_unreadable_file_is_no_lost_network() {
+        let (dir, mut folder) = folder("unread");
+        let file = dir.join("front");
+        std::fs::write(&file, "10.89.0.1\na 10.89.0.12  web\n").unwrap();
+        assert_eq!(address(&folder.zones().unwrap()[0], "web").len(), 1);
+        std::fs::File::create(&file).unwrap().set_len(1 << 30).unwrap(); // which root may read, too
+        assert_eq!(address(&folder.zones().unwrap()[0], "web").len(), 1);
+        assert!(folder.due().is_some(), "it is looked at again");
+        std::fs::remove_file(&file).unwrap();
+        assert!(folder.zones().unwrap().is_empty(), "a file that is gone is gone");
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RUN/names/
-//!   lock                       held (flock) by the one process that serves
+//!   lock                       held (flock) by the one process that serves, whose number is in it
 //!   web@eth0 -> front …        an endpoint (see `qiao_core::names`)
 //!   served/front -> ok         its gateways are listened on; or "! " and why not
 //! STATE/names/
@@ -18,6 +18,7 @@ use super::watch::{Seen, Watch};
 use crate::records::{Record, Records, data};
 use crate::wire::name;
 use crate::zone::{Member, MemberKey, Zone};
+use ipnet::IpNet;
 use qiao_core::names::Named;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -146,7 +147,7 @@ impl Links {
             zone.as_mut().map(|zone| zone.remove(key));
             let Some(named) = named(name) else { continue };
             // What it says of the network itself counts from then on: there is one such truth.
-            let is_same = |zone: &Zone| zone.listen == named.gateways && zone.internal == named.internal;
+            let is_same = |zone: &Zone| zone.subnets == named.gateways && zone.internal == named.internal;
             if !zone.as_ref().is_some_and(is_same) {
                 zone = Some(self.anew(network, &named));
             }
@@ -164,7 +165,9 @@ impl Links {
 
     /// A network of which a link says something else than before, made of all links.
     fn anew(&self, network: &str, header: &Named) -> Zone {
-        let mut zone = Zone::new(network, header.gateways.clone(), (header.internal, &[]));
+        let listen = header.gateways.iter().map(IpNet::addr).collect();
+        let zone = Zone::new(network, listen, (header.internal, &[]));
+        let mut zone = zone.with_subnets(header.gateways.clone());
         for (name, line) in self.lines.iter().filter(|(_, line)| is_of(line, network)) {
             if let Ok(named) = line.parse() {
                 zone.add(MemberKey::new(name), &member(name, named));
@@ -345,7 +348,13 @@ fn lock(dir: &str) -> io::Result<Option<OwnedFd>> {
         let fd = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
             // Who ends takes the file away: this may be one that nobody else can see.
-            Ok(()) if is_at(&fd, &path) => return Ok(Some(fd)),
+            Ok(()) if is_at(&fd, &path) => {
+                // For those who look who it is; not every file system has room for it.
+                let number = std::process::id().to_string();
+                let _ =
+                    rustix::fs::ftruncate(&fd, 0).and_then(|()| rustix::io::write(&fd, number.as_bytes()));
+                return Ok(Some(fd));
+            }
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(2));

@@ -53,7 +53,7 @@ impl<'b> Answer<'b> {
     pub fn new(to: &'b mut Vec<u8>, query: &Query<'_>, limit: usize) -> Self {
         let start = to.len();
         to.extend(query.id.to_be_bytes());
-        to.extend([QR | AA | query.flags[0] & RD, query.flags[1] & CD]);
+        to.extend([QR | query.flags[0] & RD, query.flags[1] & CD]);
         to.extend([0, 1, 0, 0, 0, 0, 0, 0]);
         to.extend(query.question);
         let limit = limit.saturating_sub(query.edns.map_or(0, |_| OPT_LENGTH));
@@ -90,6 +90,9 @@ impl<'b> Answer<'b> {
         let header = &mut self.to[self.start..];
         if self.truncated {
             header[2] |= TC;
+        }
+        if matches!(code, Code::NoError | Code::NxDomain) {
+            header[2] |= AA;
         }
         if recursive {
             header[3] |= RA;

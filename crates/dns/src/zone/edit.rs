@@ -1,6 +1,7 @@
 //! Members come and go. What belongs to one that left stays in the arrays until half of them are such; nothing finds it.
 
 use super::{ContainerId, END, HASH, Member, MemberKey, Name, Place, Upstreams, Zone, letters_of};
+use crate::reserved;
 use crate::wire::name::{self, Key, labels, looks_public};
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -138,7 +139,7 @@ impl Zone {
     /// The same without those who have left.
     fn packed(&self) -> Self {
         let own = (self.internal, &*self.upstreams);
-        let mut zone = Self::new(&self.name, self.listen.clone(), own);
+        let mut zone = Self::new(&self.name, self.listen.clone(), own).with_subnets(self.subnets.clone());
         for (number, place) in self.members.iter().enumerate() {
             if self.place_of(place.key) != Some(number as u32) {
                 continue;
@@ -160,9 +161,9 @@ impl Zone {
     }
 }
 
-/// A member's name by its place as a key, if it is served.
+/// A member's name by its place as a key, if it is served. Whoever says `localhost` means himself.
 fn served((place, text): (usize, &String)) -> Option<Key> {
     let key = name::key(text)?;
     let hides = place == 0 && labels(&key).count() > 1 && looks_public(&key);
-    (!hides).then_some(key)
+    (!hides && !reserved::is_localhost(&key)).then_some(key)
 }

@@ -7,6 +7,7 @@ mod edit;
 
 use crate::wire::name::{self, Key, looks_public};
 use hashbrown::HashTable;
+use ipnet::IpNet;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -66,6 +67,8 @@ pub struct Zone {
     suffix: Option<Key>,
     /// Where it is asked: the gateways.
     pub listen: Vec<IpAddr>,
+    /// Its subnets, as far as they are known: the gateways with their prefix lengths.
+    pub subnets: Vec<IpNet>,
     /// Whether nothing leaves the network.
     pub internal: bool,
     upstreams: Upstreams,
@@ -110,6 +113,7 @@ impl Zone {
             name: name.to_owned(),
             suffix,
             listen,
+            subnets: Vec::new(),
             internal,
             upstreams: upstreams.into(),
             members: Vec::new(),
@@ -125,6 +129,12 @@ impl Zone {
         }
     }
 
+    /// The same, and who has an address of these subnets is known here or nowhere.
+    #[must_use]
+    pub fn with_subnets(self, subnets: Vec<IpNet>) -> Self {
+        Self { subnets, ..self }
+    }
+
     /// The member that has an address.
     pub fn member(&self, ip: IpAddr) -> Option<u32> {
         let is = |entry: &(u32, u32)| self.addresses[entry.0 as usize] == ip;
@@ -136,9 +146,9 @@ impl Zone {
         self.members[member as usize].id
     }
 
-    /// Whether a container is a member.
-    pub fn has(&self, id: ContainerId) -> bool {
-        self.by_id.find(id.0, |member| self.members[*member as usize].id == id).is_some()
+    /// A container's place among the members; none if it is none of them.
+    pub fn member_of(&self, id: ContainerId) -> Option<u32> {
+        self.by_id.find(id.0, |member| self.members[*member as usize].id == id).copied()
     }
 
     /// Whom a member's questions go to; nobody for the host's own resolvers.

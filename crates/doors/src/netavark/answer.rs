@@ -2,7 +2,9 @@
 
 use super::options::{Network, Options, PerNetwork};
 use qiao_core::dhcp::Terms;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// What a network is to a container that has joined it.
@@ -16,6 +18,26 @@ pub struct Joined {
     pub resolvers: Vec<IpAddr>,
     /// What a DHCP server of the neighbourhood gave.
     pub lease: Option<Terms>,
+}
+
+/// What a plugin replies about a network, as far as it is passed on.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Status {
+    dns_search_domains: Option<Vec<String>>,
+    dns_server_ips: Option<Vec<IpAddr>>,
+    interfaces: Option<BTreeMap<String, Interface>>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Interface {
+    mac_address: String,
+    subnets: Option<Vec<Address>>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Address {
+    gateway: Option<IpAddr>,
+    ipnet: ipnet::IpNet,
 }
 
 /// The reply about one network.

@@ -1,9 +1,13 @@
 //! The command line.
 
+mod usage;
+mod words;
+
 use super::VERSION;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsString;
 use std::path::PathBuf;
+use usage::{OPTIONS, Sub, command};
+use words::{Opt, Word, Words};
 
 /// What was typed, options first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,36 +76,12 @@ pub enum Parsed {
     Print(String),
 }
 
-const USAGE: &str = "Usage: netavark [OPTIONS] <COMMAND>";
-
-const HELP: &str = "A container network stack
-
-Usage: netavark [OPTIONS] <COMMAND>
-
-Commands:
-  create            Creates a network config
-  setup             Configures the given network namespace with the given configuration
-  update            Updates network dns servers for an already configured network
-  teardown          Undo any configuration applied via setup command
-  version           Display info about netavark
-  dhcp-proxy        Start the DHCP proxy
-  firewalld-reload  Listen for the firewalld reload event and reload fw rules
-  firewall-reload   Reload the firewall rules once
-
-Options:
-  -f, --file <FILE>                          Instead of reading from STDIN, read the configuration from this file
-  -r, --rootless <true|false>                Tell if it is running rootless
-  -c, --config <DIR>                         Folder of files while containers run
-  -a, --aardvark-binary <PATH>               Path to the aardvark-dns binary
-      --plugin-directory <DIR>               Path to plugins; may be repeated
-      --firewall-driver <NAME>               nftables, firewalld or none [env: NETAVARK_FW]
-  -h, --help                                 Print help
-  -V, --version                              Print version
-";
-
 /// Reads the words behind the program's name. The error is what is printed before exit code 2.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed, String> {
-    let mut words = words.into_iter();
+    let mut words = Words::new(words.into_iter().collect(), OPTIONS);
+    if words.is_empty() {
+        return Err(usage::help(None));
+    }
     let mut line = Line {
         file: None,
         config: None,
@@ -111,156 +91,124 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed, String
         plugins: Vec::new(),
         command: Command::Version,
     };
-    while let Some(word) = words.next() {
-        let Some((name, value)) = option(&word) else {
-            line.command = command(&word, &mut words)?;
-            return Ok(Parsed::Run(Box::new(line)));
-        };
-        match name.as_str() {
-            "-h" | "--help" => return Ok(Parsed::Print(HELP.into())),
-            "-V" | "--version" => return Ok(Parsed::Print(format!("netavark {VERSION}\n"))),
-            _ => set(&mut line, &name, value.or_else(|| words.next()))?,
+    while let Some(word) = words.next(None)? {
+        match word {
+            Word::Help => return Ok(Parsed::Print(usage::help(None))),
+            Word::Version => return Ok(Parsed::Print(format!("netavark {VERSION}\n"))),
+            Word::Option(name, value) => set(&mut line, name, value)?,
+            Word::Plain(word) if word == "help" => return help(&mut words),
+            Word::Plain(word) => return Ok(read(command(&word)?, words)?.with(line)),
         }
     }
-    Err(format!("error: 'netavark' requires a subcommand but one was not provided\n\n{USAGE}\n\n{MORE}"))
+    Err(usage::no_command())
 }
 
-const MORE: &str = "For more information, try '--help'.\n";
-
-fn usage(what: impl std::fmt::Display) -> String {
-    format!("error: {what}\n\n{USAGE}\n\n{MORE}")
+/// What a subcommand's words say.
+enum Said {
+    Do(Command),
+    Print(String),
 }
 
-/// An option's name, and its value where it is in the same word.
-fn option(word: &OsStr) -> Option<(String, Option<OsString>)> {
-    let bytes = word.as_bytes();
-    let value = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
-    if !bytes.starts_with(b"-") || bytes.len() < 2 {
-        return None;
+impl Said {
+    fn with(self, line: Line) -> Parsed {
+        match self {
+            Said::Do(command) => Parsed::Run(Box::new(Line { command, ..line })),
+            Said::Print(text) => Parsed::Print(text),
+        }
     }
-    if bytes.starts_with(b"--") {
-        let at = bytes.iter().position(|b| *b == b'=').unwrap_or(bytes.len());
-        let name = String::from_utf8_lossy(&bytes[..at]).into_owned();
-        return Some((name, bytes.get(at + 1..).map(value)));
-    }
-    let rest = Some(&bytes[2..]).filter(|rest| !rest.is_empty());
-    let rest = rest.map(|rest| rest.strip_prefix(b"=").unwrap_or(rest));
-    Some((String::from_utf8_lossy(&bytes[..2]).into_owned(), rest.map(value)))
 }
 
-fn set(line: &mut Line, name: &str, value: Option<OsString>) -> Result<(), String> {
-    let known = [
-        "-f",
-        "--file",
-        "-c",
-        "--config",
-        "-r",
-        "--rootless",
-        "-a",
-        "--aardvark-binary",
-        "--firewall-driver",
-        "--plugin-directory",
-    ];
-    if !known.contains(&name) {
-        return Err(usage(format_args!("unexpected argument '{name}' found")));
-    }
-    let value = value.ok_or_else(|| {
-        usage(format_args!("a value is required for '{name} <VALUE>' but none was supplied"))
-    })?;
+fn help(words: &mut Words) -> Result<Parsed, String> {
+    let sub = match words.plain() {
+        Some(word) if word != "help" => Some(command(&word)?),
+        _ => None,
+    };
+    Ok(Parsed::Print(usage::help(sub)))
+}
+
+fn set(line: &mut Line, name: &str, value: OsString) -> Result<(), String> {
     let text = || value.to_string_lossy().into_owned();
     match name {
-        "-f" | "--file" => line.file = Some(value.into()),
-        "-c" | "--config" => line.config = Some(value.into()),
-        "-a" | "--aardvark-binary" => line.aardvark = value.into(),
-        "--firewall-driver" => line.firewall = Some(text()),
-        "--plugin-directory" => line.plugins.push(value.into()),
+        "file" => line.file = Some(value.into()),
+        "config" => line.config = Some(value.into()),
+        "aardvark-binary" => line.aardvark = value.into(),
+        "firewall-driver" => line.firewall = Some(text()),
+        "plugin-directory" => line.plugins.push(value.into()),
         _ => {
-            line.rootless = match text().as_str() {
-                "true" => true,
-                "false" => false,
-                other => {
-                    let possible = "  [possible values: true, false]";
-                    let what = format!("invalid value '{other}' for '--rootless <ROOTLESS>'");
-                    return Err(format!("error: {what}\n{possible}\n\n{MORE}"));
-                }
-            }
+            let other = text();
+            let bad =
+                || usage::invalid(&other, "--rootless <ROOTLESS>", "\n  [possible values: true, false]");
+            line.rootless = other.parse().map_err(|_| bad())?;
         }
     }
     Ok(())
 }
 
-fn command(word: &OsStr, rest: &mut dyn Iterator<Item = OsString>) -> Result<Command, String> {
-    let name = word.to_string_lossy();
-    let command = match &*name {
-        "setup" => Command::Setup(one(&name, "NETWORK_NAMESPACE_PATH", rest)?.into()),
-        "teardown" => Command::Teardown(one(&name, "NETWORK_NAMESPACE_PATH", rest)?.into()),
-        "update" => return update(rest),
-        "create" => Command::Create,
-        "version" => Command::Version,
-        "dhcp-proxy" => return proxy(rest).map(Command::DhcpProxy),
-        "firewalld-reload" => Command::FirewalldReload,
-        "firewall-reload" => Command::FirewallReload,
-        other => return Err(usage(format_args!("unrecognized subcommand '{other}'"))),
-    };
-    match rest.next() {
-        None => Ok(command),
-        Some(more) => Err(usage(format_args!("unexpected argument '{}' found", more.to_string_lossy()))),
+/// Reads the words behind a subcommand.
+fn read(sub: &Sub, words: Words) -> Result<Said, String> {
+    let mut words = words.of(sub.options);
+    let (mut names, mut options) = (Vec::new(), Vec::<(&str, String)>::new());
+    while let Some(word) = words.next(Some(sub))? {
+        match word {
+            Word::Help => return Ok(Said::Print(usage::help(Some(sub)))),
+            Word::Version => return Ok(Said::Print(format!("netavark-{} {VERSION}\n", sub.name))),
+            Word::Option(name, value) => options.push((name, value.to_string_lossy().into_owned())),
+            Word::Plain(word) if names.is_empty() && sub.name_of.is_some() => names.push(text(sub, word)?),
+            Word::Plain(word) => return Err(usage::unexpected(&word.to_string_lossy(), Some(sub))),
+        }
+    }
+    let is_there = |option: &Opt| options.iter().any(|(name, _)| *name == option.long);
+    let missing: Vec<_> = sub.options.iter().filter(|option| option.is_needed && !is_there(option)).collect();
+    if !missing.is_empty() || names.is_empty() && sub.name_of.is_some() {
+        return Err(usage::missing(sub, &missing, names.is_empty()));
+    }
+    make(sub, names.pop().unwrap_or_default(), &options).map(Said::Do)
+}
+
+/// A name that must be a text, and not empty.
+fn text(sub: &Sub, word: OsString) -> Result<String, String> {
+    let name = sub.name_of.unwrap_or_default();
+    match word.into_string() {
+        Ok(text) if text.is_empty() => Err(usage::no_value(&format!("<{name}>"), "")),
+        Ok(text) => Ok(text),
+        Err(_) => Err(usage::wrong("invalid UTF-8 was detected in one or more arguments", Some(sub))),
     }
 }
 
-fn one(name: &str, what: &str, rest: &mut dyn Iterator<Item = OsString>) -> Result<OsString, String> {
-    rest.next().ok_or_else(|| {
-        format!(
-            "error: the following required arguments were not provided:\n  <{what}>\n\n\
-             Usage: netavark {name} <{what}>\n\n{MORE}"
-        )
+fn make(sub: &Sub, name: String, options: &[(&str, String)]) -> Result<Command, String> {
+    let all = |wanted: &str| -> Vec<String> {
+        options.iter().filter(|(name, _)| *name == wanted).map(|(_, value)| value.clone()).collect()
+    };
+    Ok(match sub.name {
+        "setup" => Command::Setup(name.into()),
+        "teardown" => Command::Teardown(name.into()),
+        "update" => Command::Update { network: name, servers: all("network-dns-servers").join(",") },
+        "create" => Command::Create,
+        "dhcp-proxy" => Command::DhcpProxy(Proxy {
+            dir: all("dir").pop(),
+            uds: all("uds").pop(),
+            timeout: number("--timeout <TIMEOUT>", all("timeout").pop())?,
+            activity: number("--activity-timeout <ACTIVITY_TIMEOUT>", all("activity-timeout").pop())?,
+        }),
+        "firewalld-reload" => Command::FirewalldReload,
+        "firewall-reload" => Command::FirewallReload,
+        _ => Command::Version,
     })
 }
 
-fn proxy(rest: &mut dyn Iterator<Item = OsString>) -> Result<Proxy, String> {
-    let mut proxy = Proxy::default();
-    while let Some(word) = rest.next() {
-        let unexpected = || usage(format_args!("unexpected argument '{}' found", word.to_string_lossy()));
-        let (name, value) = option(&word).ok_or_else(unexpected)?;
-        let missing = || usage(format_args!("a value is required for '{name}' but none was supplied"));
-        let mut text = || {
-            let value = value.clone().or_else(|| rest.next()).ok_or_else(missing)?;
-            Ok::<_, String>(value.to_string_lossy().into_owned())
-        };
-        match name.as_str() {
-            "-d" | "--dir" => proxy.dir = Some(text()?),
-            "-u" | "--uds" => proxy.uds = Some(text()?),
-            "-t" | "--timeout" => proxy.timeout = Some(number(&name, &text()?)?),
-            "-a" | "--activity-timeout" => proxy.activity = Some(number(&name, &text()?)?),
-            _ => return Err(unexpected()),
-        }
-    }
-    Ok(proxy)
-}
-
-fn number<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|error| format!("error: invalid value '{text}' for '{name}': {error}\n\n{MORE}"))
-}
-
-fn update(rest: &mut dyn Iterator<Item = OsString>) -> Result<Command, String> {
-    let (mut network, mut servers) = (None, Vec::new());
-    while let Some(word) = rest.next() {
-        match option(&word) {
-            None => network = Some(word.to_string_lossy().into_owned()),
-            Some((name, value)) if name == "--network-dns-servers" => {
-                let value = value.or_else(|| rest.next()).unwrap_or_default();
-                servers.push(value.to_string_lossy().into_owned());
-            }
-            Some((name, _)) => return Err(usage(format_args!("unexpected argument '{name}' found"))),
-        }
-    }
-    let network = network.map_or_else(|| one("update", "NETWORK_NAME", rest).map(|_| String::new()), Ok)?;
-    Ok(Command::Update { network, servers: servers.join(",") })
+fn number<T: std::str::FromStr<Err: std::fmt::Display>>(
+    name: &str,
+    text: Option<String>,
+) -> Result<Option<T>, String> {
+    let parse =
+        |text: String| text.parse().map_err(|error| usage::invalid(&text, name, &format!(": {error}")));
+    text.map(parse).transpose()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStringExt;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split_whitespace().map(OsString::from).collect()
@@ -316,6 +264,60 @@ mod tests {
         for bad in ["dhcp-proxy x", "dhcp-proxy -t", "dhcp-proxy -t x", "dhcp-proxy -q 1"] {
             assert!(parse(words(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        let said = |line: &str| match parse(words(line)) {
+            Ok(Parsed::Print(text)) => text,
+            other => panic!("{line}: {other:?}"),
+        };
+        let update = "Updates network dns servers for an already configured network\n\nUsage: netavark update \
+                      --network-dns-servers <NETWORK_DNS_SERVERS> <NETWORK_NAME>\n";
+        for line in ["update -h", "update --help", "help update", "update x -h"] {
+            assert!(said(line).starts_with(update), "{line}: {}", said(line));
+        }
+        for sub in
+            ["create", "setup", "teardown", "version", "dhcp-proxy", "firewalld-reload", "firewall-reload"]
+        {
+            assert!(said(&format!("help {sub}")).contains(&format!("Usage: netavark {sub}")), "{sub}");
+            assert!(said("help").contains(&format!("\n  {sub}  ")), "{sub}");
+        }
+        assert_eq!(said("dhcp-proxy -V"), "netavark-dhcp-proxy 2.1.0\n");
+        assert_eq!(parse(words("")), Err(said("-h")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_the_commands_own_usage() {
+        let wrong = |line: &str, text: &str| {
+            let told = parse(words(line)).expect_err(line);
+            let text = format!("error: {text}\n\nFor more information, try '--help'.\n");
+            assert_eq!(told, text, "{line}");
+        };
+        let usage = "Usage: netavark setup <NETWORK_NAMESPACE_PATH>";
+        wrong("setup a b", &format!("unexpected argument 'b' found\n\n{usage}"));
+        wrong("setup -x", &format!("unexpected argument '-x' found\n\n{usage}"));
+        let missing = "the following required arguments were not provided:";
+        wrong("setup --", &format!("{missing}\n  <NETWORK_NAMESPACE_PATH>\n\n{usage}"));
+        let usage = "Usage: netavark update --network-dns-servers <NETWORK_DNS_SERVERS> <NETWORK_NAME>";
+        let option = "--network-dns-servers <NETWORK_DNS_SERVERS>";
+        wrong("update x", &format!("{missing}\n  {option}\n\n{usage}"));
+        wrong("update", &format!("{missing}\n  {option}\n  <NETWORK_NAME>\n\n{usage}"));
+        wrong(
+            "update x --network-dns-servers",
+            &format!("a value is required for '{option}' but none was supplied"),
+        );
+        let usage = "Usage: netavark [OPTIONS] <COMMAND>";
+        let twice = "the argument '--config <CONFIG>' cannot be used multiple times";
+        wrong("-c /a --config=/b version", &format!("{twice}\n\n{usage}"));
+        let possible = "[possible values: true, false]";
+        let value = "a value is required for '--rootless <ROOTLESS>' but none was supplied";
+        wrong("-r", &format!("{value}\n  {possible}"));
+        wrong("-r no version", &format!("invalid value 'no' for '--rootless <ROOTLESS>'\n  {possible}"));
+        let number = "invalid digit found in string";
+        wrong("dhcp-proxy -t x", &format!("invalid value 'x' for '--timeout <TIMEOUT>': {number}"));
+        assert!(parse([OsString::from("setup"), "".into()]).is_err());
+        assert_eq!(run("setup -- -a").command, Command::Setup("-a".into()));
     }
 
     #[test]

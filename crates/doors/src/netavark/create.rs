@@ -4,12 +4,13 @@ mod bridge;
 mod child;
 mod subnets;
 
+pub(super) use subnets::apart;
+
 use super::failure::Failure;
 use super::options::{Network, Route};
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// What was sent.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,7 +55,7 @@ pub struct SubnetPool {
     /// All of them.
     pub base: IpNet,
     /// The length of each one's prefix.
-    pub size: u8,
+    pub size: u32,
 }
 
 /// What the host has.
@@ -76,51 +77,68 @@ pub const BUILT_IN: [&str; 3] = ["bridge", "macvlan", "ipvlan"];
 impl Create {
     /// Reads what was sent.
     pub fn parse(text: &[u8]) -> Result<Self, Failure> {
-        serde_json::from_slice(text)
-            .and_then(|parsed| crate::json::read_any(text).map(|_| parsed))
-            .map_err(|error| Failure(format!("failed to load network create config: IO error: {error}")))
+        super::options::read(text)
+            .map_err(|error| Failure(format!("failed to load network create: IO error: {error}")))
     }
 
     /// Refuses what no driver takes.
     pub fn check(&self) -> Result<(), Failure> {
-        let network = &self.network;
-        check_name(&network.name)?;
-        if self.used.names.contains_key(&network.name) {
-            return Err(Failure(format!("network already exists {}", network.name)));
+        let Network { name, id, network_interface, .. } = &self.network;
+        check_name(name)?;
+        if self.used.names.contains_key(name) {
+            return Err(Failure(format!("network already exists {name}")));
         }
-        if network.id.len() != 64 || !network.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(Failure(format!("invalid network ID {:?}", network.id)));
+        check_id(id)?;
+        if self.used.names.values().any(|other| other == id) {
+            return Err(Failure(format!("network ID {id} already in use")));
         }
-        if self.used.names.values().any(|id| *id == network.id) {
-            return Err(Failure(format!("network ID {} already in use", network.id)));
-        }
-        Ok(())
+        network_interface.iter().try_for_each(|name| check_interface(name))?;
+        check_ipam(&self.network)
     }
 
     /// The network, with all that was missing.
     pub fn complete(self, host: &Host) -> Result<Network, Failure> {
         self.check()?;
         let Create { mut network, used, options } = self;
-        let is_bridge = network.driver == "bridge";
-        if is_bridge {
-            bridge::complete(&mut network, (&used, &options), host)?;
-        } else {
-            child::complete(&mut network, host)?;
+        let is_exclusive = match network.driver.as_str() {
+            "bridge" => bridge::complete(&mut network, (&used, &options), host)?,
+            _ => child::complete(&mut network, host).map(|()| false)?,
+        };
+        let must_be_free = is_exclusive && options.check_used_subnets;
+        finish(network, &subnets::taken(must_be_free, &used, host), host)
+    }
+
+    /// The network that a plugin made of it, with what all networks have. The plugin must leave alone what it is called.
+    pub fn made_by_plugin(self, made: Network, host: &Host) -> Result<Network, Failure> {
+        let own = self.network;
+        let same = [
+            ("name", made.name == own.name),
+            ("ID", made.id == own.id),
+            ("driver", made.driver == own.driver),
+        ];
+        match same.into_iter().find(|(_, is_same)| !is_same) {
+            Some((what, _)) => {
+                Err(Failure(format!("{} plugin invalid result: changed network {what}", own.driver)))
+            }
+            None => finish(made, &[], host),
         }
-        subnets::check(&mut network, &subnets::taken(is_bridge && options.check_used_subnets, &used, host))?;
-        network.routes.iter().flatten().try_for_each(check_route)?;
-        if network.network_dns_servers.as_ref().is_some_and(|all| !all.is_empty()) && !network.dns_enabled {
-            let what = "cannot set NetworkDNSServers if DNS is not enabled for the network";
-            return Err(Failure(what.into()));
-        }
-        network.options = network.options.filter(|options| !options.is_empty());
-        network.created = Some(host.now.clone());
-        Ok(network)
     }
 }
 
-/// The rule of names in the words that clients compare.
-const RULE: &str = "must match [a-zA-Z0-9][a-zA-Z0-9_.-]*";
+/// What all networks have.
+fn finish(mut network: Network, taken: &[IpNet], host: &Host) -> Result<Network, Failure> {
+    if ipam(&network).as_deref() == Some("none") {
+        network.dns_enabled = false;
+    }
+    if network.network_dns_servers.as_ref().is_some_and(|all| !all.is_empty()) && !network.dns_enabled {
+        let what = "cannot set NetworkDNSServers if DNS is not enabled for the network";
+        return Err(Failure(what.into()));
+    }
+    subnets::check(&mut network, taken)?;
+    network.routes.iter().flatten().try_for_each(check_route)?;
+    network.created = Some(host.now.clone());
+    Ok(network)
+}
 
 fn is_name(text: &str) -> bool {
     let body = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
@@ -128,41 +146,53 @@ fn is_name(text: &str) -> bool {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    match is_name(name) {
-        true => Ok(()),
-        false => Err(Failure(format!("Invalid characters in network name {name:?}: {RULE}"))),
+    match name {
+        "" => Err(Failure("Network name must be supplied".into())),
+        name if is_name(name) => Ok(()),
+        _ => Err(Failure(format!(
+            "Invalid characters in network name {name:?}: must match [a-zA-Z0-9][a-zA-Z0-9_.-]*"
+        ))),
     }
 }
 
-/// The name of an interface: as a network's, and as long as the kernel takes it.
-fn check_interface(name: &str) -> Result<(), Failure> {
-    if !is_name(name) {
-        return Err(Failure(format!("Invalid characters in interface name {name:?}: {RULE}")));
+fn check_id(id: &str) -> Result<(), Failure> {
+    match id {
+        "" => Err(Failure("Network id must be supplied".into())),
+        id if id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(()),
+        _ => Err(Failure(format!("Network id must be a hexadecimal string {id:?}"))),
     }
-    match qiao_core::IfName::new(name) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Failure(format!("interface name {name:?} is too long: at most 15 characters"))),
+}
+
+/// The name of an interface, as the kernel takes it; an empty one is none.
+fn check_interface(name: &str) -> Result<(), Failure> {
+    let bad = name.chars().find(|c| matches!(c, '/' | ':') || c.is_whitespace());
+    let why = match bad {
+        _ if name.len() > 15 => {
+            format!("Interface name is too long: interface names must be 15 characters or less: {name}")
+        }
+        _ if matches!(name, "." | "..") => "Interface name cannot be . or ..".into(),
+        Some(bad) => format!("Interface name cannot contain\"{bad}\""),
+        None => return Ok(()),
+    };
+    Err(Failure(why))
+}
+
+/// Who gives addresses must be known, and have what it needs.
+fn check_ipam(network: &Network) -> Result<(), Failure> {
+    match ipam(network).as_deref() {
+        Some("none") if !network.subnets().is_empty() => {
+            Err(Failure("None ipam driver is set but subnets are given".into()))
+        }
+        None | Some("host-local" | "none" | "dhcp") => Ok(()),
+        Some(other) => Err(Failure(format!("Unsupported ipam driver: {other}"))),
     }
 }
 
 fn check_route(route: &Route) -> Result<(), Failure> {
-    let to = route.destination;
-    if to != to.trunc() {
-        return Err(Failure(format!("route destination {to} is an address, not a network")));
+    if route.destination != route.destination.trunc() {
+        return Err(Failure("route destination invalid".into()));
     }
-    let kind = route.route_type.as_deref().unwrap_or("unicast");
-    let same = |ip: IpAddr| ip.is_ipv4() == to.addr().is_ipv4();
-    match (kind, route.gateway) {
-        ("unicast", None) => Err(Failure(format!("route to {to} needs a gateway"))),
-        ("unicast", Some(gateway)) if !same(gateway) => {
-            Err(Failure(format!("route to {to} has gateway {gateway}, which is of another family")))
-        }
-        ("unicast", Some(_)) | ("blackhole" | "unreachable" | "prohibit", None) => Ok(()),
-        ("blackhole" | "unreachable" | "prohibit", Some(_)) => {
-            Err(Failure(format!("route to {to} is of type {kind}, which takes no gateway")))
-        }
-        (other, _) => Err(Failure(format!("invalid route type {other}"))),
-    }
+    route.kind().map(drop)
 }
 
 /// Takes an option out, and gives it another name.
@@ -173,16 +203,16 @@ fn rename(network: &mut Network, from: &str, to: &str) {
     }
 }
 
-/// Checks every option by its name; what is sent for it is written down.
+/// Checks every option by its name; what is sent for it is written down. `kind` is what netavark calls such networks.
 fn options(
     network: &mut Network,
+    kind: &str,
     check: impl Fn(&str, &str) -> Result<Option<String>, Failure>,
 ) -> Result<(), Failure> {
-    let driver = network.driver.clone();
     for (name, value) in network.options.iter_mut().flatten() {
         match check(name, value)? {
             Some(normal) => *value = normal,
-            None => return Err(Failure(format!("unsupported {driver} network option: {name}"))),
+            None => return Err(Failure(format!("unsupported {kind} network option: {name}"))),
         }
     }
     Ok(())
@@ -201,7 +231,10 @@ fn switch(name: &str, value: &str) -> Result<Option<String>, Failure> {
     match value {
         "true" | "True" | "TRUE" | "t" | "T" | "1" => Ok(Some("true".into())),
         "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(Some("false".into())),
-        other => Err(Failure(format!("unable to parse {name:?}: {other:?} is neither true nor false"))),
+        _ => {
+            let why = "provided string was not `true` or `false`";
+            Err(Failure(format!("unable to parse {name:?}: {why}")))
+        }
     }
 }
 

@@ -24,31 +24,53 @@ pub struct Entry {
     pub upstreams: Vec<IpAddr>,
 }
 
+/// Why a name cannot stand in a file, if it cannot.
+pub fn is_no_word(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("name is empty"),
+        name if name.contains([',', ' ', '\n', '\t', '\r', '\0']) => Some("name contains invalid chars"),
+        _ => None,
+    }
+}
+
+/// What a container is called on a network.
+pub fn names<'a>(options: &'a Options, own: &'a PerNetwork) -> impl Iterator<Item = &'a String> {
+    std::iter::once(&options.container_name).chain(own.aliases.iter().flatten())
+}
+
+/// Refuses a network that cannot have a file, and servers for names of others that would ask themselves: `listening` are the
+/// networks of a call whose names are resolved, with where that is.
+pub fn check(options: &Options, listening: &[(&Network, &[IpAddr])]) -> Result<(), Failure> {
+    if let Some((network, _)) = listening.iter().find(|(network, _)| !is_file_name(&network.name)) {
+        return Err(Failure(format!("the network {:?} cannot have names: it is no file name", network.name)));
+    }
+    let owner =
+        |ip: &&IpAddr| listening.iter().find(|(_, ips)| ips.contains(ip)).map(|(network, _)| &network.name);
+    let refuse = |servers: &Option<Vec<IpAddr>>, what: &str, is: &str| match servers
+        .iter()
+        .flatten()
+        .find_map(|ip| Some((ip, owner(&ip)?)))
+    {
+        None => Ok(()),
+        Some((ip, owner)) => Err(Failure(format!(
+            "error while applying dns entries: {what} {ip} {is} the gateway of network {owner:?}; using it would \
+                 cause aardvark-dns to forward queries to itself."
+        ))),
+    };
+    refuse(&options.dns_servers, "DNS server", "is")?;
+    let mut networks = listening.iter().map(|(network, _)| &network.network_dns_servers);
+    networks.try_for_each(|own| refuse(own, "network DNS server", "matches"))
+}
+
 impl Entry {
-    /// What a container is called on a network.
-    pub fn new(
-        options: &Options,
-        (own, network): (&PerNetwork, &Network),
-        addresses: &[IpNet],
-    ) -> Result<Self, Failure> {
-        let aliases = own.aliases.iter().flatten();
-        let entry = Self {
+    /// A container's line on a network; names that cannot stand in it are left out.
+    pub fn new(options: &Options, own: &PerNetwork, addresses: &[IpNet]) -> Self {
+        Self {
             id: options.container_id.clone(),
             addresses: addresses.iter().map(IpNet::addr).collect(),
-            names: std::iter::once(&options.container_name).chain(aliases).cloned().collect(),
+            names: names(options, own).filter(|name| is_no_word(name).is_none()).cloned().collect(),
             upstreams: options.dns_servers.clone().unwrap_or_default(),
-        };
-        let is_bad = |name: &&String| name.is_empty() || name.contains([',', ' ', '\n', '\t', '\r', '\0']);
-        if let Some(name) = entry.names.iter().chain([&entry.id]).find(is_bad) {
-            return Err(Failure(format!("the name {name:?} cannot be resolved: it is no word")));
         }
-        if !is_file_name(&network.name) {
-            return Err(Failure(format!(
-                "the network {:?} cannot have names: it is no file name",
-                network.name
-            )));
-        }
-        Ok(entry)
     }
 
     fn line(&self) -> String {

@@ -2,14 +2,16 @@
 
 use super::Failure;
 use ipnet::IpNet;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use qiao_core::route::Kind;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-/// What a container's networks shall be.
+/// What a container's networks shall be. (What is no such thing is called as netavark calls it.)
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename = "NetworkOptions")]
 pub struct Options {
     /// The container.
     pub container_id: String,
@@ -104,15 +106,13 @@ pub struct Subnet {
     pub subnet: IpNet,
 }
 
-/// A part of a subnet.
+/// A part of a subnet. Only `create` looks at it: whoever gives out addresses heeds it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub struct LeaseRange {
     /// The last address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end_ip: Option<IpAddr>,
+    pub end_ip: Option<String>,
     /// The first address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_ip: Option<IpAddr>,
+    pub start_ip: Option<String>,
 }
 
 /// A route.
@@ -149,18 +149,63 @@ pub struct PortMapping {
 impl Options {
     /// Reads what was sent.
     pub fn parse(text: &[u8]) -> Result<Self, Failure> {
-        serde_json::from_slice(text)
-            .and_then(|parsed| crate::json::read_any(text).map(|_| parsed))
-            .map_err(|error| Failure(format!("failed to load network options: IO error: {error}")))
+        read(text).map_err(|error| Failure(format!("failed to load network options: IO error: {error}")))
     }
 
     /// Every network that is joined, with what it is.
-    pub fn joined<'a>(&'a self) -> Result<Vec<(&'a PerNetwork, &'a Network)>, Failure> {
-        let each = |(name, own): &'a (String, PerNetwork)| match self.network_info.get(name) {
-            Some(network) => Ok((own, network)),
-            None => Err(Failure(format!("network info for network {name} not found"))),
+    pub fn joined(&self) -> Result<Vec<(&PerNetwork, &Network)>, Failure> {
+        self.networks.iter().map(|(name, own)| Ok((own, self.info(name)?))).collect()
+    }
+
+    /// Every network that is joined and of which it is said what it is, and what is wrong with the others.
+    pub fn known(&self) -> (Vec<(&PerNetwork, &Network)>, Vec<Failure>) {
+        let (mut known, mut failures) = (Vec::new(), Vec::new());
+        for (name, own) in &self.networks {
+            match self.info(name) {
+                Ok(network) => known.push((own, network)),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        (known, failures)
+    }
+
+    fn info(&self, name: &str) -> Result<&Network, Failure> {
+        let missing = || Failure(format!("network info for network {name} not found"));
+        self.network_info.get(name).ok_or_else(missing)
+    }
+}
+
+/// Reads a document; what is wrong with one is said as netavark says it, which reads from a stream.
+pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+    let parsed = serde_json::from_slice(text).or_else(|_| serde_json::from_reader(text))?;
+    crate::json::read_any(text).map(|_| parsed)
+}
+
+impl Route {
+    /// Its type. A unicast route has a gateway, of its own family; no other has one.
+    pub fn kind(&self) -> Result<Kind, Failure> {
+        let kind = match self.route_type.as_deref() {
+            None | Some("" | "unicast") => Kind::Unicast,
+            Some("blackhole") => Kind::Blackhole,
+            Some("unreachable") => Kind::Unreachable,
+            Some("prohibit") => Kind::Prohibit,
+            Some(other) => return Err(Failure(format!("invalid route type {other:?}"))),
         };
-        self.networks.iter().map(each).collect()
+        let to = self.destination;
+        let is_v4 = to.addr().is_ipv4();
+        let family = |is_v4| if is_v4 { "ipv4" } else { "ipv6" };
+        match (kind, self.gateway) {
+            (Kind::Unicast, None) => Err(Failure(format!("route {to} requires a gateway for type unicast"))),
+            (Kind::Unicast, Some(via)) if via.is_ipv4() != is_v4 => Err(Failure(format!(
+                "route with {} destination and {} gateway ({to} via {via})",
+                family(is_v4),
+                family(!is_v4)
+            ))),
+            (Kind::Unicast, Some(_)) | (_, None) => Ok(kind),
+            (_, Some(_)) => {
+                Err(Failure(format!("route {to} must not have a gateway for type {}", kind.as_str())))
+            }
+        }
     }
 }
 
@@ -192,6 +237,7 @@ fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, PerNetwor
     struct Networks;
 
     #[derive(Deserialize)]
+    #[serde(rename = "NamedPerNetworkOptions")]
     struct Named {
         name: String,
         #[serde(flatten)]
@@ -202,7 +248,7 @@ fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, PerNetwor
         type Value = Vec<(String, PerNetwork)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a map or a list of networks")
+            f.write_str("array of network options or map")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::options::{Network, Options, PerNetwork, Route};
 pub use super::ports::publish;
 use ipnet::IpNet;
-use qiao_core::child::{Broadcasts, Child, Mode};
+use qiao_core::child::{Broadcasts, Child, MacvlanMode, Mode};
 use qiao_core::endpoint::{Extras, PortVlans};
 use qiao_core::network::{Bridge, Driver, Inline, Network as Ours, Pool};
 use qiao_core::owner::fnv;
@@ -15,8 +15,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-/// The metric of the default routes of bridge networks that say nothing else.
+/// The metric of routes that say nothing else, and of bridge networks' default routes.
 const METRIC: u32 = 100;
+/// Why an own bridge has no DHCP.
+pub(super) const MANAGED_DHCP: &str = "cannot use dhcp ipam driver without using the option mode=unmanaged";
 
 /// Who makes rules (`NETAVARK_FW`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,8 +110,8 @@ pub fn sandbox(options: &Options) -> Result<SandboxName, Failure> {
 
 /// What to ask of the engine for a container to leave a network.
 pub fn detach(options: &Options, (own, network): (&PerNetwork, &Network)) -> Result<Detach, Failure> {
-    let ifname = Some(IfName::new(&own.interface_name)?);
-    Ok(Detach { sandbox: sandbox(options)?, network: Some(network_name(network)?), ifname })
+    let (sandbox, network) = (sandbox(options)?, Some(network_name(network)?));
+    Ok(Detach { sandbox, network, ifname: Some(ifname(own)?) })
 }
 
 /// What to ask of the engine for a container to join a bridge network.
@@ -118,7 +120,7 @@ pub fn attach(context: Context<'_>, (own, network): (&PerNetwork, &Network)) -> 
     let addresses = addresses(own, network)?;
     let guarded = settings.managed && context.firewall != Firewall::None && !addresses.is_empty();
     let extras = Extras {
-        statics: routes(network, settings.metric)?,
+        statics: routes(network)?,
         learns: !settings.managed || addresses.is_empty(),
         // In no other VLAN besides: it would hear what is for others.
         vlans: settings.vlan.map(|id| PortVlans {
@@ -144,7 +146,7 @@ pub fn attach(context: Context<'_>, (own, network): (&PerNetwork, &Network)) -> 
     Ok(Attach {
         netns: Some(context.netns.to_owned()),
         network: Some(given.network.name.clone()),
-        ifname: Some(IfName::new(&own.interface_name)?),
+        ifname: Some(ifname(own)?),
         wish: Wish { mac: mac(own)?, ..Wish::default() },
         publish,
         guard: Some(guarded),
@@ -176,12 +178,8 @@ pub fn attach_child(
     };
     let has_way = dhcp || !network.gateways().is_empty();
     let no_default = option(network, "no_default_route")?.unwrap_or(false) || !has_way;
-    let extras = Extras {
-        statics: routes(network, metric)?,
-        no_default,
-        defaults: administered(metric),
-        ..Extras::default()
-    };
+    let extras =
+        Extras { statics: routes(network)?, no_default, defaults: administered(metric), ..Extras::default() };
     let given = Given {
         network: ours(network, Driver::Child(child))?,
         addresses: addresses(own, network)?,
@@ -196,7 +194,7 @@ pub fn attach_child(
     Ok(Attach {
         netns: Some(context.netns.to_owned()),
         network: Some(given.network.name.clone()),
-        ifname: Some(IfName::new(&own.interface_name)?),
+        ifname: Some(ifname(own)?),
         wish: Wish { mac: mac(own)?.filter(|_| own_mac), ..Wish::default() },
         given: Some(Box::new(given)),
         ..Attach::new(sandbox(context.options)?)
@@ -210,9 +208,11 @@ fn hostname(options: &Options) -> Option<String> {
 
 fn child_mode(network: &Network) -> Result<Mode, Failure> {
     let mode = network.option("mode").filter(|mode| !mode.is_empty());
+    let bad = |driver: &str| Failure(format!("invalid {driver} mode {:?}", mode.unwrap_or_default()));
     Ok(match network.driver.as_str() {
-        "macvlan" => Mode::macvlan(mode.unwrap_or("bridge"))?,
-        _ => Mode::ipvlan(mode.unwrap_or("l2"), None)?,
+        "macvlan" if mode == Some("source") => Mode::Macvlan(MacvlanMode::Source),
+        "macvlan" => Mode::macvlan(mode.unwrap_or("bridge")).map_err(|_| bad("macvlan"))?,
+        _ => Mode::ipvlan(mode.unwrap_or("l2"), None).map_err(|_| bad("ipvlan"))?,
     })
 }
 
@@ -227,8 +227,22 @@ fn host_if(own: &PerNetwork) -> Result<Option<IfName>, Failure> {
     Ok(name.filter(|name| !name.is_empty()).map(|name| IfName::new(name)).transpose()?)
 }
 
+/// The hardware address that is asked for: bytes with `:` or `-` between them, also of one digit.
 fn mac(own: &PerNetwork) -> Result<Option<Mac>, Failure> {
-    Ok(own.static_mac.as_deref().filter(|mac| !mac.is_empty()).map(str::parse).transpose()?)
+    let Some(text) = own.static_mac.as_deref().filter(|mac| !mac.is_empty()) else { return Ok(None) };
+    let bytes =
+        text.split([':', '-']).map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<Vec<_>, _>>();
+    let bytes = bytes.map_err(|error| Failure(format!("unable to parse mac address {text}: {error}")))?;
+    let bytes = bytes.try_into().map_err(|_| Failure(format!("invalid mac length for address: {text}")))?;
+    Ok(Some(Mac::new(bytes)?))
+}
+
+/// The interface in the container.
+fn ifname(own: &PerNetwork) -> Result<IfName, Failure> {
+    match own.interface_name.as_str() {
+        "" => Err(Failure("no container interface name given".into())),
+        name => Ok(IfName::new(name)?),
+    }
 }
 
 impl Settings {
@@ -239,7 +253,7 @@ impl Settings {
         let managed = match network.option("mode") {
             None | Some("" | "managed") => true,
             Some("unmanaged") => false,
-            Some(other) => return Err(Failure(format!("unknown bridge mode \"{other}\""))),
+            Some(other) => return Err(Failure(format!("invalid bridge mode \"{other}\""))),
         };
         Ok(Self {
             device: IfName::new(device)?,
@@ -338,12 +352,12 @@ fn isolate(network: &Network) -> Result<Isolate, Failure> {
         Some(text) => match text.parse() {
             Ok(true) => Ok(Isolate::On),
             Ok(false) => Ok(Isolate::Off),
-            Err(error) => Err(Failure(format!("unable to parse \"isolate\": {error}"))),
+            Err(_) => Err(Failure(format!("invalid isolate option \"{text}\""))),
         },
     }
 }
 
-/// What is not there yet, or not for such a network, is said, rather than left out.
+/// What is not for such a network is said, rather than left out.
 fn refuse_rest(network: &Network) -> Result<(), Failure> {
     let others: &[&str] = match network.driver.as_str() {
         "bridge" => &["bclim"],
@@ -360,15 +374,14 @@ fn refuse_rest(network: &Network) -> Result<(), Failure> {
         "host-local" | "none" => Ok(()),
         "dhcp" if network.driver == "macvlan" => Ok(()),
         "dhcp" if network.driver == "bridge" => refuse_dhcp(network),
-        other => Err(Failure(format!("ipam driver {other} is not supported yet"))),
+        other => Err(Failure(format!("unsupported ipam driver {other}"))),
     }
 }
 
 /// A DHCP server is reached by a bridge of somebody else. It is asked before there is a port that could be in a VLAN.
 fn refuse_dhcp(network: &Network) -> Result<(), Failure> {
     if network.option("mode") != Some("unmanaged") {
-        let what = "cannot use dhcp ipam driver without using the option mode=unmanaged";
-        return Err(Failure(what.into()));
+        return Err(Failure(MANAGED_DHCP.into()));
     }
     match vlan(network)? {
         Some(_) => Err(Failure("network option vlan is not supported with ipam driver dhcp".into())),
@@ -376,26 +389,29 @@ fn refuse_dhcp(network: &Network) -> Result<(), Failure> {
     }
 }
 
-/// The container's addresses on a network.
+/// The container's addresses on a network. One that has no subnets gives none.
 fn addresses(own: &PerNetwork, network: &Network) -> Result<Vec<IpNet>, Failure> {
     if network.ipam() != "host-local" {
         return Ok(Vec::new());
     }
-    let ips = own.static_ips.as_deref().unwrap_or_default();
-    if ips.is_empty() {
-        return Err(Failure(format!(
-            "no static ips for network {}, and nobody to ask for one",
-            network.name
-        )));
+    let ips = own.static_ips.as_deref().ok_or_else(|| Failure("no static ips provided".into()))?;
+    super::create::apart(network.subnets())?;
+    if network.subnets.is_none() {
+        return Ok(Vec::new());
     }
     let net = |ip: &IpAddr| {
-        let subnet = network.subnets().iter().find(|subnet| subnet.subnet.contains(ip));
-        let subnet = subnet.ok_or_else(|| {
-            Failure(format!("the address {ip} is in no subnet of network {}", network.name))
-        })?;
-        IpNet::new(*ip, subnet.subnet.prefix_len()).map_err(|error| Failure(error.to_string()))
+        let subnet = network.subnets().iter().find(|subnet| subnet.subnet.contains(ip))?;
+        IpNet::new(*ip, subnet.subnet.prefix_len()).ok()
     };
-    ips.iter().map(net).collect()
+    let all: Vec<IpNet> = ips.iter().filter_map(net).collect();
+    match all.len() == ips.len() {
+        true => Ok(all),
+        false => Err(Failure(format!(
+            "not all static IPs matched a subnet: expected {}, got {}",
+            ips.len(),
+            all.len()
+        ))),
+    }
 }
 
 /// The attributes of routes that an administrator could have set.
@@ -403,28 +419,13 @@ fn administered(metric: u32) -> Attributes {
     Attributes { metric: Some(metric), administered: true, kind: Kind::Unicast }
 }
 
-fn routes(network: &Network, metric: u32) -> Result<Vec<Static>, Failure> {
-    network.routes.iter().flatten().map(|route| one_route(route, metric)).collect()
+/// The routes of a network. Where nobody gives addresses nobody is reached by any.
+fn routes(network: &Network) -> Result<Vec<Static>, Failure> {
+    let has_addresses = network.ipam() != "none" && (network.ipam() == "dhcp" || network.subnets.is_some());
+    network.routes.iter().flatten().filter(|_| has_addresses).map(one_route).collect()
 }
 
-fn one_route(route: &Route, metric: u32) -> Result<Static, Failure> {
-    let kind = match route.route_type.as_deref() {
-        None | Some("" | "unicast") => Kind::Unicast,
-        Some("blackhole") => Kind::Blackhole,
-        Some("unreachable") => Kind::Unreachable,
-        Some("prohibit") => Kind::Prohibit,
-        Some(other) => return Err(Failure(format!("invalid route type {other}"))),
-    };
-    let to = route.destination.trunc();
-    match (kind, route.gateway) {
-        (Kind::Unicast, None) => Err(Failure(format!("route to {to} has no gateway"))),
-        (Kind::Unicast, via) => {
-            Ok(Static { to, via, attributes: administered(route.metric.unwrap_or(metric)) })
-        }
-        (_, Some(_)) => Err(Failure(format!("route to {to} is {}, and has a gateway", kind.as_str()))),
-        (kind, None) => {
-            let attributes = Attributes { kind, ..administered(route.metric.unwrap_or(metric)) };
-            Ok(Static { to, via: None, attributes })
-        }
-    }
+fn one_route(route: &Route) -> Result<Static, Failure> {
+    let attributes = Attributes { kind: route.kind()?, ..administered(route.metric.unwrap_or(METRIC)) };
+    Ok(Static { to: route.destination.trunc(), via: route.gateway, attributes })
 }

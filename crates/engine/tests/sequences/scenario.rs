@@ -30,10 +30,19 @@ pub struct Scenario {
 }
 
 /// An attachment or a creation that fails has never been.
-pub const BACK: [Scenario; 25] = [
+pub const BACK: [Scenario; 26] = [
     Scenario {
         name: "first attachment",
         setup: |_| {},
+        act: |engine| engine.attach(&attach_publishing("c1", "bridge")).map(drop),
+        then: |host| {
+            host.detach("c1", None);
+            host.remove("bridge");
+        },
+    },
+    Scenario {
+        name: "first attachment, whose rules take longer than its links",
+        setup: |host| host.kernel.world().slow_foundation = true,
         act: |engine| engine.attach(&attach_publishing("c1", "bridge")).map(drop),
         then: |host| {
             host.detach("c1", None);

@@ -1,6 +1,7 @@
 //! Doing what a plan says. Neighbouring operations on one part of the kernel go in one message; the operation
 //! stays what is explained, journalled and taken back.
 
+pub(crate) mod foundation;
 mod host;
 mod nft;
 mod ready;
@@ -13,6 +14,7 @@ use crate::error::KernelError;
 use crate::kernel::{ApplyError, Places};
 use crate::linux::Linux;
 use crate::{opening, sysctl};
+use foundation::Foundation;
 use qiao_core::SandboxName;
 use qiao_core::plan::{Key, Op, Plan, Value};
 
@@ -52,32 +54,49 @@ fn is_made_outside(op: &Op) -> bool {
 /// Carries out a plan.
 pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), ApplyError> {
     let ops = skip::needed(plan);
-    crate::loopback::prepare(linux, &ops);
+    let added = ops.iter().filter(|op| matches!(op, Op::Add { .. })).map(Op::key);
+    crate::loopback::prepare(linux, added);
     let done = carry_out(linux, &ops, places);
     crate::loopback::end_preparing(linux);
     done
 }
 
 fn carry_out(linux: &mut Linux, ops: &[Op], places: &Places) -> Result<(), ApplyError> {
-    for group in ops.chunk_by(|a, b| part(a) == part(b)) {
-        let Some(first) = group.first() else { continue };
-        match part(first) {
-            Part::Sysctl => group.iter().try_for_each(|op| setting(op).map_err(|e| failed(op, e)))?,
-            Part::Nft => {
-                // The last network goes: the hooks of its ports before it, so that the next command finds them
-                // if this one is killed.
-                let last = group.iter().find(|op| matches!(op, Op::Del { key: Key::Ruleset, .. }));
-                last.map_or(Ok(()), |op| crate::loopback::end(linux).map_err(|e| failed(op, e)))?;
-                nft::apply(linux, group)?;
+    std::thread::scope(|scope| {
+        let (first, rest) = ops.split_at(foundation::length(ops));
+        let mut foundation = Foundation::begin(scope, linux, first)?;
+        let left = if foundation.is_some() { rest } else { ops };
+        for group in left.chunk_by(|a, b| part(a) == part(b)) {
+            if group.first().is_some_and(|op| foundation::is_needed_by(&part(op))) {
+                foundation.take().map_or(Ok(()), |foundation| foundation.wait(linux))?;
             }
-            Part::Host => host::apply(linux, group, places)?,
-            Part::Sandbox(name) => sandbox::apply(linux, group, (&name, places))?,
-            Part::Loopback => crate::loopback::apply(linux, group)?,
-            Part::Opening => {
-                group.iter().try_for_each(|op| opening::apply(linux, op).map_err(|e| failed(op, e)))?
-            }
+            together(linux, group, places)?;
         }
+        foundation.map_or(Ok(()), |foundation| foundation.wait(linux))
+    })?;
+    finish(linux, ops, places)
+}
+
+/// Carries out neighbouring operations on one part of the kernel.
+fn together(linux: &mut Linux, group: &[Op], places: &Places) -> Result<(), ApplyError> {
+    let Some(first) = group.first() else { return Ok(()) };
+    match part(first) {
+        Part::Sysctl => group.iter().try_for_each(|op| setting(op).map_err(|e| failed(op, e))),
+        Part::Nft => {
+            // The last network goes: the hooks of its ports before it, so that the next command finds them
+            // if this one is killed.
+            let last = group.iter().find(|op| matches!(op, Op::Del { key: Key::Ruleset, .. }));
+            last.map_or(Ok(()), |op| crate::loopback::end(linux).map_err(|e| failed(op, e)))?;
+            nft::apply(linux, group)
+        }
+        Part::Host => host::apply(linux, group, places),
+        Part::Sandbox(name) => sandbox::apply(linux, group, (&name, places)),
+        Part::Loopback => crate::loopback::apply(linux, group),
+        Part::Opening => group.iter().try_for_each(|op| opening::apply(linux, op).map_err(|e| failed(op, e))),
     }
+}
+
+fn finish(linux: &mut Linux, ops: &[Op], places: &Places) -> Result<(), ApplyError> {
     crate::loopback::settle(linux);
     // The host's end of a link goes up last: only then the sandbox's gets its carrier, and its queue with it.
     ops.iter().try_for_each(|op| match op {

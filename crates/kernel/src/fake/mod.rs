@@ -9,7 +9,7 @@ mod world;
 pub use fault::{Fault, Faults, Killed};
 pub use world::{Namespace, World};
 
-use crate::apply::{Part, failed, part, skip};
+use crate::apply::{Part, failed, foundation, part, skip};
 use crate::error::KernelError;
 use crate::facts::Facts;
 use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Routing, Via};
@@ -66,6 +66,16 @@ impl Fake {
             }
             Act::Fail(error, rest) => Err((error, rest)),
         }
+    }
+
+    fn all(&mut self, ops: &[Op], places: &Places) -> Result<(), ApplyError> {
+        for group in ops.chunk_by(|a, b| part(a) == part(b)) {
+            match group.first().map(part) {
+                Some(Part::Nft) => self.transaction(group, places)?,
+                _ => self.message(group, places)?,
+            }
+        }
+        Ok(())
     }
 
     /// One message: its operations one after the other, each for itself.
@@ -156,13 +166,16 @@ impl Kernel for Fake {
     }
 
     fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), ApplyError> {
-        for group in skip::needed(plan).chunk_by(|a, b| part(a) == part(b)) {
-            match group.first().map(part) {
-                Some(Part::Nft) => self.transaction(group, places)?,
-                _ => self.message(group, places)?,
+        let ops = skip::needed(plan);
+        let beside = if self.world().slow_foundation { foundation::length(&ops) } else { 0 };
+        let (mut first, rest) = ops.split_at(beside);
+        for group in rest.chunk_by(|a, b| part(a) == part(b)) {
+            if group.first().is_some_and(|op| foundation::is_needed_by(&part(op))) {
+                self.all(std::mem::take(&mut first), places)?;
             }
+            self.all(group, places)?;
         }
-        Ok(())
+        self.all(first, places)
     }
 
     fn forget(&mut self, flows: &BTreeSet<Flows>) -> Result<(), KernelError> {

@@ -48,6 +48,8 @@ pub struct World {
     pub drops_incoming: BTreeSet<Family>,
     /// How many ports a bridge may have.
     pub most_ports: usize,
+    /// Whether what is made beside a host's first links is there only when it has to be.
+    pub slow_foundation: bool,
     /// Faults on demand.
     pub faults: Faults,
     /// In which namespace a sandbox is.
@@ -91,6 +93,7 @@ impl Default for World {
             drops: BTreeSet::new(),
             drops_incoming: BTreeSet::new(),
             most_ports: 1023,
+            slow_foundation: false,
             faults: Faults::default(),
             homes: BTreeMap::new(),
             indices: BTreeMap::new(),

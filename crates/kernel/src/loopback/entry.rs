@@ -22,7 +22,7 @@ pub type RawValue = [u8; VALUE_LEN];
 
 /// The entries of a published port.
 pub fn encode(listen: Listen, backend: Backend, owner: &Owner) -> Vec<(RawKey, RawValue)> {
-    let ports = listen.ports.ports().zip(backend.port..);
+    let ports = listen.ports.ports().zip(backend.port..=u16::MAX);
     ports
         .map(|(host, port)| (key(listen, host), value(listen.ports, Backend { port, ..backend }, owner)))
         .collect()
@@ -146,6 +146,14 @@ mod tests {
             let expected = (Key::Loopback(listen), Ownership::Marked(owner.clone()), Value::Backend(backend));
             assert_eq!(decode(&entries), [expected], "{host} {ports}");
         }
+    }
+
+    /// The last port there is has no next one.
+    #[test]
+    fn the_last_port_is_one_too() {
+        let backend = Backend { ip: "172.17.0.2".parse().unwrap(), port: u16::MAX };
+        let entries = encode(listen("0.0.0.0", "65535"), backend, &Owner::Host);
+        assert_eq!(decode(&entries)[0].2, Value::Backend(backend));
     }
 
     #[test]

@@ -239,14 +239,15 @@ fn raw_entries(hooks: &Hooks, listens: Option<&[Listen]>) -> io::Result<Vec<(Raw
     Ok(found)
 }
 
-/// Has the programs made that a plan will need and that are not there, beside what comes before them.
-pub fn prepare(linux: &mut Linux, plan: &[Op]) {
-    let needs = |op: &Op| matches!(op, Op::Add { key: Key::Loopback(_), .. });
+/// Has the programs made that will be needed where any of these is made, and that are not there, beside what comes before
+/// them.
+pub fn prepare<'a>(linux: &mut Linux, mut made: impl Iterator<Item = &'a Key>) {
     let is_first = |linux: &mut Linux| {
-        matches!(wants_hooks(linux), Ok(Some(_)))
-            && matches!(linux.loopback.hooks(&linux.interfaces), Ok(None))
+        matches!(linux.loopback.hooks(&linux.interfaces), Ok(None))
+            && matches!(wants_hooks(linux), Ok(Some(_)))
     };
-    if !plan.iter().any(needs) || !is_first(linux) {
+    let needs = made.any(|key| matches!(key, Key::Loopback(_)));
+    if !needs || linux.loopback.loading.is_some() || !is_first(linux) {
         return;
     }
     let place = linux.loopback.place(&linux.interfaces).and_then(Place::again);

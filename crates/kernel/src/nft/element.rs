@@ -1,6 +1,7 @@
 //! Elements of the rule set's sets, from the typed keys of `core`, and whose they are.
 
-use super::ruleset::{TABLE, family_of};
+use super::ruleset::TABLE;
+use super::table::family_of;
 use crate::error::KernelError;
 use qiao_core::condition::Except;
 use qiao_core::plan::{Guard, Key, Member, Object, Ownership, Value};

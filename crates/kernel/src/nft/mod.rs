@@ -4,10 +4,12 @@ mod element;
 mod ruleset;
 mod session;
 mod survey;
+mod table;
 mod verify;
 
 pub use element::{encode, owner_of, read_backend};
-pub use ruleset::{FAMILIES, TABLE, ruleset};
+pub use ruleset::TABLE;
 pub use session::{Session, Write};
 pub use survey::survey;
+pub use table::{FAMILIES, RULESET};
 pub use verify::{Damage, is_whole};

@@ -7,16 +7,25 @@ use rustix::fd::{AsRawFd, RawFd};
 
 /// A change to be made.
 #[derive(Clone, Debug)]
-pub struct Write {
-    /// The change.
-    pub change: Change,
-    /// Whether what it makes must not be there (`EEXIST`).
-    pub exclusive: bool,
+pub enum Write {
+    /// One that need not be new, or is none.
+    Any(Change),
+    /// One that makes what must not be there (`EEXIST`).
+    New(Change),
+    /// Many that only make something, as messages.
+    Encoded(&'static [u8]),
+}
+
+impl Write {
+    /// Whether it deletes anything.
+    fn deletes(&self) -> bool {
+        matches!(self, Self::Any(change) if change.deletes())
+    }
 }
 
 impl From<Change> for Write {
     fn from(change: Change) -> Self {
-        Self { change, exclusive: false }
+        Self::Any(change)
     }
 }
 
@@ -118,15 +127,16 @@ impl Session {
     /// the rule set since.
     pub fn commit(&mut self, changes: &[Write], generation: Option<u32>) -> Result<(), KernelError> {
         let numbers = self.socket.numbers(changes.len() as u32 + 2);
-        self.deleted |= changes.iter().any(|write| write.change.deletes());
+        self.deleted |= changes.iter().any(Write::deletes);
         let mut batch = Batch::new(numbers.start).acknowledge_last();
         if let Some(generation) = generation {
             batch = batch.generation(generation);
         }
         for write in changes {
-            match write.exclusive {
-                true => batch.push_exclusive(&write.change)?,
-                false => batch.push(&write.change)?,
+            match write {
+                Write::Any(change) => batch.push(change)?,
+                Write::New(change) => batch.push_exclusive(change)?,
+                Write::Encoded(messages) => batch.push_encoded(messages)?,
             };
         }
         if batch.messages() == 0 {

@@ -1,8 +1,9 @@
 //! Reading the elements of our sets back into objects, whoever's they are.
 
 use super::element::owner_of;
-use super::ruleset::{TABLE, family_of};
+use super::ruleset::TABLE;
 use super::session::Session;
+use super::table::family_of;
 use crate::error::KernelError;
 use qiao_core::condition::{Except, Span};
 use qiao_core::plan::{Guard, Key, Member, Observed, Ownership, Table, Value};

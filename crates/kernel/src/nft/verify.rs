@@ -1,7 +1,8 @@
 //! Whether the rule set is whole: compared with what it must be, piece by piece.
 
-use super::ruleset::{FAMILIES, TABLE, ruleset};
+use super::ruleset::{TABLE, ruleset};
 use super::session::Session;
+use super::table::FAMILIES;
 use crate::error::KernelError;
 use qiao_nft::{Chain, Change, Expr, Query, Reply, Rule, Set};
 

@@ -74,6 +74,7 @@ fn of_mode(mode: Mode, broadcasts: Broadcasts) -> Vec<LinkInfo> {
                 MacvlanMode::Private => MacVlanMode::Private,
                 MacvlanMode::Vepa => MacVlanMode::Vepa,
                 MacvlanMode::Passthru => MacVlanMode::Passthrough,
+                MacvlanMode::Source => MacVlanMode::Source,
             };
             let mut data = vec![InfoMacVlan::Mode(mode)];
             data.extend(broadcasts.queue.map(InfoMacVlan::BcQueueLen));
@@ -139,6 +140,7 @@ fn macvlan_mode(mode: u32) -> Option<Mode> {
         MacVlanMode::Private => MacvlanMode::Private,
         MacVlanMode::Vepa => MacvlanMode::Vepa,
         MacVlanMode::Passthrough => MacvlanMode::Passthru,
+        MacVlanMode::Source => MacvlanMode::Source,
         _ => return None,
     };
     Some(Mode::Macvlan(mode))

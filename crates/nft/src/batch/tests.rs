@@ -163,3 +163,37 @@ fn only_the_last_message_is_acknowledged_if_so_wished() {
     batch.push(&table()).unwrap();
     assert_eq!(batch.acknowledgements(), 1);
 }
+
+#[test]
+fn what_was_encoded_before_is_what_would_be_encoded() {
+    let changes = [table(), add(elements(3, 1)), table()];
+    let kept = encode(&changes).unwrap();
+    for (quiet, begin) in [(true, Batch::new(41).acknowledge_last()), (false, Batch::new(41))] {
+        let (mut whole, mut each) = (begin.clone(), begin);
+        assert_eq!((whole.push(&table()), each.push(&table())), (Ok(42), Ok(42)));
+        assert_eq!(whole.push_encoded(&kept), Ok(43));
+        for change in &changes {
+            each.push(change).unwrap();
+        }
+        assert_eq!(whole.push(&table()), Ok(44));
+        each.push(&table()).unwrap();
+        assert_eq!((whole.messages(), whole.acknowledgements()), (5, if quiet { 1 } else { 5 }));
+        let (whole, each) = (whole.finish(), each.finish());
+        let numbers: Vec<u32> = messages(&whole).iter().map(|m| m.sequence).collect();
+        assert_eq!(numbers, [41, 42, 43, 43, 43, 44, 45]);
+        let plain = |bytes: &[u8]| {
+            messages(bytes).iter().map(|m| (m.kind, m.flags, m.body.to_vec())).collect::<Vec<_>>()
+        };
+        assert_eq!(plain(&whole), plain(&each));
+    }
+}
+
+#[test]
+fn what_is_no_whole_message_is_refused() {
+    let kept = encode(&[table()]).unwrap();
+    let mut batch = Batch::new(1);
+    for length in 1..kept.len() {
+        assert_eq!(batch.push_encoded(&kept[..length]), Err(EncodeError::NoMessages), "{length}");
+    }
+    assert_eq!((batch.messages(), batch.push_encoded(&[])), (0, Ok(2)));
+}

@@ -7,6 +7,8 @@ use crate::error::{DecodeError, EncodeError, Encoded};
 pub(crate) const HEADER: usize = 16;
 /// Where the flags are in it.
 const FLAGS_OFFSET: usize = 6;
+/// Where the sequence number is.
+const SEQUENCE_OFFSET: usize = 8;
 /// nf_tables' number among nfnetlink's subsystems (`NFNL_SUBSYS_NFTABLES`).
 pub(crate) const NFNL_SUBSYS_NFTABLES: u16 = 10;
 
@@ -64,6 +66,11 @@ impl Writer {
         let flags = array_at(&self.bytes, start + FLAGS_OFFSET).map_or(0, u16::from_ne_bytes);
         self.overwrite(start + FLAGS_OFFSET, &(flags | flag).to_ne_bytes());
     }
+
+    /// Sets the sequence number of the message that begins at `start`.
+    pub(crate) fn set_message_sequence(&mut self, start: usize, sequence: u32) {
+        self.overwrite(start + SEQUENCE_OFFSET, &sequence.to_ne_bytes());
+    }
 }
 
 /// A message as it was received.
@@ -110,7 +117,7 @@ fn whole_message(bytes: &[u8]) -> Option<Message<'_>> {
     Some(Message {
         kind: u16::from_ne_bytes(array_at(bytes, 4)?),
         flags: u16::from_ne_bytes(array_at(bytes, FLAGS_OFFSET)?),
-        sequence: u32::from_ne_bytes(array_at(bytes, 8)?),
+        sequence: u32::from_ne_bytes(array_at(bytes, SEQUENCE_OFFSET)?),
         body: bytes.get(HEADER..)?,
     })
 }

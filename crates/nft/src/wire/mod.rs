@@ -11,7 +11,7 @@ pub(crate) use value::Value;
 pub(crate) use writer::Writer;
 
 /// Messages and attributes begin at multiples of this many bytes (`NLMSG_ALIGNTO`, `NLA_ALIGNTO`).
-const ALIGNMENT: usize = 4;
+pub(crate) const ALIGNMENT: usize = 4;
 /// The length of an attribute's header in bytes (`NLA_HDRLEN`).
 const ATTRIBUTE_HEADER: usize = 4;
 /// The element of every list of attributes (`NFTA_LIST_ELEM`).

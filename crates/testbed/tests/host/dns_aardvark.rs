@@ -75,7 +75,11 @@ fn it_starts_reads_again_and_ends() {
         assert_eq!(words[2..], ["/usr/lib/podman/aardvark-dns", "--config", DIR, "-p", "53", "run"]);
         let twice = start(host, &["run"]);
         assert_eq!(twice.status.code(), Some(1));
-        assert!(String::from_utf8_lossy(&twice.stderr).contains("10.89.0.1:53"), "{twice:?}");
+        let said = String::from_utf8_lossy(&twice.stderr);
+        assert!(
+            said.contains("10.89.0.1:53") && said.contains(&format!("(process {}) has", pid())),
+            "{twice:?}"
+        );
         // Another gateway comes, a container goes.
         run("ip addr add 10.89.1.1/24 dev podman1");
         write("10.89.0.1 192.0.2.100\naaaa 10.89.0.2  web,aaaa\n");

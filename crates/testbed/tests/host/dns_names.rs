@@ -111,6 +111,14 @@ fn an_internal_network_has_names_and_asks_nobody() {
         let frames = seen.until(|frame| qiao_testbed::frame::contains(frame, b"\x07outside"));
         assert!(has(&frames, b"\x07outside"), "the other one's question went out");
         assert!(!has(&frames, b"\x06inside"), "the internal one's did too");
+        // Resolvers ask whichever gateway they like: who is in another network too is not told that there is nothing.
+        host.ok("network connect inner y");
+        let seen = host.wire(&host.lan, "eth0");
+        lookup(&inner, "172.30.3.1", ("within.example", A));
+        lookup(&outer, "172.30.3.1", ("beyond.example", A));
+        let frames = seen.until(|frame| qiao_testbed::frame::contains(frame, b"\x06beyond"));
+        assert!(has(&frames, b"\x06beyond"), "who is in both asks by either gateway");
+        assert!(!has(&frames, b"\x06within"), "and nobody else does");
     });
 }
 
@@ -198,6 +206,56 @@ fn the_server_lives_by_itself_and_ends_with_the_last_name() {
     });
 }
 
+/// What is said of names that are not as they must be, and what mends them.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn names_that_are_not_answered_are_found_and_mended() {
+    on_a_host(|host| {
+        front(host, "");
+        let web = host.attached("web", "--network front");
+        let names = format!("{}/names", host.qiao.run_dir());
+        let server = || {
+            let all = stdout("ps -eo pid,args");
+            let line = all.lines().find(|line| line.contains("name-server"));
+            line.and_then(|line| line.split_whitespace().next()).unwrap_or_default().to_owned()
+        };
+        let finds = |what: &str| {
+            let check = host.qiao.run("check");
+            assert!(check.code == Some(11) && check.stdout.contains(what), "{what}: {check}");
+        };
+        host.ok("check");
+        assert_eq!(std::fs::read_to_string(format!("{names}/lock")).unwrap(), server());
+        qiao_testbed::run(&format!("kill -9 {}", server()));
+        assert!(eventually(Duration::from_secs(5), || server().is_empty()));
+        finds("! no name server runs for front");
+        host.ok("repair");
+        host.ok("check");
+        let line = std::fs::read_link(format!("{names}/web@eth0")).unwrap();
+        std::fs::remove_file(format!("{names}/web@eth0")).unwrap();
+        std::os::unix::fs::symlink(line, format!("{names}/ghost@eth0")).unwrap();
+        finds("! the name server is not told of web@eth0");
+        finds("! the name server is told of ghost@eth0, which is not there");
+        host.ok("repair");
+        host.ok("check");
+        assert_eq!(found(&web, FRONT, "web"), ["172.30.0.2"]);
+        // One that hangs is as good as none, and cannot be mended by asking it.
+        let hangs = server();
+        qiao_testbed::run(&format!("kill -STOP {hangs}"));
+        for _ in 0..12 {
+            finds(&format!("the name server does not answer: `kill -9 {hangs}`")); // its backlog is full at last
+        }
+        let left = host.qiao.run("repair");
+        assert!(left.code == Some(3) && left.stderr.contains(&format!("kill -9 {hangs}")), "{left}");
+        host.ok("network create back --subnet 172.30.1.0/24");
+        let refused = host.qiao.run(&qiao_testbed::attach_line(&host.container("db"), "--network back"));
+        assert!(refused.code == Some(5) && refused.stderr.contains(&format!("kill -9 {hangs}")), "{refused}");
+        qiao_testbed::run(&format!("kill -9 {hangs}"));
+        host.ok("repair");
+        host.ok("check");
+        assert_eq!(found(&web, FRONT, "web"), ["172.30.0.2"]);
+    });
+}
+
 /// R-INP 33, in `/proc/PID/status`: a seccomp filter, no way to new rights, and of capabilities that of binding port 53.
 pub fn assert_confined(pid: &str) {
     const BIND: u64 = 1 << 10;
@@ -268,9 +326,52 @@ fn a_port_that_is_taken_is_told() {
         let refused = host.qiao.run(&qiao_testbed::attach_line(&place, "--network front"));
         assert_eq!(refused.code, Some(5), "{refused}");
         assert!(refused.stderr.contains("cannot listen on 172.30.0.1:53"), "{refused}");
+        let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+        let holder = format!("{} (process {}) has the port", own.trim(), std::process::id());
+        assert!(refused.stderr.contains(&holder), "{holder}: {refused}");
         host.ok("network rm front");
         front(host, "--dns off");
         host.attach(&place, "--network front");
+    });
+}
+
+/// A home router announces itself by its link-local address, and the host's resolv.conf says at which interface. The
+/// server that asks is confined, and the interface may be another one later.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_hosts_link_local_resolver_is_asked() {
+    on_a_host(|host| {
+        std::fs::write("/run/resolv.conf", "nameserver fe80::64%up0\n").unwrap();
+        qiao_testbed::run("mount --bind /run/resolv.conf /etc/resolv.conf");
+        host.ok("network create front --subnet 172.30.0.0/24");
+        let web = host.attached("web", "--network front");
+        let pid = std::fs::read_to_string(format!("{}/names/lock", host.qiao.run_dir())).unwrap();
+        assert_confined(&pid);
+        let asks = |name: &str| {
+            let seen = host.wire(&host.lan, "eth0");
+            web.inside(|| {
+                let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+                socket.send_to(&qiao_testbed::names::question(1, name, A), (FRONT, 53)).unwrap();
+            });
+            let first =
+                [&[name.find('.').unwrap() as u8], name.split('.').next().unwrap().as_bytes()].concat();
+            let frames = seen.until(|frame| qiao_testbed::frame::contains(frame, &first));
+            frames.iter().any(|frame| qiao_testbed::frame::contains(frame, &first))
+        };
+        assert!(asks("first.example"), "it goes to the interface's link");
+        // The interface is another one: the uplink is made anew.
+        for line in [
+            "ip link del up0",
+            "ip link add up0 type veth peer name eth0 netns lan",
+            "ip link set up0 addrgenmode none up",
+            "ip -n lan link set eth0 addrgenmode none up",
+            "ip addr add fe80::1/64 dev up0 nodad",
+            "ip -n lan addr add fe80::64/64 dev eth0 nodad",
+        ] {
+            qiao_testbed::run(line);
+        }
+        std::thread::sleep(Duration::from_millis(3100));
+        assert!(asks("second.example"), "and so does it later");
     });
 }
 

@@ -38,6 +38,7 @@ mod netavark_firewalld;
 mod netavark_proxy;
 mod netavark_replay;
 mod netavark_rootless;
+mod podman_install;
 mod port_12_conflicts;
 mod port_13_flows;
 mod port_14_full;

@@ -142,6 +142,46 @@ fn b_who_is_killed_leaves_no_name_server() {
     });
 }
 
+/// B: settings are made while the name server reads. Where they cannot be, it forgets what it has read.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn b_settings_that_fail_leave_no_name() {
+    on_a_host(|host| {
+        let (other, place) = (host.container("other"), host.container("c1"));
+        let (net1, net2) = (named(network(1, false)), named(network(2, false)));
+        // With them the rest is as it is: only their own is missing now.
+        setup(host, &other, &on("other", 9, &[&network(3, false)]));
+        setup(host, &place, &on("c1", 7, &[&net1]));
+        teardown(host, &place, &on("c1", 7, &[&net1]));
+        assert!(eventually(PATIENCE, || servers().is_empty()), "{:?}", servers());
+        let before = host.snapshot();
+        let fails = |when: &str, options: &Value| {
+            run("mount -o bind /proc/sys /proc/sys");
+            run("mount -o remount,ro,bind /proc/sys");
+            let said = error(&call(host, &["setup", &place.path()], options));
+            run("umount /proc/sys");
+            assert!(said.contains("must have") && said.contains("Read-only"), "{when}, as was meant: {said}");
+            place.run("ip link set lo down");
+        };
+        fails("no name server", &on("c1", 7, &[&net1]));
+        assert!(eventually(PATIENCE, || servers().is_empty()), "{:?}", servers());
+        host.assert_like(&before, "a first container whose settings fail");
+        setup(host, &host.container("third"), &on("third", 8, &[&net2]));
+        let before = host.snapshot();
+        fails("one that runs", &on("c1", 7, &[&net1, &net2]));
+        host.assert_like(&before, "a container whose settings fail");
+        let answers = |name: &str| {
+            let words = ["nslookup", name, "10.89.2.1"];
+            let output = Command::new("busybox").args(words).output().expect("busybox");
+            String::from_utf8_lossy(&output.stdout).contains("Address: 10.89.2.")
+        };
+        assert!(answers("name-of-third.dns.podman"), "the control");
+        assert!(!answers("name-of-c1.dns.podman"), "the name of nobody");
+        setup(host, &place, &on("c1", 7, &[&net1]));
+        assert!(eventually(PATIENCE, is_found), "nobody tells where it is");
+    });
+}
+
 /// A network's name is no path: what is elsewhere stays.
 #[test]
 #[ignore = "needs root: cargo xtask test"]

@@ -30,6 +30,7 @@ pub fn chains(table: &mut Builder) {
     closed_input(table);
     from_routed(table);
     raw_prerouting(table);
+    masqueraded(table);
     translations(table);
     table.base(
         "input",
@@ -108,20 +109,16 @@ fn publish(table: &mut Builder) {
 
 /// What members of a closed network may ask of the host: names, and where its addresses are.
 fn closed_input(table: &mut Builder) {
-    let dns = |own: Vec<Expr>, protocol| accept(&[own, port(protocol, (TARGET, DNS))]);
+    let at_gateways = [own4(), own6(), peers4(), peers6()].map(|own| accept(&[own]));
+    table.regular("at_gateways", at_gateways.to_vec());
+    let names = |protocol| jump(&[port(protocol, (TARGET, DNS))], "at_gateways");
     let nd = |kind| accept(&[family(Family::Ip6), icmp(ICMPV6, kind)]);
     table.regular(
         "closed_input",
         vec![
             accept(&[established()]),
-            dns(own4(), UDP),
-            dns(own4(), TCP),
-            dns(own6(), UDP),
-            dns(own6(), TCP),
-            dns(peers4(), UDP),
-            dns(peers4(), TCP),
-            dns(peers6(), UDP),
-            dns(peers6(), TCP),
+            names(UDP),
+            names(TCP),
             nd(NEIGHBOUR_SOLICITATION),
             nd(NEIGHBOUR_ADVERTISEMENT),
             drop_because(&[], "internal network to the host"),
@@ -195,6 +192,12 @@ fn raw_prerouting(table: &mut Builder) {
     table.base("raw_prerouting", ChainType::Filter, (Hook::PREROUTING, RAW), rules);
 }
 
+/// How packets go out under the host's address.
+fn masqueraded(table: &mut Builder) {
+    let high = |protocol| ([l4(protocol), masquerade_high()].concat(), "");
+    table.regular("masqueraded", vec![high(TCP), high(UDP), (vec![masquerade()], "")]);
+}
+
 fn translations(table: &mut Builder) {
     let to_local = || jump(&[is_local()], "publish");
     table.base("nat_prerouting", ChainType::Nat, (Hook::PREROUTING, DSTNAT), vec![to_local()]);
@@ -214,7 +217,7 @@ fn translations(table: &mut Builder) {
         |of, [target, source]: [Load; 2], set| again([family(of), is_in(&[target, source], set)].concat());
     let plain = |of, target, set| accept(&[[family(of), is_in(&[target], set)].concat(), was_translated()]);
     let outbound = |of, source, map| ([vec![], family(of), translate_source(of, source, map)].concat(), "");
-    let mut rules = vec![
+    let rules = vec![
         plain(Family::Ip, Load::Target4, "plain4"),
         plain(Family::Ip6, Load::Target6, "plain6"),
         near(Family::Ip, [Load::Target4, Load::Source4], "near4"),
@@ -233,12 +236,9 @@ fn translations(table: &mut Builder) {
         accept(&[own(Family::Ip6, Load::Source6, "own6")]),
         outbound(Family::Ip, Load::Source4, "outbound4"),
         outbound(Family::Ip6, Load::Source6, "outbound6"),
+        goto(&[source4_in("masquerade4")], "masqueraded"),
+        goto(&[source6_in("masquerade6")], "masqueraded"),
     ];
-    for source in [source4_in("masquerade4"), source6_in("masquerade6")] {
-        rules.push(([source.clone(), l4(TCP), masquerade_high()].concat(), ""));
-        rules.push(([source.clone(), l4(UDP), masquerade_high()].concat(), ""));
-        rules.push(([source, vec![masquerade()]].concat(), ""));
-    }
     table.base("nat_postrouting", ChainType::Nat, (Hook::POSTROUTING, SRCNAT), rules);
 }
 

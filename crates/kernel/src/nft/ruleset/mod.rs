@@ -1,5 +1,5 @@
 //! The constant rule set as expressions. `core::render::RULESET` is the same in nft's words, and a test holds
-//! the two together.
+//! the two together. `build.rs` reads these files too: they use no other crate of ours than `nft`.
 
 mod build;
 mod exprs;
@@ -8,22 +8,10 @@ mod ports;
 mod sets;
 
 use build::Builder;
-use qiao_core::plan::Table as OurTable;
 use qiao_nft::{Change, Family, Table};
 
 /// The name of both tables.
 pub const TABLE: &str = "qiao";
-/// The families of our tables.
-pub const FAMILIES: [Family; 2] = [Family::Bridge, Family::Inet];
-
-/// The netlink family of a table of ours.
-pub fn family_of(table: OurTable) -> Family {
-    match table {
-        OurTable::Inet => Family::Inet,
-        OurTable::Bridge => Family::Bridge,
-    }
-}
-
 /// The changes that make the rule set where there is none: tables, sets, chains, rules.
 pub fn ruleset() -> Vec<Change> {
     let mut changes = Vec::new();

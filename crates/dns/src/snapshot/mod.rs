@@ -1,13 +1,19 @@
 //! All that is known at one moment, and the answer to a question: a function of both. Nothing here waits, and
-//! nothing here changes.
+//! nothing that can be seen changes.
+
+mod view;
 
 use crate::records::{self, Records};
+use crate::reserved::{self, Reserved};
 use crate::wire::answer::{Answer, Code, TTL, name_data};
 use crate::wire::name::{self, Key, labels};
 use crate::wire::query::{IN, Query, rtype};
-use crate::zone::{Upstreams, Zone};
+use crate::zone::{ContainerId, Upstreams, Zone};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
+use view::View;
 
 /// All that is known at one moment.
 #[derive(Debug, Default)]
@@ -16,6 +22,8 @@ pub struct Snapshot {
     records: Rc<Records>,
     /// The domain that names may have besides, and which nobody else is asked about.
     filter: Option<Key>,
+    /// The networks of containers that have asked, by their places.
+    networks: RefCell<HashMap<ContainerId, Option<Rc<[u32]>>>>,
 }
 
 /// What becomes of a question.
@@ -38,10 +46,14 @@ pub enum Why {
     OtherType,
     /// Somebody wrote it down.
     Record,
-    /// The network leads nowhere, and has nobody of that name.
+    /// None of the asker's networks leads anywhere, nor has anybody of that name.
     Internal,
     /// The domain is that of the containers, and none is called so.
     OwnDomain,
+    /// The name means whoever says it.
+    Localhost,
+    /// The name is nobody's, or that of an address of the asker's networks which nobody has.
+    Nobody,
     /// The question is of a kind that is not answered.
     Unwanted,
 }
@@ -55,6 +67,8 @@ impl Why {
             Why::Record => "a record that was added",
             Why::Internal => "internal network: nobody else is asked",
             Why::OwnDomain => "no container: nobody else is asked about this domain",
+            Why::Localhost => "who asks is meant: nobody else is asked",
+            Why::Nobody => "nobody has it: nobody else is asked",
             Why::Unwanted => "not answered",
         }
     }
@@ -76,7 +90,7 @@ pub struct Asker {
 impl Snapshot {
     /// Of these networks.
     pub fn new(zones: Vec<Rc<Zone>>, records: Rc<Records>, filter: Option<Key>) -> Self {
-        Self { zones, records, filter }
+        Self { zones, records, filter, networks: RefCell::default() }
     }
 
     /// The networks.
@@ -99,7 +113,7 @@ impl Snapshot {
         }
         let asking = Asking { view: View::of(self, (asker.zone, member)), zone, query, asker };
         let begin = |to| Answer::new(to, query, asker.limit);
-        let recursive = !zone.internal;
+        let recursive = asking.view.way_out().is_some();
         if query.edns.is_some_and(|edns| edns.version > 0) {
             begin(to).finish(query, (Code::BadVers, recursive));
             return Outcome::Answered(Why::Unwanted);
@@ -115,43 +129,34 @@ impl Snapshot {
             answer.finish(query, (Code::NoError, recursive));
             return Outcome::Answered(why);
         }
-        if zone.internal {
-            answer.finish(query, (Code::NxDomain, false));
-            return Outcome::Answered(Why::Internal);
+        match self.others(&asking) {
+            Ok(upstreams) => {
+                to.truncate(start);
+                Outcome::Ask(upstreams)
+            }
+            Err(why) => {
+                answer.finish(query, (Code::NxDomain, recursive));
+                Outcome::Answered(why)
+            }
         }
-        if self.before_filter(query.key.get()).is_some() {
-            answer.finish(query, (Code::NxDomain, true));
-            return Outcome::Answered(Why::OwnDomain);
+    }
+
+    /// Who else is asked about a name that is not known here, or why nobody is.
+    fn others(&self, asking: &Asking<'_>) -> Result<Upstreams, Why> {
+        let key = asking.query.key.get();
+        let (zone, member) = asking.view.way_out().ok_or(Why::Internal)?;
+        if self.before_filter(key).is_some() {
+            return Err(Why::OwnDomain);
         }
-        to.truncate(start);
-        let forward = self.records.upstreams(query.key.get());
-        Outcome::Ask(forward.unwrap_or_else(|| zone.upstreams(member)).clone())
+        if let Some(forward) = self.records.upstreams(key) {
+            return Ok(forward.clone());
+        }
+        if asking.is_nobodys(key) { Err(Why::Nobody) } else { Ok(zone.upstreams(member).clone()) }
     }
 
     /// A name without the domain that names may have besides; none if it has not that one.
     fn before_filter<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
         self.filter.as_deref().and_then(|filter| name::before(key, filter))
-    }
-}
-
-/// The networks whose names somebody sees, the one that was asked first: a container in several sees those of all.
-#[derive(Debug)]
-struct View<'s> {
-    own: &'s Zone,
-    others: Vec<&'s Zone>,
-}
-
-impl<'s> View<'s> {
-    fn of(snapshot: &'s Snapshot, (at, member): (usize, Option<u32>)) -> Self {
-        let own = &*snapshot.zones[at];
-        let id = member.filter(|_| snapshot.zones.len() > 1).map(|member| own.id(member));
-        let is_in = |(other, zone): &(usize, &Rc<Zone>)| *other != at && id.is_some_and(|id| zone.has(id));
-        let others = snapshot.zones.iter().enumerate().filter(is_in).map(|(_, zone)| &**zone).collect();
-        Self { own, others }
-    }
-
-    fn zones(&self) -> impl Iterator<Item = &'s Zone> {
-        std::iter::once(self.own).chain(self.others.iter().copied())
     }
 }
 
@@ -185,7 +190,7 @@ impl Asking<'_> {
         if self.named(key, found) || filtered.is_some_and(|key| self.named(key, found)) {
             return Some(self.addresses(answer, found));
         }
-        self.service(key, answer)
+        self.service(key, answer).or_else(|| self.localhost(key, answer))
     }
 
     /// Collects the addresses of a name, with or without its network's behind it; whether there is such a name.
@@ -220,7 +225,7 @@ impl Asking<'_> {
     }
 
     fn reverse(&self, key: &[u8], answer: &mut Answer<'_>) -> Option<Why> {
-        let ip = key.ends_with(b"\x04arpa").then(|| name::reverse(key)).flatten()?;
+        let ip = reverse(key)?;
         let mut names = self.view.zones().flat_map(|zone| zone.names_of(ip)).peekable();
         names.peek()?;
         if !matches!(self.query.rtype, rtype::PTR | rtype::ANY) {
@@ -228,6 +233,33 @@ impl Asking<'_> {
         }
         let _ = names.all(|name| answer.push((rtype::PTR, TTL), &name_data(name)));
         Some(Why::Container)
+    }
+
+    /// What whoever asks is himself.
+    fn localhost(&self, key: &[u8], answer: &mut Answer<'_>) -> Option<Why> {
+        let rtype = self.query.rtype;
+        match reserved::of(key, reverse(key))? {
+            Reserved::Localhost => {
+                let fits = |ip: &&IpAddr| {
+                    rtype == rtype::ANY || rtype == if ip.is_ipv4() { rtype::A } else { rtype::AAAA }
+                };
+                let _ = reserved::LOCALHOST.iter().filter(fits).all(|ip| answer.push_address(*ip));
+            }
+            Reserved::Loopback if matches!(rtype, rtype::PTR | rtype::ANY) => {
+                answer.push((rtype::PTR, TTL), &name_data(reserved::LOCALHOST_KEY));
+            }
+            Reserved::Loopback => {}
+            Reserved::Absent => return None,
+        }
+        Some(Why::Localhost)
+    }
+
+    /// Whether others can only guess: the name is nobody's, or that of an address which nobody has here.
+    fn is_nobodys(&self, key: &[u8]) -> bool {
+        let ip = reverse(key);
+        let is_here =
+            |ip: &IpAddr| self.view.zones().any(|zone| zone.subnets.iter().any(|net| net.contains(ip)));
+        ip.as_ref().is_some_and(is_here) || reserved::of(key, ip) == Some(Reserved::Absent)
     }
 
     /// `_443._tcp.web`: whether `web` offers the port (RFC 2782, with the number for want of a registered name).
@@ -249,6 +281,11 @@ impl Asking<'_> {
         answer.push((rtype::SRV, TTL), &[head, name_data(target)].concat());
         Some(Why::Container)
     }
+}
+
+/// The address that a name is the reverse name of.
+fn reverse(key: &[u8]) -> Option<IpAddr> {
+    key.ends_with(b"\x04arpa").then(|| name::reverse(key)).flatten()
 }
 
 /// A port by its number, or by a name that everybody knows (IANA, Service Name and Port Number Registry).
