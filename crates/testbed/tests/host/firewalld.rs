@@ -100,6 +100,11 @@ fn the_plugin_firewall_tells_it() {
         let said = call(host, ("firewall", "ADD"), ("c1", &c1.path()), &wrong.to_string());
         assert_eq!(said.json()["code"], 7, "{said}");
         ok(host, ("bridge", "DEL"), ("c1", ""), &bridge);
+        let whole = config("qiao", &json!({})).to_string();
+        let first = ok(host, ("qiao", "ADD"), ("c1", &c1.path()), &whole).json();
+        assert_eq!((gets_out(&c1), firewalld.sources("trusted")), ([true; 2], both(&first)));
+        ok(host, ("qiao", "DEL"), ("c1", ""), &whole);
+        assert_eq!(firewalld.sources("trusted"), [""; 0]);
 
         let second = main_plugin("ptp", &c2); // the reference's
         steady(host);
