@@ -7,6 +7,8 @@ use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 use std::sync::{Arc, Mutex};
 
+type Act = fn(&mut Engine<Fake>) -> Result<(), EngineError>;
+
 /// Notes what it is told last.
 #[derive(Clone, Debug, Default)]
 struct Notes(Arc<Mutex<Vec<Sources>>>);
@@ -52,8 +54,7 @@ fn networks_of_our_own_are_told_while_they_are_in_use() {
     let findings = notes.engine(&host).check().unwrap().findings;
     assert_eq!(findings.len(), blue.len(), "{findings:?}");
     host.kernel.world().remove_namespace(&netns("c1"));
-    let acts: [fn(&mut Engine<Fake>) -> Result<(), EngineError>; 3] =
-        [|engine| engine.gc().map(drop), |engine| engine.repair().map(drop), Engine::settle];
+    let acts: [Act; 3] = [|engine| engine.gc().map(drop), |engine| engine.repair().map(drop), Engine::settle];
     for act in acts {
         act(&mut notes.engine(&host)).unwrap();
         assert_eq!(notes.told(), blue);
