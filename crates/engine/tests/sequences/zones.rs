@@ -2,7 +2,7 @@
 
 use crate::host::{Host, adoption, attach, child, create, detach, netns};
 use qiao_core::request::Amend;
-use qiao_core::zones::{Sources, Zones};
+use qiao_core::zones::{Sources, Wanted, Zones};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 use std::sync::{Arc, Mutex};
@@ -11,10 +11,10 @@ type Act = fn(&mut Engine<Fake>) -> Result<(), EngineError>;
 
 /// Notes what it is told last.
 #[derive(Clone, Debug, Default)]
-struct Notes(Arc<Mutex<Vec<Sources>>>);
+struct Notes(Arc<Mutex<Vec<Wanted>>>);
 
 impl Zones for Notes {
-    fn settle(&mut self, wanted: &mut dyn FnMut() -> Option<Sources>) {
+    fn settle(&mut self, wanted: &mut dyn FnMut() -> Option<Wanted>) {
         self.0.lock().unwrap().extend(wanted());
     }
 
@@ -33,7 +33,7 @@ impl Notes {
     fn told(&self) -> Vec<String> {
         let mut told = std::mem::take(&mut *self.0.lock().unwrap());
         assert_eq!(told.len(), 1, "{told:?}");
-        told.pop().unwrap().iter().map(|(net, zone)| format!("{net} in {zone}")).collect()
+        told.pop().unwrap().sources.iter().map(|(net, zone)| format!("{net} in {zone}")).collect()
     }
 }
 
@@ -87,4 +87,17 @@ fn of_others_the_addresses_are_told_for_which_it_was_asked() {
     amend(Some("home"));
     notes.engine(&host).detach(&detach("c1", None)).unwrap();
     assert_eq!(notes.told(), [""; 0], "it goes with the container");
+}
+
+#[test]
+fn a_network_whose_record_is_lost_is_not_forgotten() {
+    let (host, notes) = (Host::new(), Notes::default());
+    host.create("blue");
+    host.attach("c1", "blue");
+    let records = host.state().join("networks");
+    let names: Vec<_> = std::fs::read_dir(&records).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let _ = notes.engine(&host).gc();
+    let told = notes.0.lock().unwrap().pop().unwrap();
+    assert!(told.lacks_some && told.sources.is_empty(), "{told:?}");
 }
