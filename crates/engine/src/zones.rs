@@ -4,7 +4,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use qiao_core::Network;
-use qiao_core::zones::{Sources, TRUSTED, Zones};
+use qiao_core::zones::{Sources, TRUSTED, Wanted, Zones};
 use qiao_kernel::Kernel;
 use qiao_store::{Store, StoreError};
 
@@ -20,17 +20,26 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn told<T>(&mut self, done: Result<T, EngineError>) -> Result<T, EngineError> {
         if let Some(zones) = &mut self.zones {
             let store = &self.store;
-            zones.settle(&mut || sources(store).ok());
+            zones.settle(&mut || wanted(store).ok());
         }
         done
+    }
+
+    /// What it was not told, or has forgotten.
+    pub(crate) fn untold(&mut self) -> Result<Vec<String>, EngineError> {
+        let Some(zones) = &mut self.zones else { return Ok(Vec::new()) };
+        Ok(zones.lacking(&wanted(&self.store)?.sources))
     }
 }
 
 /// The subnets of networks of our own kind in use; of others the addresses for which their doors asked for it.
-fn sources(store: &Store) -> Result<Sources, StoreError> {
-    let (mut sources, mut has_others) = (Sources::new(), false);
+fn wanted(store: &Store) -> Result<Wanted, StoreError> {
+    let (mut sources, mut has_others, mut lacks_some) = (Sources::new(), false, false);
     for name in store.active()?.keys() {
-        let Some(network) = store.network(name)? else { continue };
+        let Some(network) = store.network(name)? else {
+            lacks_some = true;
+            continue;
+        };
         if !is_own(&network) {
             has_others = true;
             continue;
@@ -45,7 +54,7 @@ fn sources(store: &Store) -> Result<Sources, StoreError> {
             sources.extend(endpoint.addresses().iter().map(|net| (net.addr().into(), zone.clone())));
         }
     }
-    Ok(sources)
+    Ok(Wanted { sources, lacks_some })
 }
 
 /// Whether a network says itself who reaches whom.

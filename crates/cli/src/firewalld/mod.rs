@@ -10,7 +10,7 @@ mod told;
 pub use bus::{Bus, Message};
 
 use bus::Whom;
-use qiao_core::zones::{Sources, Zones};
+use qiao_core::zones::{Sources, Wanted, Zones};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,11 +61,12 @@ impl Firewalld {
         Self { run: run.into(), complain }
     }
 
-    fn try_settle(&self, wanted: &mut dyn FnMut() -> Option<Sources>) -> io::Result<Vec<String>> {
+    fn try_settle(&self, wanted: &mut dyn FnMut() -> Option<Wanted>) -> io::Result<Vec<String>> {
         let Some(bus) = connect() else { return Ok(Vec::new()) };
         let mut told = Told::open(&self.run)?;
-        let Some(wanted) = wanted() else { return Ok(Vec::new()) };
-        let wanted: Pairs = wanted.into_iter().map(|(net, zone)| (zone, net.to_string())).collect();
+        let Some(Wanted { sources, lacks_some }) = wanted() else { return Ok(Vec::new()) };
+        let kept = if lacks_some { told.pairs.clone() } else { Pairs::new() };
+        let wanted = &pairs(&sources) | &kept;
         if wanted.is_empty() && told.pairs.is_empty() {
             return Ok(Vec::new());
         }
@@ -81,10 +82,27 @@ impl Firewalld {
 }
 
 impl Zones for Firewalld {
-    fn settle(&mut self, wanted: &mut dyn FnMut() -> Option<Sources>) {
+    fn settle(&mut self, wanted: &mut dyn FnMut() -> Option<Wanted>) {
         let failed = self.try_settle(wanted).unwrap_or_else(|error| vec![error.to_string()]);
         failed.iter().for_each(|why| (self.complain)(why));
     }
+
+    fn lacking(&mut self, wanted: &Sources) -> Vec<String> {
+        let wanted = pairs(wanted);
+        let Some(bus) = connect().filter(|_| !wanted.is_empty()) else { return Vec::new() };
+        match (Talk { bus, failed: Vec::new() }).there(&wanted) {
+            Ok(there) => (&wanted - &there).into_iter().map(drops).collect(),
+            Err(error) => vec![format!("firewalld does not say what it lets through: {error}")],
+        }
+    }
+}
+
+fn pairs(sources: &Sources) -> Pairs {
+    sources.iter().map(|(net, zone)| (zone.clone(), net.to_string())).collect()
+}
+
+fn drops((zone, source): (String, String)) -> String {
+    format!("firewalld drops what comes from {source}: it is no source of its zone {zone}")
 }
 
 /// A conversation.

@@ -80,6 +80,9 @@ pub fn info(module: &str, text: impl Display) {
 
 /// What was done.
 pub fn plan(module: &str, ops: &[Op]) {
+    if asked(&directives(), &format!("netavark::{module}")) < Level::Debug {
+        return; // what nobody reads is not rendered
+    }
     ops.iter().for_each(|op| line(Level::Debug, "DEBUG", (module, &qiao_core::render::line(op))));
 }
 

@@ -109,6 +109,12 @@ impl<'h> Podman<'h> {
         Outcome::of(self.command().args(line.split_whitespace()).output().expect("start podman"))
     }
 
+    /// Runs it with words that may have blanks in them; it must succeed.
+    pub fn words(&self, words: &[&str]) {
+        let outcome = Outcome::of(self.command().args(words).output().expect("start podman"));
+        assert_eq!(outcome.code, Some(0), "{words:?}: {outcome}");
+    }
+
     /// Runs it with a line of words, which must succeed; what it prints.
     pub fn ok(&self, line: &str) -> String {
         let outcome = self.run(line);

@@ -41,9 +41,15 @@ fn our_networks_are_let_through() {
             assert_eq!(said, Some(vec!["10.9.1.7".parse().unwrap()]), "{after}: names");
         };
         works("attached");
+        host.ok("check");
         firewalld.command("--reload");
         assert_eq!(gets_out(&web), [false; 2], "the control");
+        let told = host.qiao.run("check");
+        assert_eq!(told.code, Some(11), "{told}");
+        let line = "! firewalld drops what comes from 10.9.1.0/24: it is no source of its zone trusted";
+        assert!(told.stdout.contains(line) && told.stdout.matches("firewalld drops").count() == 4, "{told}");
         host.ok("repair");
+        host.ok("check");
         works("repaired");
         ["web", "db", "wired"].iter().for_each(|name| drop(host.ok(&format!("detach {name}"))));
         host.ok("network rm app wires");
@@ -94,6 +100,11 @@ fn the_plugin_firewall_tells_it() {
         let said = call(host, ("firewall", "ADD"), ("c1", &c1.path()), &wrong.to_string());
         assert_eq!(said.json()["code"], 7, "{said}");
         ok(host, ("bridge", "DEL"), ("c1", ""), &bridge);
+        let whole = config("qiao", &json!({})).to_string();
+        let first = ok(host, ("qiao", "ADD"), ("c1", &c1.path()), &whole).json();
+        assert_eq!((gets_out(&c1), firewalld.sources("trusted")), ([true; 2], both(&first)));
+        ok(host, ("qiao", "DEL"), ("c1", ""), &whole);
+        assert_eq!(firewalld.sources("trusted"), [""; 0]);
 
         let second = main_plugin("ptp", &c2); // the reference's
         steady(host);

@@ -3,7 +3,7 @@
 //! `cargo xtask sweep` kills at every call; otherwise every seventh, beginning elsewhere in each test.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Outcome, Point, Server, attach_line, eventually, kill_at, points, run};
+use qiao_testbed::{Host, Outcome, Point, Server, attach_line, eventually, kill_at, points, run, stdout};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -204,5 +204,36 @@ fn repair_then_repair() {
             run("ip link set br-front down");
         };
         sweep(host, &Sweep { prepare: &prepare, line: "repair".into(), end: &["repair"], first: 2 });
+    });
+}
+
+/// A host's first rules are made beside its first links, by a thread that `strace` holds up here: whoever is killed then
+/// leaves links and no rules.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_first_network_while_its_rules_are_made() {
+    on_a_host(|host| {
+        let line = "network create front";
+        host.ok(line);
+        host.ok("network rm front");
+        let before = host.snapshot();
+        let mut without_rules = 0;
+        for nth in 1..100 {
+            let kill = format!("inject=ioctl:signal=KILL:when={nth}");
+            let late = "inject=sendto:delay_enter=30000:when=1"; // each thread's first
+            let words =
+                ["strace", "-f", "-o", "/dev/null", "-e", "trace=sendto,ioctl", "-e", late, "-e", &kill];
+            let output = host.qiao.under(&words.map(str::to_owned)).args(line.split_whitespace()).output();
+            let outcome = Outcome::of(output.expect("start strace"));
+            let has_rules = stdout("nft list tables").contains("qiao");
+            without_rules += usize::from(!has_rules && stdout("ip link").contains("br-front"));
+            host.ok("network rm -f front");
+            host.assert_like(&before, &format!("killed at its ioctl {nth}, then removed: {outcome}"));
+            if outcome.signal != KILLED {
+                assert_eq!(outcome.code, Some(0), "{outcome}");
+                break;
+            }
+        }
+        assert!(without_rules > 0, "the control: somebody was killed in between");
     });
 }
