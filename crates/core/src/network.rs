@@ -259,9 +259,17 @@ impl Bridge {
         self.inline.is_none_or(|inline| inline.routed)
     }
 
+    /// Where the neighbourhood of its ports is met from the host: on the bridge, or on the interface in their VLAN.
+    pub fn neighbour_if(&self) -> IfName {
+        self.in_vlan(self.inline.and_then(|inline| inline.vlan))
+    }
+
     /// The interface that has the gateways' addresses: the bridge, or a VLAN of it.
     pub fn gateway_if(&self) -> IfName {
-        let vlan = self.inline.filter(|inline| inline.routed).and_then(|inline| inline.vlan);
+        self.in_vlan(self.inline.filter(|inline| inline.routed).and_then(|inline| inline.vlan))
+    }
+
+    fn in_vlan(&self, vlan: Option<u16>) -> IfName {
         let name = vlan.and_then(|id| IfName::new(&format!("{}.{id}", self.device)).ok());
         name.unwrap_or_else(|| self.device.clone())
     }

@@ -72,9 +72,16 @@ impl<K: Kernel> Session<'_, K> {
         let observed = self.kernel.observe(&activation.essence(name), &Places::new())?;
         if let Some(found) = observed.get(&key).filter(|found| found.owner == Ownership::Foreign) {
             activation.foreign = true;
-            if let Value::Bridge { mac, mtu } = found.value {
-                (activation.mac, activation.mtu) = (mac, mtu);
-            }
+            let Value::Bridge { mac, mtu } = found.value else {
+                let device = &activation.device;
+                return Err(Refusal::conflict(format!(
+                    "the interface `{device}` is there, and is no bridge"
+                ))
+                .why("it was not made by qiao, and is not changed")
+                .fix(format!("ip -d link show {device}"))
+                .into());
+            };
+            (activation.mac, activation.mtu) = (mac, mtu);
         }
         Ok(())
     }

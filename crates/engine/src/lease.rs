@@ -6,6 +6,7 @@ use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::dhcp::{Ask, Keeper, Leased, Over, Tenant};
 use qiao_core::endpoint::Wire;
+use qiao_core::network::Bridge;
 use qiao_core::request::{Attach, Detach, Wish};
 use qiao_core::{Endpoint, Network, NetworkName, Refusal, SandboxName};
 use qiao_kernel::Kernel;
@@ -266,7 +267,7 @@ fn over(request: &Attach, network: &Network) -> Result<Over, Refusal> {
     if let Some(child) = network.child() {
         return Ok(Over::Host(child.parent.clone()));
     }
-    let bridge = network.bridge().map(|bridge| bridge.device.clone());
+    let bridge = network.bridge().map(Bridge::neighbour_if);
     let over = bridge.zip(request.ifname.clone()).map(|(bridge, ifname)| Over::Port { bridge, ifname });
     over.ok_or_else(|| {
         Refusal::invalid("it has neither a parent nor a bridge where a DHCP server could be asked")

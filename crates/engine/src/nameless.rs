@@ -45,6 +45,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     fn unanswered(&mut self, networks: &BTreeSet<String>) -> Result<Vec<String>, EngineError> {
+        let silence = self.silence()?; // one that is ending has ended then
         let names = self.txn.names();
         if !names.is_running()? {
             let all: Vec<&str> = networks.iter().map(String::as_str).collect();
@@ -58,7 +59,7 @@ impl<K: Kernel> Session<'_, K> {
                 None => trouble.push(format!("names of {network} are not answered")),
             }
         }
-        trouble.extend(self.silence()?);
+        trouble.extend(silence);
         Ok(trouble)
     }
 

@@ -163,8 +163,12 @@ impl Host<'_> {
         match key {
             Key::Bridge(name) => {
                 let link = self.links.get(name)?;
-                let mac = link.mac.and_then(|mac| Mac::new(mac).ok())?;
-                Some((ownership(link, "bridge", owner), Value::Bridge { mac, mtu: link.mtu }))
+                let mac = link.mac.and_then(|mac| Mac::new(mac).ok());
+                let value = match mac.filter(|_| link.kind.as_deref() == Some("bridge")) {
+                    Some(mac) => Value::Bridge { mac, mtu: link.mtu },
+                    None => Value::Present, // something else of that name
+                };
+                Some((ownership(link, "bridge", owner), value))
             }
             Key::Veth(name) => {
                 let link = self.links.get(name)?;

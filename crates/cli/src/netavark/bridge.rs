@@ -23,19 +23,27 @@ pub fn is_unmanaged(network: &Network) -> bool {
     network.option("mode") == Some("unmanaged")
 }
 
-/// The link of a network's bridge.
-fn bridge_of(network: &Network) -> Result<Option<HostLink>, Failure> {
+fn link(name: &str) -> Result<Option<HostLink>, Failure> {
     let wrong = |error: KernelError| Failure(error.to_string());
-    let name = IfName::new(network.network_interface.as_deref().unwrap_or_default())?;
-    Linux::open().map_err(wrong)?.link(&name).map_err(wrong)
+    Linux::open().map_err(wrong)?.link(&IfName::new(name)?).map_err(wrong)
 }
 
 /// Refuses a network on a bridge of somebody else's that is not there; in netavark's words, which are looked for.
 pub fn need_bridge(network: &Network) -> Result<(), Failure> {
-    if !is_unmanaged(network) || bridge_of(network)?.is_some() {
+    if !is_unmanaged(network) {
         return Ok(());
     }
-    Err(Failure(format!("in unmanaged mode, the bridge must already exist on the host: {GONE}")))
+    let device = network.network_interface.as_deref().unwrap_or_default();
+    if link(device)?.is_none() {
+        return Err(Failure(format!("in unmanaged mode, the bridge must already exist on the host: {GONE}")));
+    }
+    match setting::vlan(network)?.filter(|_| network.ipam() == "dhcp") {
+        Some(id) if link(&format!("{device}.{id}"))?.is_none() => Err(Failure(format!(
+            "the DHCP server of VLAN {id} is asked at the interface {device}.{id}, which is not there; try: ip link add \
+             link {device} name {device}.{id} up type vlan id {id}; try: bridge vlan add dev {device} vid {id} self"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Where names are resolved: at the gateways, or at the addresses that somebody else's bridge has.
@@ -43,10 +51,10 @@ pub fn resolvers(network: &Network) -> Result<Vec<IpAddr>, Failure> {
     if !has_names(network) || !is_unmanaged(network) {
         return Ok(network.gateways());
     }
-    let link = bridge_of(network)?;
+    let device = network.network_interface.as_deref().unwrap_or_default();
+    let link = link(device)?;
     let addresses = link.iter().flat_map(|link| &link.addresses).map(|net| net.addr());
     let usable: Vec<IpAddr> = addresses.filter(|ip| !is_link_local(*ip)).collect();
-    let device = network.network_interface.as_deref().unwrap_or_default();
     match usable.is_empty() {
         false => Ok(usable),
         true => Err(Failure(format!(

@@ -15,7 +15,6 @@ use qiao_engine::{Attached, Engine};
 use qiao_kernel::{Kernel, Linux};
 use serde_json::{Map, Value};
 use std::net::IpAddr;
-use std::path::Path;
 
 /// A network that is joined: what is asked for, and how it is taken back.
 struct Job<'a> {
@@ -53,10 +52,9 @@ struct Setup<'a> {
 }
 
 /// Runs.
-pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
+pub fn setup(call: &Call, netns: &str) -> Result<Value, Failure> {
     std::fs::metadata(netns)
         .map_err(|error| Failure(format!("invalid namespace path: IO error: {error}")))?;
-    let netns = netns.to_str().ok_or_else(|| Failure("invalid namespace path: it is not UTF-8".into()))?;
     let options = call.options()?;
     let networks = options.joined()?;
     let firewall = call.firewall()?;
@@ -84,7 +82,11 @@ pub fn setup(call: &Call, netns: &Path) -> Result<Value, Failure> {
     let done = done.and_then(|()| dns::add(call, &setup.lines, early, &|| setup.settings()));
     match done {
         Ok(()) => Ok(Value::Object(setup.answer)),
-        Err(failure) => Err(setup.take_back(failure)),
+        Err(failure) => {
+            let failure = setup.take_back(failure);
+            jobs.iter().for_each(|job| sysctl::forget(job.network));
+            Err(failure)
+        }
     }
 }
 
@@ -97,9 +99,10 @@ fn job<'a>(
     let leave = setting::detach(context.options, (own, network))?;
     let act = match network.driver.as_str() {
         "bridge" => {
+            let attach = setting::attach(context, (own, network))?;
             need_vrf(network)?;
             need_bridge(network)?;
-            Act::Ours(Box::new(setting::attach(context, (own, network))?), leave)
+            Act::Ours(Box::new(attach), leave)
         }
         "macvlan" | "ipvlan" => {
             let attach = setting::attach_child(context, (own, network), parent(network)?)?;
@@ -142,6 +145,9 @@ impl<'a> Setup<'a> {
     }
 
     fn attach(&mut self, job: &'a Job<'a>, (attach, leave): (&Attach, &Detach)) -> Result<Value, Failure> {
+        if !is_unmanaged(job.network) {
+            sysctl::announce(job.network)?;
+        }
         let made = match self.engine.attach(attach) {
             Ok(made) => made,
             Err(error) => {

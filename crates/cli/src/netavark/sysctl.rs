@@ -51,20 +51,35 @@ pub fn bridge(made: &Attached, network: &Network) -> Result<(), Failure> {
     new.try_for_each(|device| new_bridge(device, network))
 }
 
-/// systemd is told, which would set its own when it sees the bridge.
 fn new_bridge(device: &IfName, network: &Network) -> Result<(), Failure> {
-    let settings = of_bridge(device.as_str(), network);
     let wrong =
         |error: std::io::Error| Failure(format!("cannot set what bridge {device} must have: {error}"));
-    settings.iter().try_for_each(|(path, value)| set(path, value)).map_err(wrong)?;
-    if Path::new("/run/systemd/system").exists() {
-        let lines = settings.iter().map(|(path, value)| format!("net/{path}={value}\n"));
-        let text = lines.fold(NOTE.to_owned(), |text, line| text + &line);
-        let file = told(device.as_str());
-        let _ = file.parent().map(std::fs::create_dir_all);
-        std::fs::write(&file, text).map_err(wrong)?;
+    of_bridge(device.as_str(), network).iter().try_for_each(|(path, value)| set(path, value)).map_err(wrong)
+}
+
+/// The devices of a network that are made for it: its bridge, and the VLAN of that which has the gateways.
+fn devices(network: &Network) -> impl Iterator<Item = String> {
+    let bridge = network.network_interface.clone().filter(|name| !name.is_empty());
+    let vlan = network.option("vlan").filter(|id| *id != "0");
+    let vlan = vlan.zip(bridge.as_ref()).map(|(id, bridge)| format!("{bridge}.{id}"));
+    bridge.into_iter().chain(vlan)
+}
+
+/// Tells systemd of a bridge that is about to be made: it would set its own values when it sees it, and reads what is there
+/// then.
+pub fn announce(network: &Network) -> Result<(), Failure> {
+    if network.driver != "bridge" || !Path::new("/run/systemd/system").exists() {
+        return Ok(());
     }
-    Ok(())
+    devices(network).filter(|device| !told(device).exists() && is_gone(device)).try_for_each(|device| {
+        let lines =
+            of_bridge(&device, network).into_iter().map(|(path, value)| format!("net/{path}={value}\n"));
+        let text = lines.fold(NOTE.to_owned(), |text, line| text + &line);
+        let file = told(&device);
+        let _ = file.parent().map(std::fs::create_dir_all);
+        let wrong = |error| Failure(format!("cannot write {}: {error}", file.display()));
+        std::fs::write(&file, text).map_err(wrong)
+    })
 }
 
 const NOTE: &str = "# The network of containers needs these values: see sysctl.d(5).\n";
@@ -75,13 +90,9 @@ fn told(device: &str) -> PathBuf {
 
 /// Forgets a network's bridge, and the VLAN of it, that are gone.
 pub fn forget(network: &Network) {
-    let Some(bridge) = &network.network_interface else { return };
-    let vlan = network.option("vlan").map(|id| format!("{bridge}.{id}"));
-    for device in std::iter::once(bridge).chain(&vlan) {
-        if told(device).exists() && is_gone(device) {
-            let _ = std::fs::remove_file(told(device));
-        }
-    }
+    devices(network).filter(|device| told(device).exists() && is_gone(device)).for_each(|device| {
+        let _ = std::fs::remove_file(told(&device));
+    });
 }
 
 /// Whether there is no such interface. (What is mounted at `/sys` may be of another network namespace.)

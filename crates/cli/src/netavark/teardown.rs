@@ -9,17 +9,16 @@ use qiao_doors::netavark::setting::{self, Context};
 use qiao_doors::netavark::{Failure, Network, Options, PerNetwork, joined};
 use qiao_engine::Engine;
 use qiao_kernel::Linux;
-use std::path::Path;
 
 /// Runs. Each part goes as far as it can.
-pub fn teardown(call: &Call, netns: &Path) -> Result<(), Failure> {
+pub fn teardown(call: &Call, netns: &str) -> Result<(), Failure> {
     let options = call.options()?;
     let (networks, mut failures) = options.known();
     let firewall = call.firewall()?;
     call.config()?;
     if let Err(error) = std::fs::metadata(netns) {
-        let path = netns.display();
-        let text = format!("container netns not found: open container netns: open {path}: IO error: {error}");
+        let text =
+            format!("container netns not found: open container netns: open {netns}: IO error: {error}");
         log::warn("commands::teardown", text);
     }
     let served: Vec<&Network> =
@@ -39,7 +38,7 @@ pub fn teardown(call: &Call, netns: &Path) -> Result<(), Failure> {
 fn leave(
     (call, engine): (&Call, &mut Engine<Linux>),
     (options, own, network): (&Options, &PerNetwork, &Network),
-    netns: &Path,
+    netns: &str,
 ) -> Result<(), Failure> {
     if BUILT_IN.contains(&network.driver.as_str()) {
         let leave = setting::detach(options, (own, network))?;
@@ -48,7 +47,7 @@ fn leave(
         return Ok(());
     }
     let input = plugin::Input::new(options, (own, network));
-    Plugin::find(&network.driver, &call.line.plugins)?.teardown(&netns.to_string_lossy(), &input)
+    Plugin::find(&network.driver, &call.line.plugins)?.teardown(netns, &input)
 }
 
 /// What a network that was left published is published by another one that the container is still on.

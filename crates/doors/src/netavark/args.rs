@@ -32,9 +32,9 @@ pub struct Line {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Attach the namespace at this path.
-    Setup(PathBuf),
+    Setup(String),
     /// Detach it.
-    Teardown(PathBuf),
+    Teardown(String),
     /// Give a network other name servers.
     Update {
         /// The network.
@@ -180,8 +180,8 @@ fn make(sub: &Sub, name: String, options: &[(&str, String)]) -> Result<Command, 
         options.iter().filter(|(name, _)| *name == wanted).map(|(_, value)| value.clone()).collect()
     };
     Ok(match sub.name {
-        "setup" => Command::Setup(name.into()),
-        "teardown" => Command::Teardown(name.into()),
+        "setup" => Command::Setup(name),
+        "teardown" => Command::Teardown(name),
         "update" => Command::Update { network: name, servers: all("network-dns-servers").join(",") },
         "create" => Command::Create,
         "dhcp-proxy" => Command::DhcpProxy(Proxy {

@@ -327,23 +327,23 @@ fn option<T: FromStr<Err: fmt::Display>>(network: &Network, name: &str) -> Resul
 }
 
 /// The VLAN of a bridge's ports; 0 is none.
-fn vlan(network: &Network) -> Result<Option<u16>, Failure> {
+pub fn vlan(network: &Network) -> Result<Option<u16>, Failure> {
     match option(network, "vlan")?.filter(|id| *id != 0) {
         Some(4095..) => Err(Failure("vlan must be between 0 and 4094".into())),
         id => Ok(id),
     }
 }
 
-/// The VRF that a bridge is made in. One that somebody else made is where he put it, and the rules that shut an internal
+/// The VRF that a bridge is made in. A bridge that somebody else made is where he put it. The rules that shut an internal
 /// network off do not see the VRF.
 pub fn vrf(network: &Network) -> Result<Option<IfName>, Failure> {
-    let Some(name) = network.option("vrf").filter(|name| !name.is_empty()) else { return Ok(None) };
-    let with = match network.option("mode") {
-        Some("unmanaged") => "mode=unmanaged",
-        _ if network.internal => "internal networks",
-        _ => return Ok(Some(IfName::new(name)?)),
-    };
-    Err(Failure(format!("network option vrf is not supported with {with}")))
+    let made_by_us = network.option("mode") != Some("unmanaged");
+    match network.option("vrf").filter(|name| !name.is_empty() && made_by_us) {
+        Some(_) if network.internal => {
+            Err(Failure("network option vrf is not supported with internal networks".into()))
+        }
+        name => Ok(name.map(IfName::new).transpose()?),
+    }
 }
 
 fn isolate(network: &Network) -> Result<Isolate, Failure> {
@@ -378,14 +378,11 @@ fn refuse_rest(network: &Network) -> Result<(), Failure> {
     }
 }
 
-/// A DHCP server is reached by a bridge of somebody else. It is asked before there is a port that could be in a VLAN.
+/// A DHCP server is reached by a bridge of somebody else.
 fn refuse_dhcp(network: &Network) -> Result<(), Failure> {
-    if network.option("mode") != Some("unmanaged") {
-        return Err(Failure(MANAGED_DHCP.into()));
-    }
-    match vlan(network)? {
-        Some(_) => Err(Failure("network option vlan is not supported with ipam driver dhcp".into())),
-        None => Ok(()),
+    match network.option("mode") {
+        Some("unmanaged") => Ok(()),
+        _ => Err(Failure(MANAGED_DHCP.into())),
     }
 }
 
@@ -421,11 +418,17 @@ fn administered(metric: u32) -> Attributes {
 
 /// The routes of a network. Where nobody gives addresses nobody is reached by any.
 fn routes(network: &Network) -> Result<Vec<Static>, Failure> {
-    let has_addresses = network.ipam() != "none" && (network.ipam() == "dhcp" || network.subnets.is_some());
-    network.routes.iter().flatten().filter(|_| has_addresses).map(one_route).collect()
+    let has_addresses =
+        network.ipam() == "dhcp" || network.ipam() == "host-local" && network.subnets.is_some();
+    network.routes.iter().flatten().filter(|_| has_addresses).map(|route| one_route(network, route)).collect()
 }
 
-fn one_route(route: &Route) -> Result<Static, Failure> {
+fn one_route(network: &Network, route: &Route) -> Result<Static, Failure> {
     let attributes = Attributes { kind: route.kind()?, ..administered(route.metric.unwrap_or(METRIC)) };
+    let is_near = |via: &IpAddr| network.subnets().iter().any(|subnet| subnet.subnet.contains(via));
+    if let Some(via) = route.gateway.filter(|via| network.ipam() == "host-local" && !is_near(via)) {
+        let (to, name) = (route.destination, &network.name);
+        return Err(Failure(format!("route to {to}: its gateway {via} is in no subnet of network {name}")));
+    }
     Ok(Static { to: route.destination.trunc(), via: route.gateway, attributes })
 }

@@ -35,6 +35,7 @@ mod netavark;
 mod netavark_defects;
 mod netavark_dhcp;
 mod netavark_firewalld;
+mod netavark_odd;
 mod netavark_proxy;
 mod netavark_replay;
 mod netavark_rootless;

@@ -1,11 +1,12 @@
 //! Netavark's `vlan` and bridges that tell VLANs apart.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Outcome, Place, Protocol, Service, ask, run, stdout};
+use qiao_testbed::{Dnsmasq, Host, Outcome, Place, Protocol, Service, ask, eventually, run, stdout};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
+use std::time::Duration;
 
 /// A container on a network of bridge `podman1` with these options; the last number of its address.
 fn on(last: u8, options: &Value) -> Value {
@@ -113,6 +114,50 @@ fn netavark_vlans_on_an_unmanaged_bridge() {
         assert!(!stdout("ip -o link").contains("podman1.30"), "its addresses are not ours");
         ok(host, ("teardown", &c2), &input);
         assert!(stdout("ip -d -o link show podman1").contains("vlan_filtering 1"), "it stays as it was");
+    });
+}
+
+/// The server of a VLAN is asked at the host's interface in it, and later at the container's port; one in another VLAN of the
+/// same bridge is not heard.
+#[test]
+#[ignore = "needs another kernel: cargo xtask vm"]
+fn netavark_dhcp_in_a_vlan() {
+    on_a_host(|host| {
+        let c2 = host.container("c2");
+        let server_place = Place::new("server");
+        run("ip link add podman1 type bridge vlan_filtering 1");
+        run("ip link set podman1 up");
+        run("ip link add s0 type veth peer name eth0 netns server");
+        run("ip link set s0 master podman1 up");
+        server_place.run("ip addr add 192.0.2.100/24 dev eth0");
+        server_place.run("ip link set eth0 up");
+        let mut input = on(2, &json!({"vlan": "30", "mode": "unmanaged"}));
+        input["port_mappings"] = json!([]);
+        input["networks"]["net1"]["static_ips"] = Value::Null;
+        input["network_info"]["net1"]["subnets"] = json!([]);
+        input["network_info"]["net1"]["ipam_options"] = json!({"driver": "dhcp"});
+        let refused = call(host, ("setup", &c2), &input);
+        assert!(
+            refused.code == Some(1) && refused.stdout.contains("podman1.30, which is not there"),
+            "{refused}"
+        );
+        run("ip link add link podman1 name podman1.30 up type vlan id 30");
+        run("bridge vlan add dev podman1 vid 30 self");
+        let server = Dnsmasq::start(&server_place);
+        let elsewhere = call(host, ("setup", &c2), &input);
+        assert_eq!(elsewhere.code, Some(1), "a server in VLAN 1 is no server of this one: {elsewhere}");
+        assert!(server.leases().is_empty());
+        run("bridge vlan add dev s0 vid 30 pvid untagged");
+        ok(host, ("setup", &c2), &input);
+        let (ip, _) = server.leases().pop().expect("a lease");
+        assert!(c2.stdout("ip -o -4 addr show eth0").contains(&format!("{ip}/24")));
+        c2.run("busybox ping -c 1 -W 5 192.0.2.100");
+        let renewed = || server.said(&["DHCPACK", &ip]) >= 2;
+        assert!(eventually(Duration::from_secs(60), renewed), "it is renewed at the port");
+        ok(host, ("teardown", &c2), &input);
+        assert!(eventually(Duration::from_secs(60), || server.leases().is_empty()), "it is given back");
+        drop(server);
+        server_place.delete();
     });
 }
 
