@@ -2,20 +2,21 @@
 
 use crate::host::{Host, adoption, attach, child, create, detach, netns};
 use qiao_core::request::Amend;
-use qiao_core::zones::{Sources, Wanted, Zones};
+use qiao_core::zones::{Certainty, Part, Sources, Wanted, Zones};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::Fake;
 use std::sync::{Arc, Mutex};
 
 type Act = fn(&mut Engine<Fake>) -> Result<(), EngineError>;
 
-/// Notes what it is told last.
+/// Notes what it is told last, and how sure the engine was that this was not needed.
 #[derive(Clone, Debug, Default)]
-struct Notes(Arc<Mutex<Vec<Wanted>>>);
+struct Notes(Arc<Mutex<Vec<Wanted>>>, Arc<Mutex<Vec<Certainty>>>);
 
 impl Zones for Notes {
-    fn settle(&mut self, wanted: &mut dyn FnMut() -> Option<Wanted>) {
-        self.0.lock().unwrap().extend(wanted());
+    fn settle(&mut self, known: Certainty, wanted: &mut dyn FnMut(Part) -> Option<Wanted>) {
+        self.0.lock().unwrap().extend(wanted(Part::All));
+        self.1.lock().unwrap().push(known);
     }
 
     fn lacking(&mut self, wanted: &Sources) -> Vec<String> {
@@ -61,6 +62,59 @@ fn networks_of_our_own_are_told_while_they_are_in_use() {
     }
     notes.engine(&host).remove_network(&"blue".parse().unwrap()).unwrap();
     assert_eq!(notes.told(), [""; 0]);
+}
+
+#[test]
+fn it_need_not_be_asked_while_no_rule_has_changed() {
+    let (host, notes) = (Host::new(), Notes::default());
+    notes.engine(&host).create_network(&create("blue")).unwrap();
+    let attached = || notes.engine(&host).attach(&attach("c1", "blue")).map(drop);
+    let detached = || notes.engine(&host).detach(&detach("c1", None)).map(drop);
+    let known = |act: &dyn Fn() -> Result<(), EngineError>| {
+        notes.1.lock().unwrap().clear();
+        let _ = act();
+        std::mem::take(&mut *notes.1.lock().unwrap())
+    };
+    attached().and_then(|()| detached()).unwrap();
+    assert_eq!((known(&attached), known(&detached)), (vec![Certainty::Unmoved], vec![Certainty::Unmoved]));
+    host.kernel.world().generation += 1;
+    assert_eq!(known(&attached), [Certainty::None], "somebody has changed a rule");
+    assert_eq!(known(&attached), [Certainty::None], "it failed");
+    assert_eq!(known(&|| notes.engine(&host).repair().map(drop)), [Certainty::None], "all is looked at");
+    let single = || notes.engine(&host).attach(&adoption("c2")).map(drop);
+    host.add_strangers();
+    assert_eq!(known(&single), [Certainty::Unmoved]);
+    let made = host.engine().store().endpoints().unwrap().into_iter().find(|e| e.id.sandbox.as_str() == "c2");
+    let id = made.unwrap().id;
+    let zoned =
+        Amend { zone: Some(Some("home".into())), ..Amend::new(id.sandbox.clone(), id.ifname.clone()) };
+    notes.engine(&host).amend(&zoned).unwrap();
+    let left = || notes.engine(&host).detach(&detach("c2", None)).map(drop);
+    assert_eq!(known(&left), [Certainty::None], "its address goes from a zone");
+}
+
+/// What is asked for in part is without single addresses.
+#[test]
+fn networks_are_asked_for_without_addresses() {
+    #[derive(Debug)]
+    struct Asks(Arc<Mutex<Vec<usize>>>);
+    impl Zones for Asks {
+        fn settle(&mut self, _: Certainty, wanted: &mut dyn FnMut(Part) -> Option<Wanted>) {
+            let count = [Part::Networks, Part::All].map(|part| wanted(part).unwrap().sources.len());
+            *self.0.lock().unwrap() = count.into();
+        }
+
+        fn lacking(&mut self, _: &Sources) -> Vec<String> {
+            Vec::new()
+        }
+    }
+    let (host, counts) = (Host::new(), Arc::new(Mutex::new(Vec::new())));
+    host.add_strangers();
+    let made = host.engine().attach(&adoption("c1")).unwrap().endpoint;
+    let own = Amend::new(made.id.sandbox.clone(), made.id.ifname.clone());
+    let mut engine = host.engine().with_zones(Box::new(Asks(Arc::clone(&counts))));
+    engine.amend(&Amend { zone: Some(Some("home".into())), ..own }).unwrap();
+    assert_eq!(*counts.lock().unwrap(), [0, made.addresses().len()]);
 }
 
 #[test]
