@@ -2,6 +2,7 @@
 
 use crate::shell::{as_root, can_be_root, find, run};
 use anyhow::{Result, bail};
+use std::path::Path;
 use std::process::Command;
 
 /// A program that the tests start.
@@ -10,6 +11,8 @@ struct Need {
     program: &'static str,
     why: &'static str,
 }
+
+const FIREWALL: &str = "firewalld";
 
 const NEEDS: &[Need] = &[
     Need { package: "iproute2", program: "ip", why: "builds the hosts and networks that tests run in" },
@@ -60,7 +63,7 @@ const NEEDS: &[Need] = &[
         why: "is the DHCP server of the neighbourhood, and what our names are compared with",
     },
     Need {
-        package: "firewalld",
+        package: FIREWALL,
         program: "firewalld",
         why: "is the firewall that drops what it was not told of",
     },
@@ -97,10 +100,25 @@ fn install_all(needs: &[Need]) -> Result<()> {
     if find("apt-get").is_none() || !can_be_root() {
         bail!("install these by hand: they can be installed here only with apt-get, by root");
     }
+    if missing.iter().any(|need| need.package == FIREWALL) {
+        mask(FIREWALL)?;
+    }
     apt(&["update"])?;
     let mut words = vec!["install", "--yes", "--no-install-recommends"];
     words.extend(missing.iter().map(|need| need.package));
     apt(&words)
+}
+
+/// Debian starts what it installs. A firewall would shut this machine's ports: it is left for the tests to start.
+fn mask(package: &str) -> Result<()> {
+    let unit = format!("/etc/systemd/system/{package}.service");
+    if !Path::new("/etc/systemd/system").is_dir() || Path::new(&unit).is_symlink() {
+        return Ok(());
+    }
+    eprintln!(
+        "{package} is not to run here by itself: {unit} is masked (`systemctl unmask {package}` undoes it)"
+    );
+    run(as_root("ln").args(["-s", "/dev/null", &unit]))
 }
 
 fn apt(words: &[&str]) -> Result<()> {

@@ -58,6 +58,16 @@ impl Records {
     }
 }
 
+/// The types of records that can be written down, and what their values are.
+pub const TYPES: [(&str, &str); 6] = [
+    ("A", "IPV4"),
+    ("AAAA", "IPV6"),
+    ("PTR", "NAME"),
+    ("TXT", "TEXT"),
+    ("MX", "PREFERENCE NAME"),
+    ("SRV", "PRIORITY WEIGHT PORT NAME"),
+];
+
 /// The data of a record as people write it: `A 10.0.0.5`, `MX 10 mail.example`, `SRV 0 0 443 web`.
 pub fn data(rtype: &str, value: &str) -> Option<(u16, Vec<u8>)> {
     let words: Vec<&str> = value.split_whitespace().collect();
@@ -82,6 +92,13 @@ mod tests {
 
     #[test]
     fn data_is_read_as_people_write_it() {
+        for (rtype, what) in TYPES {
+            let words = ["IPV4", "IPV6", "NAME", "TEXT", "PREFERENCE", "PRIORITY", "WEIGHT", "PORT"];
+            let given = ["10.0.0.5", "fd00::1", "web", "text", "1", "1", "1", "1"];
+            let word = |word| given[words.iter().position(|of| *of == word).unwrap()];
+            let value: Vec<&str> = what.split(' ').map(word).collect();
+            assert!(data(rtype, &value.join(" ")).is_some(), "{rtype} {value:?}");
+        }
         assert_eq!(data("a", "10.0.0.5").unwrap(), (1, vec![10, 0, 0, 5]));
         assert_eq!(data("MX", "10 mail.lan").unwrap().1, b"\x00\x0a\x04mail\x03lan\x00");
         assert_eq!(data("SRV", "0 0 443 web").unwrap().1, b"\0\0\0\0\x01\xbb\x03web\0");

@@ -8,7 +8,7 @@ use qiao_dns::forward::reply::{Question, Reply};
 use qiao_dns::records::Records;
 use qiao_dns::snapshot::{Asker, Outcome, Snapshot};
 use qiao_dns::source::aardvark::parse;
-use qiao_dns::wire::name::{key, reverse, text};
+use qiao_dns::wire::name::{key, reverse, reversed, text};
 use qiao_dns::wire::query::Query;
 use qiao_dns::zone::{ContainerId, Member, MemberKey, Zone};
 use std::collections::BTreeMap;
@@ -202,9 +202,11 @@ proptest! {
     fn addresses_and_their_reverse_names_agree(v4: [u8; 4], v6: u128) {
         let name = v4.iter().rev().map(ToString::to_string).collect::<Vec<_>>().join(".") + ".in-addr.arpa";
         prop_assert_eq!(reverse(&key(&name).unwrap()), Some(IpAddr::from(v4)));
+        prop_assert_eq!(text(&reversed(IpAddr::from(v4))), name);
         let digits: Vec<String> = (0..32).map(|n| format!("{:x}", v6 >> (4 * n) & 15)).collect();
         let name = digits.join(".") + ".ip6.arpa";
         prop_assert_eq!(reverse(&key(&name).unwrap()), Some(IpAddr::from(v6.to_be_bytes())));
+        prop_assert_eq!(text(&reversed(IpAddr::from(v6.to_be_bytes()))), name);
     }
 
     #[test]
@@ -508,4 +510,42 @@ fn many_networks_make_no_question_slower() {
     let (_, all) = ask(&snapshot, &message("web", 1, None), (IpAddr::from([10, 0, 0, 2]), 65535));
     assert_eq!(u16::from_be_bytes([all[6], all[7]]), 200, "who is in many sees all of them");
     assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+/// What is asked for otherwise than by an ordinary question (RFC 6891 section 6.1.3, RFC 8482, RFC 5936).
+#[test]
+fn extraordinary_questions_get_the_code_that_is_theirs() {
+    let snapshot = in_all(&[("front", false)]);
+    let answer = |change: fn(&mut Vec<u8>), edns| {
+        let mut message = message("web", 1, edns);
+        change(&mut message);
+        ask(&snapshot, &message, (IpAddr::from([10, 0, 0, 2]), 512))
+    };
+    let code = |change: fn(&mut Vec<u8>)| answer(change, None).1[3] & 15;
+    assert_eq!(code(|_| ()), 0, "the control");
+    assert_eq!(code(|message| message[20] = 3), 5, "CHAOS");
+    assert_eq!(code(|message| message[20] = 255), 5, "any class");
+    for rtype in [0, 41, 249, 251, 252, 253, 254] {
+        let mut message = message("web", rtype, None);
+        message[2] |= 1;
+        let (_, answer) = ask(&snapshot, &message, (IpAddr::from([10, 0, 0, 2]), 512));
+        assert_eq!((answer[3] & 15, answer[7]), (5, 0), "type {rtype}");
+    }
+    let (_, any) = ask(&snapshot, &message("web", 255, None), (IpAddr::from([10, 0, 0, 2]), 512));
+    assert_eq!((any[3] & 15, any[7]), (0, 1), "any type: what there is");
+    // Version 1 of EDNS: the code's upper part is in the OPT record, and ours is version 0.
+    let (outcome, version) = answer(|message| message[27] = 1, Some(1232));
+    assert!(matches!(outcome, Outcome::Answered(_)));
+    assert_eq!(
+        (version[3] & 15, &version[version.len() - 11..]),
+        (0, &[0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0][..])
+    );
+    let (_, version) = answer(|_| (), Some(1232));
+    assert_eq!(version[version.len() - 6..version.len() - 4], [0, 0], "the control");
+    // Octets that are no letters are passed on as they are.
+    let (outcome, _) = answer(|message| message[13..16].copy_from_slice(&[0xff, 0, b'Z']), None);
+    assert!(matches!(outcome, Outcome::Ask(_)));
+    let odd = [&message("web", 1, None)[..13], &[0xc3, 0x84, b'Z'], &message("web", 1, None)[16..]].concat();
+    let question = Question::of(&Query::parse(&odd).unwrap());
+    assert_eq!(question.bytes[..5], [3, 0xc3, 0x84, b'z', 0]);
 }

@@ -14,7 +14,7 @@ impl<K: Kernel> Engine<K> {
     /// Attaches a sandbox to a network.
     pub fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let done = self.attach_untold(request);
-        self.told(done) // a firewall that is a program
+        self.told_of(done, |made| std::slice::from_ref(&made.endpoint)) // a firewall that is a program
     }
 
     fn attach_untold(&mut self, request: &Attach) -> Result<Attached, EngineError> {

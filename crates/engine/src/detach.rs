@@ -22,7 +22,7 @@ impl<K: Kernel> Engine<K> {
     /// Detaches a sandbox from a network, or from all. What is not attached is detached already.
     pub fn detach(&mut self, request: &Detach) -> Result<Detached, EngineError> {
         let done = self.detach_untold(request);
-        self.told(done)
+        self.told_of(done, |gone| &gone.endpoints)
     }
 
     fn detach_untold(&mut self, request: &Detach) -> Result<Detached, EngineError> {

@@ -6,8 +6,8 @@ use qiao_kernel::Kernel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// How long the server may take to say anything.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the server may take to say anything, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl<K: Kernel> Session<'_, K> {
     /// Who has no name that should have one, and which networks' names are not answered.
@@ -45,6 +45,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     fn unanswered(&mut self, networks: &BTreeSet<String>) -> Result<Vec<String>, EngineError> {
+        let silence = self.silence()?; // one that is ending has ended then
         let names = self.txn.names();
         if !names.is_running()? {
             let all: Vec<&str> = networks.iter().map(String::as_str).collect();
@@ -58,7 +59,7 @@ impl<K: Kernel> Session<'_, K> {
                 None => trouble.push(format!("names of {network} are not answered")),
             }
         }
-        trouble.extend(self.silence()?);
+        trouble.extend(silence);
         Ok(trouble)
     }
 

@@ -46,6 +46,12 @@ impl Mended {
 impl<K: Kernel> Engine<K> {
     /// Whether everything is as it must be. Nothing is touched.
     pub fn check(&mut self) -> Result<Health, EngineError> {
+        let mut health = self.check_kernel()?;
+        health.findings.extend(self.untold()?.into_iter().map(|what| Finding { line: format!("! {what}") }));
+        Ok(health)
+    }
+
+    fn check_kernel(&mut self) -> Result<Health, EngineError> {
         let mut session = Session::lock(self)?;
         session.kernel.trust(None); // look at the whole rule set, not at its generation
         let begun = session.txn.changes()?.read()?;

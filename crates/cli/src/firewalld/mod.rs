@@ -10,7 +10,8 @@ mod told;
 pub use bus::{Bus, Message};
 
 use bus::Whom;
-use qiao_core::zones::{Sources, Zones};
+use ipnet::IpNet;
+use qiao_core::zones::{Certainty, Part, Sources, Wanted, Zones};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,9 +37,13 @@ pub fn runs() -> bool {
     connect().is_some()
 }
 
+fn is_installed() -> bool {
+    Path::new(INSTALLED).exists()
+}
+
 /// The bus, if firewalld is on it, and of our network namespace.
 fn connect() -> Option<Bus> {
-    Path::new(INSTALLED).exists().then_some(())?;
+    is_installed().then_some(())?;
     let mut bus = Bus::connect(Some(PATIENCE)).ok()?;
     let process = bus.ask(bus::ITSELF, "GetConnectionUnixProcessID", &[NAME]).ok()?.number()?;
     let own = std::fs::read_link("/proc/self/ns/net").ok()?;
@@ -61,11 +66,19 @@ impl Firewalld {
         Self { run: run.into(), complain }
     }
 
-    fn try_settle(&self, wanted: &mut dyn FnMut() -> Option<Sources>) -> io::Result<Vec<String>> {
+    fn try_settle(
+        &self,
+        known: Certainty,
+        wanted: &mut dyn FnMut(Part) -> Option<Wanted>,
+    ) -> io::Result<Vec<String>> {
+        if !is_installed() || known == Certainty::Unmoved && self.is_told(wanted)? {
+            return Ok(Vec::new());
+        }
         let Some(bus) = connect() else { return Ok(Vec::new()) };
         let mut told = Told::open(&self.run)?;
-        let Some(wanted) = wanted() else { return Ok(Vec::new()) };
-        let wanted: Pairs = wanted.into_iter().map(|(net, zone)| (zone, net.to_string())).collect();
+        let Some(Wanted { sources, lacks_some }) = wanted(Part::All) else { return Ok(Vec::new()) };
+        let kept = if lacks_some { told.pairs.clone() } else { Pairs::new() };
+        let wanted = &pairs(&sources) | &kept;
         if wanted.is_empty() && told.pairs.is_empty() {
             return Ok(Vec::new());
         }
@@ -78,13 +91,40 @@ impl Firewalld {
         told.note(&(&(&told.pairs & &wanted) - &refused) | &stuck)?;
         Ok(talk.failed)
     }
+
+    /// Whether it was told of just these networks. Who changes that while we look, tells it himself.
+    fn is_told(&self, wanted: &mut dyn FnMut(Part) -> Option<Wanted>) -> io::Result<bool> {
+        let Some(Wanted { sources, lacks_some: false }) = wanted(Part::Networks) else { return Ok(false) };
+        let mut told = told::read(&self.run)?;
+        told.retain(|(_, source)| {
+            source.parse().is_ok_and(|net: IpNet| net.prefix_len() < net.max_prefix_len())
+        });
+        Ok(told == pairs(&sources))
+    }
 }
 
 impl Zones for Firewalld {
-    fn settle(&mut self, wanted: &mut dyn FnMut() -> Option<Sources>) {
-        let failed = self.try_settle(wanted).unwrap_or_else(|error| vec![error.to_string()]);
+    fn settle(&mut self, known: Certainty, wanted: &mut dyn FnMut(Part) -> Option<Wanted>) {
+        let failed = self.try_settle(known, wanted).unwrap_or_else(|error| vec![error.to_string()]);
         failed.iter().for_each(|why| (self.complain)(why));
     }
+
+    fn lacking(&mut self, wanted: &Sources) -> Vec<String> {
+        let wanted = pairs(wanted);
+        let Some(bus) = connect().filter(|_| !wanted.is_empty()) else { return Vec::new() };
+        match (Talk { bus, failed: Vec::new() }).there(&wanted) {
+            Ok(there) => (&wanted - &there).into_iter().map(drops).collect(),
+            Err(error) => vec![format!("firewalld does not say what it lets through: {error}")],
+        }
+    }
+}
+
+fn pairs(sources: &Sources) -> Pairs {
+    sources.iter().map(|(net, zone)| (zone.clone(), net.to_string())).collect()
+}
+
+fn drops((zone, source): (String, String)) -> String {
+    format!("firewalld drops what comes from {source}: it is no source of its zone {zone}")
 }
 
 /// A conversation.

@@ -8,6 +8,16 @@ use std::path::{Path, PathBuf};
 
 const FILE: &str = "firewalld";
 
+/// What was told, at some moment.
+pub fn read(run: &Path) -> io::Result<Pairs> {
+    let text = match fs::read_to_string(run.join(FILE)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        read => read.unwrap_or_default(),
+    };
+    let pair = |line: &str| line.split_once(' ').map(|(zone, source)| (zone.to_owned(), source.to_owned()));
+    Ok(text.lines().filter_map(pair).collect())
+}
+
 /// What was told; nobody else changes it meanwhile.
 pub struct Told {
     pub pairs: Pairs,
@@ -25,14 +35,7 @@ impl Told {
                 return Err(error.into());
             }
         }
-        let path = run.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            read => read.unwrap_or_default(),
-        };
-        let pair =
-            |line: &str| line.split_once(' ').map(|(zone, source)| (zone.to_owned(), source.to_owned()));
-        Ok(Self { pairs: text.lines().filter_map(pair).collect(), path, _lock: lock })
+        Ok(Self { pairs: read(run)?, path: run.join(FILE), _lock: lock })
     }
 
     /// Notes what was told from now on. Nobody ever sees half of it.

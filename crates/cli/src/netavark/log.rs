@@ -78,11 +78,12 @@ pub fn info(module: &str, text: impl Display) {
     line(Level::Info, "INFO ", (module, &text));
 }
 
-/// What was done. Its words are made only for somebody who wants them.
+/// What was done.
 pub fn plan(module: &str, ops: &[Op]) {
-    if Level::Debug <= asked(&directives(), &format!("netavark::{module}")) {
-        ops.iter().for_each(|op| line(Level::Debug, "DEBUG", (module, &qiao_core::render::line(op))));
+    if asked(&directives(), &format!("netavark::{module}")) < Level::Debug {
+        return; // what nobody reads is not rendered
     }
+    ops.iter().for_each(|op| line(Level::Debug, "DEBUG", (module, &qiao_core::render::line(op))));
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::wire::answer::{Answer, Code, refusal};
 use crate::wire::name;
 use crate::wire::query::{Fault, Query};
 use crate::zone::Upstreams;
+use domain::base::iana::Rtype;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -158,7 +159,8 @@ impl<S: Source> Server<S> {
                     Back::Tcp(_) => "tcp",
                     Back::Watcher(_) => "query",
                 };
-                watcher.tell(&format!("{} {how} {name} {} {}", came.source, query.rtype, why()));
+                let rtype = Rtype::from_int(query.rtype);
+                watcher.tell(&format!("{} {how} {name} {rtype} {}", came.source, why()));
             }
         }
     }

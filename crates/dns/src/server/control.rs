@@ -13,6 +13,9 @@ use rustix::net::SocketFlags;
 use std::io;
 use std::net::IpAddr;
 
+/// The network whose gateway is asked, by whom, and the message.
+type Question = (usize, IpAddr, Vec<u8>);
+
 /// Watchers at one time.
 const MOST: usize = 16;
 
@@ -51,32 +54,33 @@ impl<S: Source> Server<S> {
                 }
             }
             ["ask", source, name, rtype] => match self.question(source, (name, rtype)) {
-                Some((zone, source, message)) => {
+                Ok((zone, source, message)) => {
                     let came = Came { message: &message, zone, source, back: Back::Watcher(number) };
                     let mut answer = Vec::new();
                     if self.answer(&came, &mut answer) {
                         self.tell_answer(number, &answer);
                     }
                 }
-                None => self.tell(number, "! nobody on any network is there, or that is no name or type\n."),
+                Err(why) => self.tell(number, &format!("! {why}\n.")),
             },
             _ => self.tell(number, "! log, or ask SOURCE NAME TYPE\n."),
         }
     }
 
-    fn question(&self, source: &str, (text, rtype): (&str, &str)) -> Option<(usize, IpAddr, Vec<u8>)> {
-        let source: IpAddr = source.parse().ok()?;
+    fn question(&self, source: &str, (text, rtype): (&str, &str)) -> Result<Question, String> {
+        let nobody = format!("nobody on any network is at {source}");
+        let source: IpAddr = source.parse().map_err(|_| nobody.clone())?;
         let is_there = |zone: &std::rc::Rc<crate::zone::Zone>| {
             zone.member(source).is_some() || zone.listen.contains(&source)
         };
-        let zone = self.snapshot.zones().iter().position(is_there)?;
-        let name: Name<Vec<u8>> = text.parse().ok()?;
-        let rtype: Rtype = rtype.parse().ok()?;
+        let zone = self.snapshot.zones().iter().position(is_there).ok_or(nobody)?;
+        let name: Name<Vec<u8>> = text.parse().map_err(|_| format!("`{text}` is not a name"))?;
+        let rtype: Rtype = rtype.parse().map_err(|_| format!("`{rtype}` is not a type of record"))?;
         let mut message = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         message.extend(name.as_slice());
         message.extend(rtype.to_int().to_be_bytes());
         message.extend([0, 1]);
-        Some((zone, source, message))
+        Ok((zone, source, message))
     }
 
     fn tell(&self, number: u32, line: &str) {

@@ -46,6 +46,8 @@ pub struct Links {
     leaving: BTreeMap<String, Instant>,
     records: Rc<Records>,
     told: BTreeMap<String, String>,
+    /// More has changed than could be read.
+    unread: bool,
     /// Somebody took the directory away: whatever is there now is another server's.
     gone: bool,
 }
@@ -67,6 +69,7 @@ impl Links {
             leaving: BTreeMap::new(),
             records: Rc::default(),
             told: BTreeMap::new(),
+            unread: false,
             gone: false,
             dir,
         };
@@ -96,6 +99,13 @@ impl Links {
         }
         names.iter().for_each(|name| self.read(name));
         Ok(())
+    }
+
+    /// The same where a shortage of descriptors or memory ends nothing: it is read when there is some.
+    fn read_all_or_later(&mut self) -> io::Result<()> {
+        let read = self.read_all();
+        self.unread = read.is_err();
+        read.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Err(error) } else { Ok(()) })
     }
 
     /// Brings one link to what the directory says.
@@ -129,10 +139,10 @@ impl Links {
             self.read_by_hand();
         }
         match seen.all {
-            true => self.read_all()?,
+            true => self.read_all_or_later()?,
             false => seen.names.iter().for_each(|name| self.read(name)),
         }
-        Ok(by_hand || !self.stale.is_empty() || self.gone)
+        Ok(by_hand || !self.stale.is_empty() || self.gone || self.unread)
     }
 
     /// Brings a network to what its links say that have changed; it is a copy in which the others are as they were.
@@ -217,6 +227,10 @@ impl Source for Links {
     fn zones(&mut self) -> io::Result<Vec<Rc<Zone>>> {
         if self.gone {
             return Ok(Vec::new());
+        }
+        if self.unread {
+            self.read_all()?;
+            self.unread = false;
         }
         let now = Instant::now();
         self.make_stale(now);
@@ -362,5 +376,40 @@ fn lock(dir: &str) -> io::Result<Option<OwnedFd>> {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What cannot be read now is read later; until then what was known is served.
+    #[test]
+    fn a_shortage_ends_nothing() {
+        let run = std::env::temp_dir().join(format!("qiao-short-{}", std::process::id()));
+        let run = run.to_str().unwrap();
+        let names = format!("{run}/names");
+        make_dir(&names).unwrap();
+        let link = |name: &str| {
+            let line = format!("front 10.0.0.1/24 - 10.0.0.9 {name} - -");
+            std::os::unix::fs::symlink(line, format!("{names}/{name}@eth0")).unwrap();
+        };
+        link("web");
+        let mut links = Links::open(run, run).unwrap().expect("nobody else serves");
+        let knows = |links: &mut Links, name: &str| {
+            let zones = links.zones()?;
+            Ok::<_, io::Error>(zones[0].find(&name::key(name).unwrap(), &mut Vec::new()))
+        };
+        assert!(knows(&mut links, "web").unwrap());
+        link("db");
+        let file = format!("{names}/lock"); // no directory, and there all the same
+        let dir = std::mem::replace(&mut links.dir, file);
+        links.read_all_or_later().unwrap();
+        assert!(links.unread && knows(&mut links, "web").is_err(), "the server tries again");
+        links.dir = dir;
+        assert!(knows(&mut links, "web").unwrap() && knows(&mut links, "db").unwrap() && !links.unread);
+        links.dir = format!("{run}/nowhere");
+        assert!(links.read_all_or_later().is_err(), "a directory that is gone is gone");
+        std::fs::remove_dir_all(run).unwrap();
     }
 }

@@ -96,6 +96,19 @@ pub fn reverse(key: &[u8]) -> Option<IpAddr> {
     (count == 32).then(|| IpAddr::from(value.to_be_bytes()))
 }
 
+/// The name under which an address has its names: the reverse of [`reverse`].
+pub fn reversed(ip: IpAddr) -> Key {
+    let labels: Vec<String> = match ip {
+        IpAddr::V4(ip) => ip.octets().iter().rev().map(ToString::to_string).collect(),
+        IpAddr::V6(ip) => {
+            ip.octets().iter().rev().flat_map(|b| [b & 15, b >> 4]).map(|d| format!("{d:x}")).collect()
+        }
+    };
+    let zone: &[u8] = if ip.is_ipv4() { b"\x07in-addr\x04arpa" } else { b"\x03ip6\x04arpa" };
+    let octets = labels.iter().flat_map(|label| std::iter::once(label.len() as u8).chain(label.bytes()));
+    octets.chain(zone.iter().copied()).collect()
+}
+
 /// Whether a name ends in a label that may be a domain of the public: two letters (those of countries), or one of
 /// those that most names are in. Names that nobody chose to be a domain's, `CONTAINER.NETWORK` and container names
 /// with dots, are not served where they would hide one.

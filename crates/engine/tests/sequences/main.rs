@@ -14,3 +14,4 @@ mod namesakes;
 mod presumed;
 mod scenario;
 mod stuck;
+mod zones;

@@ -120,6 +120,30 @@ fn names_and_aliases_of_both_families() {
     });
 }
 
+/// Podman writes all gateways of a container into its resolv.conf, the internal network's perhaps first: who has another
+/// way out is not told there that nothing else exists.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_internal_network_besides_another_hides_nothing() {
+    on_a_host(|host| {
+        let podman = Podman::on(host, Backend::Netavark);
+        let _outside = Outside::start(host);
+        podman.ok(ONE);
+        podman.ok("network create --internal --subnet 10.90.2.0/24 inner");
+        podman.start("both", "--network inner,one");
+        podman.start("shut", "--network inner");
+        let (both, shut) = (podman.place("both"), podman.place("shut"));
+        for gateway in ["10.90.1.1", "10.90.2.1"] {
+            assert_eq!(addresses(lookup(&both, gateway, ("far.test", A))), ["203.0.113.9"], "{gateway}");
+        }
+        assert!(inside(&podman, "both", "far.test").contains("Address: 203.0.113.9"));
+        assert_eq!(addresses(lookup(&shut, "10.90.2.1", ("both", A))).len(), 1, "the control");
+        assert_eq!(lookup(&shut, "10.90.2.1", ("far.test", A)).map(|reply| reply.code), Some(NOT_THERE));
+        [both, shut].into_iter().for_each(Place::delete);
+        ["both", "shut"].iter().for_each(|name| podman.remove(name));
+    });
+}
+
 /// Names come and go with containers, however they end; nobody waits for them.
 #[test]
 #[ignore = "needs root: cargo xtask test"]

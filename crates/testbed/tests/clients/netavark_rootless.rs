@@ -1,8 +1,8 @@
-//! An ordinary user's Podman on our netavark: in a network namespace of his own behind slirp4netns, where ports are
+//! An ordinary user's Podman on our netavark, or on our plugins: in a network namespace of his own behind slirp4netns, where ports are
 //! published by `rootlessport`.
 
 use crate::machine::{answers, is_closed};
-use crate::podman::{OTHERS, Podman, USER};
+use crate::podman::{Backend, OTHERS, Podman, USER};
 use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Host, Place, Protocol, Service, ask, eventually, run};
 use std::fs;
@@ -56,7 +56,7 @@ fn finds(podman: &Podman<'_>, (from, name): (&str, &str), ip: &str) {
 #[ignore = "needs root: cargo xtask test"]
 fn networks_names_and_ports_of_an_ordinary_user() {
     on_a_host(|host| {
-        let podman = Podman::of_a_user(host);
+        let podman = Podman::of_a_user(host, Backend::Netavark);
         let before = podman.machine.snapshot();
         podman.ok("network create --ipv6 --subnet 10.90.1.0/24 --subnet fd00:90:1::/64 one");
         podman.ok("network create --subnet 10.90.2.0/24 two");
@@ -100,7 +100,7 @@ fn networks_names_and_ports_of_an_ordinary_user() {
 #[ignore = "needs root: cargo xtask test"]
 fn who_logs_out_keeps_nothing() {
     on_a_host(|host| {
-        let podman = Podman::of_a_user(host);
+        let podman = Podman::of_a_user(host, Backend::Netavark);
         podman.ok("network create --subnet 10.90.1.0/24 one");
         podman.start("web", "--network one --ip 10.90.1.7 -p 8080:80");
         podman.start("gone", "--network one --ip 10.90.1.8 -p 8081:80");
@@ -117,5 +117,28 @@ fn who_logs_out_keeps_nothing() {
         podman.start("next", "--network one --ip 10.90.1.8 -p 8081:80");
         is_reached(host, &podman, ("next", 8081));
         finds(&podman, ("web", "next"), "10.90.1.8");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn plugins_work_for_an_ordinary_user() {
+    on_a_host(|host| {
+        let podman = Podman::of_a_user(host, Backend::Cni);
+        let before = podman.machine.snapshot();
+        podman.ok("network create --subnet 10.90.1.0/24 one");
+        podman.start("web", "--network one --ip 10.90.1.7 -p 8080:80");
+        podman.start("db", "--network one");
+        is_reached(host, &podman, ("web", 8080));
+        let places = ["web", "db"].map(|name| podman.place(name));
+        let server = Service::start(&places[0], Protocol::Tcp, "0.0.0.0:80");
+        answers(&places[1], "10.90.1.7:80", "web");
+        drop(server);
+        places.into_iter().for_each(Place::delete);
+        podman.ok("restart -t 0 web");
+        is_reached(host, &podman, ("web", 8080));
+        podman.ok("rm -f -t 0 -a");
+        is_closed(host, 8080);
+        podman.machine.assert_like(&before, "an ordinary user's containers");
     });
 }

@@ -52,17 +52,13 @@ impl<'h> Podman<'h> {
     }
 
     /// For an ordinary user.
-    pub fn of_a_user(host: &'h Host) -> Self {
+    pub fn of_a_user(host: &'h Host, backend: Backend) -> Self {
         let machine = Machine::new(host);
-        configure(&machine, Backend::Netavark);
-        run(&format!("mkdir {HELPERS}"));
-        // He cannot read what a link leads to.
-        for name in ["netavark", "aardvark-dns"] {
-            fs::copy(host.qiao.command().get_program(), format!("{HELPERS}/{name}")).expect("a program");
-        }
+        configure(&machine, backend);
+        give_programs(&machine);
         machine.file("storage.conf", "[storage]\ndriver = \"vfs\"\n");
         settle(&machine);
-        Self { machine, backend: Backend::Netavark, is_root: false }.with_image()
+        Self { machine, backend, is_root: false }.with_image()
     }
 
     fn with_image(self) -> Self {
@@ -109,6 +105,12 @@ impl<'h> Podman<'h> {
         Outcome::of(self.command().args(line.split_whitespace()).output().expect("start podman"))
     }
 
+    /// Runs it with words that may have blanks in them; it must succeed.
+    pub fn words(&self, words: &[&str]) {
+        let outcome = Outcome::of(self.command().args(words).output().expect("start podman"));
+        assert_eq!(outcome.code, Some(0), "{words:?}: {outcome}");
+    }
+
     /// Runs it with a line of words, which must succeed; what it prints.
     pub fn ok(&self, line: &str) -> String {
         let outcome = self.run(line);
@@ -139,6 +141,18 @@ impl<'h> Podman<'h> {
     }
 }
 
+/// Copies of our programs: a user cannot read what links lead to.
+fn give_programs(machine: &Machine<'_>) {
+    let copy = format!("{FILES}/qiao");
+    fs::copy(machine.host.qiao.command().get_program(), &copy).expect("a program");
+    run(&format!("mkdir {HELPERS}"));
+    let helpers = ["netavark", "aardvark-dns"].map(|name| format!("{HELPERS}/{name}").into());
+    let plugins = fs::read_dir(&machine.plugins).expect("plugins").flatten().map(|entry| entry.path());
+    let links =
+        plugins.filter(|path| path.is_symlink()).inspect(|path| fs::remove_file(path).expect("a link"));
+    links.chain(helpers).for_each(|path| fs::hard_link(&copy, path).expect("the same program"));
+}
+
 /// An account as Podman without root needs it.
 fn settle(machine: &Machine<'_>) {
     let append = |file: &str, line: &str| {
@@ -158,7 +172,10 @@ fn settle(machine: &Machine<'_>) {
     let helpers = format!("\"{HELPERS}\", \"/usr/lib/podman\""); // rootlessport
     machine.file(
         "containers.conf",
-        &text.replace("[containers]", limits).replace(&format!("\"{HELPERS}\""), &helpers),
+        &text
+            .replace("[containers]", limits)
+            .replace(&format!("\"{HELPERS}\""), &helpers)
+            .replace("network_config_dir = \"/etc/cni/net.d\"\n", ""), // he has his own
     );
 }
 

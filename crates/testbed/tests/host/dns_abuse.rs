@@ -451,3 +451,64 @@ fn failures_are_remembered_for_a_moment() {
         assert_eq!(upstream.count(), 2, "not for longer");
     });
 }
+
+/// R-DNS 17: whatever is written down, the server does not ask itself.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_server_never_asks_itself() {
+    on_a_host(|host| {
+        let upstream =
+            Upstream::start(host, |message, _| vec![(true, reply(message, ([9, 9, 9, 9], 0), &[]))]);
+        host.ok("network create back --subnet 172.30.1.0/24");
+        host.attached("db", "--network back");
+        let own = "172.30.0.1,172.30.1.1,::ffff:172.30.0.1";
+        front(host, &format!("--dns {own}"));
+        let web = host.attached("web", "--network front");
+        let begun = Instant::now();
+        assert_eq!(lookup(&web, FRONT, ("example.org", A)).expect("an answer").code, 2);
+        assert!(begun.elapsed() < Duration::from_millis(700), "{:?}: it is not waited for", begun.elapsed());
+        assert_eq!(upstream.count(), 0);
+        host.ok("detach web");
+        host.ok("network rm front");
+        front(host, &format!("--dns {own},192.0.2.100"));
+        host.attach(&web, "--network front");
+        assert_eq!(found(&web, FRONT, "example.org"), ["9.9.9.9"], "the others are asked");
+    });
+}
+
+/// R-DNS 17: the host's resolvers are others from one moment to the next. The server that follows is confined.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_hosts_resolvers_are_followed() {
+    on_a_host(|host| {
+        let upstream =
+            Upstream::start(host, |message, _| vec![(true, reply(message, ([9, 9, 9, 9], 0), &[]))]);
+        for dir in ["/run/etc", "/run/systemd/resolve"] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        let write = |path: &str, ip: &str| std::fs::write(path, format!("nameserver {ip}\n")).unwrap();
+        write("/run/etc/resolv.conf", "192.0.2.101"); // nobody
+        qiao_testbed::run("mount --bind /run/etc /etc");
+        host.ok("network create front --subnet 172.30.0.0/24");
+        let web = host.attached("web", "--network front");
+        let asks = |name: &str| lookup(&web, FRONT, (name, A)).is_some_and(|reply| reply.code == 0);
+        assert!(!asks("before.example") && upstream.count() == 0, "the control");
+        write("/etc/new", "192.0.2.100");
+        std::fs::rename("/etc/new", "/etc/resolv.conf").unwrap();
+        assert!(asks("renamed.example"));
+        write("/etc/resolv.conf", "192.0.2.101");
+        assert!(!asks("written.example"));
+        write("/run/systemd/resolve/resolv.conf", "192.0.2.100");
+        std::os::unix::fs::symlink("/run/systemd/resolve/resolv.conf", "/etc/link").unwrap();
+        std::fs::rename("/etc/link", "/etc/resolv.conf").unwrap();
+        assert!(asks("linked.example"), "systemd looks after it from now on");
+        write("/run/systemd/resolve/resolv.conf", "192.0.2.101");
+        assert!(!asks("within.example"));
+        let begun = Instant::now();
+        std::fs::remove_file("/etc/resolv.conf").unwrap();
+        assert!(
+            !asks("gone.example") && begun.elapsed() < Duration::from_millis(700),
+            "there is nobody to ask"
+        );
+    });
+}

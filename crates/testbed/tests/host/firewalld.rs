@@ -4,7 +4,7 @@ use crate::cni_adopted::{address, behind, config, main_plugin, steady};
 use crate::cni_bridge::{call, ok};
 use qiao_testbed::names::lookup;
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Firewalld, Host, Place, Protocol, Service, ask};
+use qiao_testbed::{Firewalld, Host, Place, Protocol, Service, ask, attach_line};
 use serde_json::{Value, json};
 
 const OUT: [&str; 2] = ["192.0.2.100:99", "[2001:db8::100]:99"];
@@ -41,10 +41,31 @@ fn our_networks_are_let_through() {
             assert_eq!(said, Some(vec!["10.9.1.7".parse().unwrap()]), "{after}: names");
         };
         works("attached");
+        host.ok("check");
         firewalld.command("--reload");
         assert_eq!(gets_out(&web), [false; 2], "the control");
+        let told = host.qiao.run("check");
+        assert_eq!(told.code, Some(11), "{told}");
+        let line = "! firewalld drops what comes from 10.9.1.0/24: it is no source of its zone trusted";
+        assert!(told.stdout.contains(line) && told.stdout.matches("firewalld drops").count() == 4, "{told}");
         host.ok("repair");
+        host.ok("check");
         works("repaired");
+        // Nobody has changed a rule since a command before: it has forgotten nothing.
+        let line = attach_line(&host.container("extra"), "--network app");
+        let calls = || {
+            let words = ["strace", "-o", "/run/calls", "-e", "trace=connect"].map(str::to_owned);
+            let output = host.qiao.under(&words).args(line.split_whitespace()).output().expect("strace");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            host.ok("detach extra");
+            std::fs::read_to_string("/run/calls").expect("what it wrote").matches("system_bus_socket").count()
+        };
+        calls();
+        assert_eq!(calls(), 0, "it is asked");
+        firewalld.command("--reload");
+        assert_eq!(gets_out(&web), [false; 2], "the control");
+        assert_eq!(calls(), 1, "the control");
+        works("attached after it has loaded its rules");
         ["web", "db", "wired"].iter().for_each(|name| drop(host.ok(&format!("detach {name}"))));
         host.ok("network rm app wires");
         assert_eq!(firewalld.sources("trusted"), [""; 0]);
@@ -94,6 +115,11 @@ fn the_plugin_firewall_tells_it() {
         let said = call(host, ("firewall", "ADD"), ("c1", &c1.path()), &wrong.to_string());
         assert_eq!(said.json()["code"], 7, "{said}");
         ok(host, ("bridge", "DEL"), ("c1", ""), &bridge);
+        let whole = config("qiao", &json!({})).to_string();
+        let first = ok(host, ("qiao", "ADD"), ("c1", &c1.path()), &whole).json();
+        assert_eq!((gets_out(&c1), firewalld.sources("trusted")), ([true; 2], both(&first)));
+        ok(host, ("qiao", "DEL"), ("c1", ""), &whole);
+        assert_eq!(firewalld.sources("trusted"), [""; 0]);
 
         let second = main_plugin("ptp", &c2); // the reference's
         steady(host);

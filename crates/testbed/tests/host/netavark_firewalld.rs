@@ -6,6 +6,7 @@ use qiao_testbed::namespaces::on_a_host;
 use qiao_testbed::{Firewalld, Host, Place, Protocol, Service, ask, eventually, run, stdout};
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -147,6 +148,33 @@ fn with_no_firewall(host: &Host, (word, place): (&str, &Place)) -> Command {
     let mut command = command(host, &[word, &place.path()]);
     command.env("NETAVARK_FW", "none");
     command
+}
+
+/// However many tell it at once, the last one tells what is.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn many_at_once_leave_nothing() {
+    on_a_host(|host| {
+        let firewalld = Firewalld::start();
+        let calls: Vec<_> = (1..=12_u8)
+            .map(|n| {
+                (host.container(&format!("c{n}")), on(&format!("c{n}"), 6 + n, &[&network(1 + n % 3, true)]))
+            })
+            .collect();
+        let at_once = |act: fn(&Host, &Place, &Value)| {
+            thread::scope(|scope| {
+                calls
+                    .iter()
+                    .for_each(|(place, options)| drop(scope.spawn(move || act(host, place, options))));
+            });
+        };
+        for _ in 0..3 {
+            at_once(|host, place, options| drop(setup(host, place, options)));
+            assert_eq!(firewalld.sources("trusted").len(), 6);
+            at_once(teardown);
+            assert_eq!(firewalld.sources("trusted"), [""; 0]);
+        }
+    });
 }
 
 /// A command that is killed while firewalld does not answer leaves a trace, by which the next one finds what is left.

@@ -3,11 +3,13 @@
 use super::super::{Done, OK};
 use crate::app::App;
 use crate::args::{Add, DnsRm};
+use crate::output;
 use qiao_core::Refusal;
 use qiao_core::name::quoted;
-use qiao_dns::records::{TTL, data};
+use qiao_dns::records::{TTL, TYPES, data};
 use qiao_dns::wire::name;
 use qiao_engine::EngineError;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
@@ -25,6 +27,9 @@ pub fn add(app: &App, args: &Add) -> Done {
             let (rtype, value) = (rtype.to_ascii_uppercase(), args.value.join(" "));
             check(&rtype, &value)?;
             let network = args.network.as_ref().map_or("*", |network| network.as_str());
+            if network != "*" && !super::is_network(app, network)? {
+                output::note(format!("note: there is no network `{network}` yet"));
+            }
             (format!("record:{network}:{rtype}:{own}"), value)
         }
     };
@@ -40,9 +45,13 @@ fn check(rtype: &str, value: &str) -> Result<(), Refusal> {
     if data(rtype, value).is_some() && !value.chars().any(char::is_control) {
         return Ok(());
     }
-    let what = format!("{} is not the value of a record {}", quoted(value), quoted(rtype));
-    Err(Refusal::invalid(what)
-        .why("A IPV4 · AAAA IPV6 · PTR NAME · TXT TEXT · MX PREFERENCE NAME · SRV PRIORITY WEIGHT PORT NAME"))
+    let Some((_, words)) = TYPES.iter().find(|(known, _)| *known == rtype) else {
+        let all = TYPES.map(|(known, _)| known).join(", ");
+        return Err(Refusal::invalid(format!("records of type {} cannot be added", quoted(rtype)))
+            .why(format!("{all} can")));
+    };
+    let what = format!("{} is not the value of a record of type {rtype}", quoted(value));
+    Err(Refusal::invalid(what).fix(format!("qiao dns add NAME {rtype} {words}")))
 }
 
 /// Adds a value to those that a link has; a forward has one.
@@ -55,11 +64,23 @@ fn write(dir: &str, link: &str, value: &str) -> io::Result<()> {
         Some(known) => format!("{known}\n{value}"),
         None => value.to_owned(),
     };
+    put(dir, link, &value)
+}
+
+fn put(dir: &str, link: &str, value: &str) -> io::Result<()> {
     let temporary = format!("{dir}/.{link}");
     let _ = fs::remove_file(&temporary);
     symlink(value, &temporary)?;
-    fs::rename(temporary, path)?;
+    fs::rename(temporary, format!("{dir}/{link}"))?;
     fs::File::open(dir)?.sync_all()
+}
+
+/// Takes a value out of those that a link has, or all of them.
+fn cut(dir: &str, link: &str, value: Option<&str>) -> io::Result<()> {
+    let path = format!("{dir}/{link}");
+    let all = read(&path).unwrap_or_default();
+    let left: Vec<&str> = all.split('\n').filter(|line| value.is_some_and(|value| value != *line)).collect();
+    if left.is_empty() { fs::remove_file(path) } else { put(dir, link, &left.join("\n")) }
 }
 
 fn read(path: &str) -> Option<String> {
@@ -71,19 +92,22 @@ pub fn rm(app: &App, args: &DnsRm) -> Done {
     let dir = dir(&app.paths().state);
     let rtype = args.rtype.as_ref().map(|rtype| rtype.to_ascii_uppercase());
     let own = args.name.trim_end_matches('.').to_ascii_lowercase();
-    let mut found = false;
-    for (link, row) in links(&dir) {
-        if row[0] == own && rtype.as_ref().is_none_or(|rtype| *rtype == row[1]) {
-            let path = format!("{dir}/{link}");
-            fs::remove_file(&path).map_err(|error| EngineError::failed(format!("remove {path}"), error))?;
-            found = true;
-        }
+    let value = Some(args.value.join(" ")).filter(|value| !value.is_empty());
+    let is_it = |row: &[String; 5]| {
+        let fits = value.as_ref().is_none_or(|value| *value == row[2]);
+        row[0] == own && rtype.as_ref().is_none_or(|rtype| *rtype == row[1]) && fits
+    };
+    let found: BTreeSet<String> =
+        links(&dir).into_iter().filter(|(_, row)| is_it(row)).map(|(link, _)| link).collect();
+    for link in &found {
+        let fail = |error| EngineError::failed(format!("remove {dir}/{link}"), error);
+        cut(&dir, link, value.as_deref()).map_err(fail)?;
     }
-    if found {
-        Ok(OK)
-    } else {
-        Err(Refusal::not_found(format!("nothing was added for {}", quoted(&own))).into())
+    if !found.is_empty() {
+        return Ok(OK);
     }
+    let what = [Some(own), rtype, value].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    Err(Refusal::not_found(format!("nothing like {} was added", quoted(&what))).fix("qiao dns ls").into())
 }
 
 fn dir(state: &str) -> String {

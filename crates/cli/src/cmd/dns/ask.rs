@@ -6,9 +6,10 @@ use crate::args::Query;
 use crate::output::line;
 use qiao_core::name::quoted;
 use qiao_core::{Endpoint, Refusal, SandboxName};
+use qiao_dns::wire::name;
 use qiao_engine::EngineError;
 use serde_json::json;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -18,9 +19,10 @@ use std::time::Duration;
 fn open(app: &App) -> Result<UnixStream, EngineError> {
     let path = format!("{}/names/control", app.paths().run);
     UnixStream::connect(path).map_err(|_| {
-        Refusal::not_found("no name server runs: no container is on a network with names")
+        Refusal::not_found("no name server runs")
+            .why("the first container on a network with names starts it, and it ends with the last")
             .fix("qiao run -d --network NETWORK …          (starts it)")
-            .fix("qiao repair                              (where one should run)")
+            .fix("qiao repair                              (where it was ended)")
             .into()
     })
 }
@@ -39,25 +41,36 @@ pub fn log(app: &App) -> Done {
 /// Asks for a name.
 pub fn query(app: &App, args: &Query) -> Done {
     let from = source(app, args.from.as_ref())?;
-    let types =
-        args.rtype.as_ref().map_or(vec!["A".to_owned(), "AAAA".to_owned()], |t| vec![t.to_ascii_uppercase()]);
+    let (name, types) = wanted(args);
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-    if !plain(&args.name) || !types.iter().all(|rtype| plain(rtype)) {
+    if !plain(&name) || !types.iter().all(|rtype| plain(rtype)) {
         return Err(Refusal::invalid(format!("{} is not a name", quoted(&args.name))).into());
     }
     let mut found = false;
     for rtype in &types {
-        let answer = ask(app, &format!("ask {from} {} {rtype}\n", args.name))?;
+        let answer = ask(app, &format!("ask {from} {name} {rtype}\n"))?;
         found |= !answer.records.is_empty();
         if app.global.json {
-            line(json!({"schema": "qiao.answer/1", "name": args.name, "type": rtype, "from": from,
+            line(json!({"schema": "qiao.answer/1", "name": name, "type": rtype, "from": from,
                 "code": answer.code, "records": answer.records, "why": answer.why}));
         } else {
             answer.records.iter().for_each(line);
-            line(format!("# {} {rtype}: {}, {}", args.name, answer.code, answer.why));
+            line(format!("# {name} {rtype}: {}, {}", answer.code, answer.why));
         }
     }
     Ok(if found { OK } else { ExitCode::from(4) })
+}
+
+/// The name and the types that are asked for. Whoever says an address wants to know whose it is.
+fn wanted(args: &Query) -> (String, Vec<String>) {
+    let given = args.rtype.as_ref().map(|rtype| vec![rtype.to_ascii_uppercase()]);
+    let reversed = args.name.parse().ok().map(|ip| name::text(&name::reversed(ip)));
+    match (reversed, given) {
+        (Some(name), given) if given.iter().flatten().all(|rtype| rtype == "PTR") => {
+            (name, vec!["PTR".into()])
+        }
+        (_, given) => (args.name.clone(), given.unwrap_or_else(|| vec!["A".into(), "AAAA".into()])),
+    }
 }
 
 /// What was answered.
@@ -75,7 +88,12 @@ fn ask(app: &App, question: &str) -> Result<Answer, EngineError> {
     stream.write_all(question.as_bytes()).map_err(fail)?;
     let mut answer = Answer::default();
     for told in BufReader::new(stream).lines() {
-        let told = told.map_err(fail)?;
+        let told = told.map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => Refusal::conflict("the name server does not answer")
+                .fix("qiao check          (which process it is)")
+                .into(),
+            _ => fail(error),
+        })?;
         match told.split_once(' ') {
             None if told == "." => break,
             Some(("!", why)) => return Err(Refusal::invalid(format!("cannot ask: {why}")).into()),
