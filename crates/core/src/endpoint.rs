@@ -335,7 +335,12 @@ impl Extras {
 
     /// The routes asked for, those without attributes first.
     pub fn all_routes(&self) -> impl Iterator<Item = Static> {
-        let plain = |(to, via): &(IpNet, _)| Static { to: *to, via: *via, attributes: Attributes::default() };
+        let plain = |(to, via): &(IpNet, _)| Static {
+            to: *to,
+            via: *via,
+            dev: None,
+            attributes: Attributes::default(),
+        };
         self.routes.iter().map(plain).chain(self.statics.iter().cloned())
     }
 }

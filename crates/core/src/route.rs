@@ -1,5 +1,6 @@
 //! What a route of a sandbox has besides the way it leads.
 
+use crate::IfName;
 use crate::owner::EndpointId;
 use crate::plan::{Key, Value};
 use ipnet::IpNet;
@@ -61,6 +62,9 @@ pub struct Static {
     pub to: IpNet,
     /// The gateway; none where the kind has none.
     pub via: Option<IpAddr>,
+    /// The interface that the gateway is behind, where it is another one of the sandbox's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<IfName>,
     /// The attributes.
     pub attributes: Attributes,
 }
@@ -69,7 +73,7 @@ impl Static {
     /// The route as an object of an endpoint.
     pub fn object(&self, id: &EndpointId) -> (Key, Value) {
         let value = Value::Route {
-            dev: id.ifname.clone(),
+            dev: self.dev.as_ref().unwrap_or(&id.ifname).clone(),
             via: self.via,
             onlink: false,
             src: None,

@@ -13,7 +13,7 @@ use qiao_core::flows::{Flows, flows};
 use qiao_core::plan::{Key, Observed, Ownership, State, Value, diff, diff_all};
 use qiao_core::request::Detach;
 use qiao_core::subnet::Family;
-use qiao_core::{Endpoint, Network, Plan};
+use qiao_core::{Endpoint, IfName, Network, Plan};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::{Journal, Made, Txn};
 use std::collections::BTreeSet;
@@ -114,7 +114,7 @@ impl<K: Kernel> Session<'_, K> {
         observed.retain(|key, found| {
             !matches!(found.owner, Ownership::Marked(_)) || its(key).is_none_or(|owner| owner == found.owner)
         });
-        keep_own_routes(&mut observed, endpoint);
+        keep_own_routes(&mut observed, (endpoint, &had));
         self.find_renamed(endpoint, &had, &mut observed)?;
         // With an interface of ours go its settings; one that is not gets back those it had.
         let adopted = endpoint.wire.as_ref().is_some_and(|wire| wire.join == Join::Adopted);
@@ -207,13 +207,22 @@ impl<K: Kernel> Session<'_, K> {
     }
 }
 
-/// A sandbox has one route to a destination: one that leads through another interface is not this endpoint's.
-fn keep_own_routes(observed: &mut Observed, endpoint: &Endpoint) {
-    let others = observed.iter().filter_map(|(key, found)| match &found.value {
-        Value::Route { dev, .. } | Value::Way { dev, .. } if *dev != endpoint.id.ifname => Some(key.clone()),
+/// A sandbox has one route to a destination: one that leads through another interface is not this endpoint's, unless it was
+/// made so.
+fn keep_own_routes(observed: &mut Observed, (endpoint, had): (&Endpoint, &State)) {
+    let made_so = |key: &Key| had.get(key).and_then(|object| leads_by(&object.value));
+    let is_others = |key: &Key, value: &Value| {
+        leads_by(value).is_some_and(|dev| *dev != endpoint.id.ifname && made_so(key) != Some(dev))
+    };
+    observed.retain(|key, found| !is_others(key, &found.value));
+}
+
+/// The interface that a route leads through.
+fn leads_by(value: &Value) -> Option<&IfName> {
+    match value {
+        Value::Route { dev, .. } | Value::Way { dev, .. } => Some(dev),
         _ => None,
-    });
-    others.collect::<Vec<_>>().iter().for_each(|key| drop(observed.remove(key)));
+    }
 }
 
 /// Everything that exists for an endpoint; none where its network is not known any more.

@@ -11,10 +11,12 @@ use qiao_core::endpoint::{Netns, Wire};
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Ownership, State, Value};
 use qiao_core::request::Given;
-use qiao_core::{Bridge, Child, Driver, Network, NetworkName, Refusal};
+use qiao_core::route::Static;
+use qiao_core::{Bridge, Child, Driver, IfName, Network, NetworkName, Refusal};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::{Holder, Saved};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 impl<K: Kernel> Session<'_, K> {
     /// A network as its door describes it now, and as it was described before. The second says whether it is new.
@@ -160,6 +162,9 @@ impl<K: Kernel> Session<'_, K> {
         if let Some(mtu) = given.network.bridge().and_then(|bridge| bridge.mtu) {
             wire.mtu = mtu;
         }
+        if given.held {
+            self.place_routes(&mut wire.extras.statics, &given.addresses, netns)?;
+        }
         let mut wanted = State::default();
         for (key, value) in wire.extras.all_routes().map(|route| route.object(id)) {
             wanted.insert(key, &qiao_core::Owner::Endpoint(id.clone()), value);
@@ -177,6 +182,37 @@ impl<K: Kernel> Session<'_, K> {
         wire.extras.statics.retain(|route| is_free(&route.to));
         wire.extras.ways.retain(|way| there.get(&way.object(id).0).is_none());
         Ok(())
+    }
+
+    /// Finds the interfaces of routes whose gateways are not this network's: netavark leaves that to the kernel.
+    fn place_routes(
+        &mut self,
+        routes: &mut [Static],
+        own: &[IpNet],
+        netns: &Netns,
+    ) -> Result<(), EngineError> {
+        let is_near = |via: &IpAddr| own.is_empty() || own.iter().any(|net| net.contains(via));
+        let is_of_link = |via: &IpAddr| matches!(via, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        for route in routes {
+            let Some(via) = route.via.filter(|via| !is_near(via) && !is_of_link(via)) else { continue };
+            let unreachable = || {
+                Refusal::invalid(format!("the route to {} cannot be made", route.to))
+                    .why(format!("no interface of the container reaches its gateway {via}"))
+            };
+            route.dev = Some(self.towards(via, netns)?.ok_or_else(unreachable)?);
+        }
+        Ok(())
+    }
+
+    /// The interface in a sandbox that is on the link of an address.
+    fn towards(&mut self, ip: IpAddr, netns: &Netns) -> Result<Option<IfName>, EngineError> {
+        for name in self.kernel.links_in(netns)?.iter().filter_map(|name| IfName::new(name).ok()) {
+            let link = self.kernel.link_in(netns, &name)?;
+            if link.is_some_and(|link| link.addresses.iter().any(|net| net.contains(&ip))) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// Ends a network of which nobody is a member any more.

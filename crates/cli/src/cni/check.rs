@@ -78,7 +78,7 @@ fn wanted(door: &Door, prev: &Answer, place: usize) -> State {
         if has_family {
             let id =
                 EndpointId { sandbox: sandbox.clone(), ifname: ifname.clone(), network: network.clone() };
-            let plain = Static { to: route.dst, via: route.gw, attributes: Default::default() };
+            let plain = Static { to: route.dst, via: route.gw, dev: None, attributes: Default::default() };
             let (key, value) = route.way(route.gw).map_or_else(|| plain.object(&id), |way| way.object(&id));
             put(key, value);
         }

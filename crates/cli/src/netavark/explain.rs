@@ -14,10 +14,9 @@ pub fn explain(
     error: EngineError,
 ) -> Failure {
     let text = chain(&error);
-    if is_conflict(&error, &text) {
-        if let Some(text) = in_the_way((kernel, netns), (network, attach)) {
-            return Failure(text);
-        }
+    let conflict = is_conflict(&error, &text).then(|| in_the_way((kernel, netns), (network, attach)));
+    if let Some(text) = conflict.flatten() {
+        return Failure(text);
     }
     if text.contains("IPv6 is disabled on") {
         let device = network.network_interface.as_deref().unwrap_or_default();
@@ -27,10 +26,16 @@ pub fn explain(
              Permission denied (os error 13)"
         ));
     }
-    match no_bridge(kernel, network) {
+    match unwritable(&text).or_else(|| no_bridge(kernel, network)) {
         Some(text) => Failure(text),
         None => failure(error),
     }
+}
+
+/// What is said of a setting of the host that cannot be made.
+fn unwritable(text: &str) -> Option<String> {
+    let (path, why) = text.split_once(" to /proc/sys/")?.1.split_once(": ")?;
+    Some(format!("set sysctl {path}: IO error: {why}"))
 }
 
 /// What is said of a bridge that is none; nothing where it is one.

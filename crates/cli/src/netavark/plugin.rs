@@ -63,23 +63,23 @@ impl Plugin {
 
     /// Completes a network.
     pub fn create(&self, network: &Network) -> Result<Network, Failure> {
-        let input = serde_json::to_value(network).map_err(undecodable)?;
-        serde_json::from_slice(&self.run(&["create"], &input)?).map_err(undecodable)
+        let input = serde_json::to_value(network).map_err(|error| undecodable(&error))?;
+        serde_json::from_slice(&self.run(&["create"], &input)?).map_err(|error| undecodable(&error))
     }
 
     /// Attaches a container; its reply is passed on.
     pub fn setup(&self, netns: &str, input: &Input) -> Result<Value, Failure> {
-        let said = self.run(&["setup", netns], &input.0).map_err(|why| self.failed(why))?;
+        let said = self.run(&["setup", netns], &input.0).map_err(|why| self.failed(&why))?;
         let reply = serde_json::from_slice::<Status>(&said).and_then(serde_json::to_value);
-        reply.map_err(|error| self.failed(undecodable(error)))
+        reply.map_err(|error| self.failed(&undecodable(&error)))
     }
 
     /// Detaches it.
     pub fn teardown(&self, netns: &str, input: &Input) -> Result<(), Failure> {
-        self.run(&["teardown", netns], &input.0).map(drop).map_err(|why| self.failed(why))
+        self.run(&["teardown", netns], &input.0).map(drop).map_err(|why| self.failed(&why))
     }
 
-    fn failed(&self, why: Failure) -> Failure {
+    fn failed(&self, why: &Failure) -> Failure {
         Failure(format!("plugin {:?} failed: {why}", self.name))
     }
 
@@ -115,7 +115,7 @@ struct Said {
     error: String,
 }
 
-fn undecodable(error: serde_json::Error) -> Failure {
+fn undecodable(error: &serde_json::Error) -> Failure {
     Failure(format!("JSON Decoding error: {error}"))
 }
 

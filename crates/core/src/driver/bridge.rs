@@ -232,7 +232,7 @@ pub(super) fn sandbox_side((endpoint, wire): (&Endpoint, &Wire), more: Option<Ip
 fn routes(endpoint: &Endpoint, wire: &Wire) -> Vec<(Key, Value)> {
     let defaults = wire.gateways.iter().map(|via| {
         let to = Family::of(*via).default_route();
-        Static { to, via: Some(*via), attributes: wire.extras.defaults }
+        Static { to, via: Some(*via), dev: None, attributes: wire.extras.defaults }
     });
     defaults.chain(wire.extras.all_routes()).map(|route| route.object(&endpoint.id)).collect()
 }

@@ -115,7 +115,7 @@ fn host_side((endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Value)> {
 /// The ways out: all of the subnet is reached by the gateway, whose hardware address is written down, since
 /// nobody would be asked for it. On an open network the door says what is reached by whom.
 fn ways(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Value)> {
-    let way = |to, via| Static { to, via: Some(via), attributes: Attributes::default() };
+    let way = |to, via| Static { to, via: Some(via), dev: None, attributes: Attributes::default() };
     let subnets = bridge.pools.iter().filter(|_| bridge.inline.is_none());
     let subnets = subnets.map(|pool| way(pool.subnet.net(), pool.gateway));
     let defaults = wire.gateways.iter().map(|via| way(Family::of(*via).default_route(), *via));

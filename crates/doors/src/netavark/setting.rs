@@ -420,15 +420,10 @@ fn administered(metric: u32) -> Attributes {
 fn routes(network: &Network) -> Result<Vec<Static>, Failure> {
     let has_addresses =
         network.ipam() == "dhcp" || network.ipam() == "host-local" && network.subnets.is_some();
-    network.routes.iter().flatten().filter(|_| has_addresses).map(|route| one_route(network, route)).collect()
+    network.routes.iter().flatten().filter(|_| has_addresses).map(one_route).collect()
 }
 
-fn one_route(network: &Network, route: &Route) -> Result<Static, Failure> {
+fn one_route(route: &Route) -> Result<Static, Failure> {
     let attributes = Attributes { kind: route.kind()?, ..administered(route.metric.unwrap_or(METRIC)) };
-    let is_near = |via: &IpAddr| network.subnets().iter().any(|subnet| subnet.subnet.contains(via));
-    if let Some(via) = route.gateway.filter(|via| network.ipam() == "host-local" && !is_near(via)) {
-        let (to, name) = (route.destination, &network.name);
-        return Err(Failure(format!("route to {to}: its gateway {via} is in no subnet of network {name}")));
-    }
-    Ok(Static { to: route.destination.trunc(), via: route.gateway, attributes })
+    Ok(Static { to: route.destination.trunc(), via: route.gateway, dev: None, attributes })
 }

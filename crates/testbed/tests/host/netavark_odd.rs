@@ -10,14 +10,14 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn with(mut network: Value, more: Value) -> Value {
+fn with(mut network: Value, more: &Value) -> Value {
     let more = more.as_object().expect("an object").clone();
     network.as_object_mut().expect("an object").extend(more);
     network
 }
 
-fn named(more: Value) -> Value {
-    with(with(network(1, false), json!({"dns_enabled": true})), more)
+fn named(more: &Value) -> Value {
+    with(with(network(1, false), &json!({"dns_enabled": true})), more)
 }
 
 fn lan(mode: &str) -> Value {
@@ -52,7 +52,7 @@ fn refused(host: &Host, place: &Place, options: &Value, words: &str) {
 fn a_name_that_is_no_word_is_left_out_and_told() {
     on_a_host(|host| {
         let place = host.container("c1");
-        let mut options = on("c1", 7, &[&named(json!({}))]);
+        let mut options = on("c1", 7, &[&named(&json!({}))]);
         options["networks"][0]["aliases"] = json!(["good", "a b", "c,d", ""]);
         let said = call(host, &["setup", &place.path()], &options);
         assert_eq!(said.code, Some(0), "{said}");
@@ -71,11 +71,11 @@ fn a_name_server_that_would_ask_itself_is_refused() {
     on_a_host(|host| {
         let place = host.container("c1");
         let end = "the gateway of network \"net1\"; using it would cause aardvark-dns to forward queries to itself.";
-        let mut options = on("c1", 7, &[&named(json!({}))]);
+        let mut options = on("c1", 7, &[&named(&json!({}))]);
         options["dns_servers"] = json!(["9.9.9.9", "10.89.1.1"]);
         let text = format!("error while applying dns entries: DNS server 10.89.1.1 is {end}");
         refused(host, &place, &options, &text);
-        let options = on("c1", 7, &[&named(json!({"network_dns_servers": ["10.89.1.1"]}))]);
+        let options = on("c1", 7, &[&named(&json!({"network_dns_servers": ["10.89.1.1"]}))]);
         let text = format!("error while applying dns entries: network DNS server 10.89.1.1 matches {end}");
         refused(host, &place, &options, &text);
     });
@@ -88,7 +88,7 @@ fn an_unmanaged_bridge_must_be_there_and_have_an_address_for_names() {
     on_a_host(|host| {
         let place = host.container("c1");
         let options =
-            on("c1", 7, &[&named(json!({"options": {"mode": "unmanaged", "vrf": "its owner's affair"}}))]);
+            on("c1", 7, &[&named(&json!({"options": {"mode": "unmanaged", "vrf": "its owner's affair"}}))]);
         let gone = "in unmanaged mode, the bridge must already exist on the host: Netlink error: No such device (os error 19)";
         refused(host, &place, &options, gone);
         run("ip link add podman1 type bridge");
@@ -133,6 +133,12 @@ fn read_only_settings_that_are_right_are_no_error() {
             "set sysctl net/ipv4/conf/podman1/rp_filter: IO error: Read-only file system (os error 30)";
         assert!(said.contains(words), "{said}");
         host.assert_like(&before, "a setting that cannot be made");
+        run("umount /proc/sys");
+        run(&set("ip_forward=0"));
+        run("mount --bind /proc/sys /proc/sys");
+        run("mount -o remount,bind,ro /proc/sys");
+        let said = error(&call(host, &["setup", &place.path()], &options));
+        assert_eq!(said, "set sysctl net/ipv4/ip_forward: IO error: Read-only file system (os error 30)");
     });
 }
 
@@ -175,7 +181,7 @@ fn the_mode_source_hears_whom_it_is_told_to() {
 fn update_tells_a_server_of_another_namespace() {
     on_a_host(|host| {
         let (place, elsewhere) = (host.container("c1"), host.container("elsewhere"));
-        let options = on("c1", 7, &[&named(json!({}))]);
+        let options = on("c1", 7, &[&named(&json!({}))]);
         setup(host, &place, &options);
         let pid = || fs::read_to_string(format!("{CONFIG}/aardvark-dns/aardvark.pid")).expect("its number");
         let before = pid();
@@ -257,17 +263,33 @@ fn static_routes_have_a_metric_of_their_own() {
     on_a_host(|host| {
         let place = host.container("c1");
         let routes = json!([{"destination": "10.5.0.0/16", "gateway": "10.89.1.9"}]);
-        let net = with(network(1, false), json!({"routes": routes, "options": {"metric": "200"}}));
+        let net = with(network(1, false), &json!({"routes": routes, "options": {"metric": "200"}}));
         let options = on("c1", 7, &[&net]);
         setup(host, &place, &options);
         let route = |to: &str| place.stdout(&format!("ip route show {to}")).trim().to_owned();
         assert_eq!(route("10.5.0.0/16"), "10.5.0.0/16 via 10.89.1.9 dev eth0 proto static metric 100");
         assert_eq!(route("default"), "default via 10.89.1.1 dev eth0 proto static metric 200");
         teardown(host, &place, &options);
+        // One that another interface of the container reaches is that one's, and goes with the network.
         let routes = json!([{"destination": "10.5.0.0/16", "gateway": "10.99.0.9"}]);
-        let options = on("c1", 7, &[&with(network(1, false), json!({"routes": routes}))]);
-        let words = "route to 10.5.0.0/16: its gateway 10.99.0.9 is in no subnet of network net1";
-        refused(host, &place, &options, words);
+        let options = on("c1", 7, &[&with(network(1, false), &json!({"routes": routes}))]);
+        let before = host.snapshot();
+        let said = error(&call(host, &["setup", &place.path()], &options));
+        assert!(said.contains("no interface of the container reaches its gateway 10.99.0.9"), "{said}");
+        host.assert_like(&before, "a route to nowhere");
+        for line in
+            ["link add far type veth peer name end", "addr add 10.99.0.1/24 dev far", "link set far up"]
+        {
+            place.run(&format!("ip {line}"));
+        }
+        setup(host, &place, &options);
+        assert_eq!(
+            route("10.5.0.0/16"),
+            "10.5.0.0/16 via 10.99.0.9 dev far proto static metric 100 linkdown"
+        );
+        assert_eq!(host.qiao.run("check").code, Some(0), "{}", host.qiao.run("check"));
+        teardown(host, &place, &options);
+        assert_eq!(route("10.5.0.0/16"), "");
     });
 }
 
@@ -299,7 +321,7 @@ fn plugins_are_asked_and_quoted_as_by_netavark() {
             run("chmod 755 /run/plugins/wire");
         };
         let place = host.container("c1");
-        let net = with(network(1, false), json!({"driver": "wire"}));
+        let net = with(network(1, false), &json!({"driver": "wire"}));
         let options = on("c1", 7, &[&net]);
         let words = ["--plugin-directory=/run/plugins", "setup", &place.path()];
         assert_eq!(error(&call(host, &words[1..], &options)), "unknown network driver \"wire\"");
@@ -319,7 +341,7 @@ fn plugins_are_asked_and_quoted_as_by_netavark() {
         }
         program("cat | sed s/net1/other/");
         let create = json!({
-            "network": with(net, json!({"subnets": [{"subnet": "10.89.1.0/24"}]})),
+            "network": with(net, &json!({"subnets": [{"subnet": "10.89.1.0/24"}]})),
             "used": {"interfaces": [], "names": {}, "subnets": []},
             "options": {"subnet_pools": [], "default_interface_name": "podman", "check_used_subnets": true},
         });
