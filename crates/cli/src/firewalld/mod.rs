@@ -13,7 +13,7 @@ use bus::Whom;
 use ipnet::IpNet;
 use qiao_core::zones::{Certainty, Part, Sources, Wanted, Zones};
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use told::Told;
@@ -105,7 +105,7 @@ impl Firewalld {
 
 impl Zones for Firewalld {
     fn settle(&mut self, known: Certainty, wanted: &mut dyn FnMut(Part) -> Option<Wanted>) {
-        let failed = self.try_settle(known, wanted).unwrap_or_else(|error| vec![error.to_string()]);
+        let failed = self.try_settle(known, wanted).unwrap_or_else(|error| vec![silent(&error)]);
         failed.iter().for_each(|why| (self.complain)(why));
     }
 
@@ -114,8 +114,18 @@ impl Zones for Firewalld {
         let Some(bus) = connect().filter(|_| !wanted.is_empty()) else { return Vec::new() };
         match (Talk { bus, failed: Vec::new() }).there(&wanted) {
             Ok(there) => (&wanted - &there).into_iter().map(drops).collect(),
-            Err(error) => vec![format!("firewalld does not say what it lets through: {error}")],
+            Err(error) => vec![format!("firewalld: {}", silent(&error))],
         }
+    }
+}
+
+/// Why it could not be asked.
+fn silent(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            format!("no answer within {} s; `qiao repair` tells it again", PATIENCE.as_secs())
+        }
+        _ => error.to_string(),
     }
 }
 

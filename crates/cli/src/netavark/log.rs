@@ -78,12 +78,11 @@ pub fn info(module: &str, text: impl Display) {
     line(Level::Info, "INFO ", (module, &text));
 }
 
-/// What was done.
+/// What was done. Its words are made only for somebody who wants them.
 pub fn plan(module: &str, ops: &[Op]) {
-    if asked(&directives(), &format!("netavark::{module}")) < Level::Debug {
-        return; // what nobody reads is not rendered
+    if Level::Debug <= asked(&directives(), &format!("netavark::{module}")) {
+        ops.iter().for_each(|op| line(Level::Debug, "DEBUG", (module, &qiao_core::render::line(op))));
     }
-    ops.iter().for_each(|op| line(Level::Debug, "DEBUG", (module, &qiao_core::render::line(op))));
 }
 
 #[cfg(test)]

@@ -86,8 +86,7 @@ fn it_need_not_be_asked_while_no_rule_has_changed() {
     assert_eq!(known(&single), [Certainty::Unmoved]);
     let made = host.engine().store().endpoints().unwrap().into_iter().find(|e| e.id.sandbox.as_str() == "c2");
     let id = made.unwrap().id;
-    let zoned =
-        Amend { zone: Some(Some("home".into())), ..Amend::new(id.sandbox.clone(), id.ifname.clone()) };
+    let zoned = Amend { zone: Some(Some("home".into())), ..Amend::new(id.sandbox, id.ifname) };
     notes.engine(&host).amend(&zoned).unwrap();
     let left = || notes.engine(&host).detach(&detach("c2", None)).map(drop);
     assert_eq!(known(&left), [Certainty::None], "its address goes from a zone");

@@ -4,7 +4,7 @@ use crate::cni_adopted::{address, behind, config, main_plugin, steady};
 use crate::cni_bridge::{call, ok};
 use qiao_testbed::names::lookup;
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Firewalld, Host, Place, Protocol, Service, ask, attach_line};
+use qiao_testbed::{Firewalld, Host, Place, Protocol, Service, ask, attach_line, run};
 use serde_json::{Value, json};
 
 const OUT: [&str; 2] = ["192.0.2.100:99", "[2001:db8::100]:99"];
@@ -69,6 +69,25 @@ fn our_networks_are_let_through() {
         ["web", "db", "wired"].iter().for_each(|name| drop(host.ok(&format!("detach {name}"))));
         host.ok("network rm app wires");
         assert_eq!(firewalld.sources("trusted"), [""; 0]);
+    });
+}
+
+/// One that does not answer keeps nobody from coming, and is told later.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn who_does_not_answer_hinders_nobody() {
+    on_a_host(|host| {
+        let firewalld = Firewalld::start();
+        run(&format!("kill -STOP {}", firewalld.process()));
+        let place = host.container("web");
+        let said = host.qiao.run(&attach_line(&place, ""));
+        let warning = "warning: firewalld: no answer within 10 s; `qiao repair` tells it again\n";
+        assert!(said.code == Some(0) && said.stderr == warning, "{said}");
+        run(&format!("kill -CONT {}", firewalld.process()));
+        let _outside = Service::start(&host.lan, Protocol::Tcp, "[::]:99");
+        assert_eq!(gets_out(&place), [false; 2], "the control");
+        host.ok("repair");
+        assert_eq!(gets_out(&place), [true; 2]);
     });
 }
 
