@@ -24,13 +24,11 @@ pub(crate) fn is_needed_by(part: &Part) -> bool {
     matches!(part, Part::Nft | Part::Sysctl | Part::Opening | Part::Loopback)
 }
 
-/// What a thread makes: a transaction, and settings.
-type Made = Result<Transaction, ApplyError>;
-
-/// A thread that carries out the first operations of a plan.
+/// A thread that makes the rules, and the host's settings behind them.
 pub(super) struct Foundation<'scope> {
     rules: &'scope [Op],
-    thread: ScopedJoinHandle<'scope, Made>,
+    settings: &'scope [Op],
+    thread: ScopedJoinHandle<'scope, Result<Transaction, KernelError>>,
 }
 
 impl<'scope> Foundation<'scope> {
@@ -44,25 +42,23 @@ impl<'scope> Foundation<'scope> {
         let (rules, settings) = first.split_at(count);
         let Some(seen) = linux.seen.filter(|_| count > 0) else { return Ok(None) };
         let transaction = Transaction::begin(linux, rules)?;
-        let thread = Builder::new().spawn_scoped(scope, move || make(transaction, (rules, settings)));
+        let make = move || transaction.commit(&mut Session::open()?).map(|()| transaction);
+        let thread = Builder::new().spawn_scoped(scope, make);
         if thread.is_err() {
             linux.seen = Some(seen);
         }
-        Ok(thread.ok().map(|thread| Self { rules, thread }))
+        Ok(thread.ok().map(|thread| Self { rules, settings, thread }))
     }
 
-    /// Waits until they have been carried out.
+    /// Waits for the rules, and goes on with the settings: the kernel lets nobody write them who writes while links are
+    /// made, but has him try again and again.
     pub fn wait(self, linux: &mut Linux) -> Result<(), ApplyError> {
-        let made = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        made.made(linux, self.rules);
-        Ok(())
+        let done = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (done, self.rules.first()) {
+            (Ok(transaction), _) => transaction.made(linux, self.rules),
+            (Err(error), Some(first)) => return Err(failed(first, error)),
+            (Err(_), None) => {}
+        }
+        self.settings.iter().try_for_each(|op| setting(op).map_err(|error| failed(op, error)))
     }
-}
-
-fn make(transaction: Transaction, (rules, settings): (&[Op], &[Op])) -> Made {
-    let done = Session::open().and_then(|mut session| transaction.commit(&mut session));
-    let first = rules.first();
-    first.map_or(Ok(()), |op| done.map_err(|error: KernelError| failed(op, error)))?;
-    settings.iter().try_for_each(|op| setting(op).map_err(|error| failed(op, error)))?;
-    Ok(transaction)
 }
