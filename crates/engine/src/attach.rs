@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::outcome::Attached;
 use crate::session::Session;
+use qiao_core::plan::Key;
 use qiao_core::request::Attach;
 use qiao_core::{Driver, Plan};
 use qiao_kernel::{Kernel, Via};
@@ -43,8 +44,8 @@ impl<K: Kernel> Session<'_, K> {
     fn attach(&mut self, request: &Attach) -> Result<Attached, EngineError> {
         let draft = self.draft(request)?; // network, namespace, addresses, ports: the last place to refuse
         let presumed = draft.presumed(&self.txn)?;
-        if draft.activates() {
-            self.kernel.foresee(&draft.desired);
+        if draft.activates() && draft.desired.keys().any(|key| matches!(key, Key::Loopback(_))) {
+            self.kernel.foresee_ports();
         }
         let plan = self.twice(|session| {
             let plan = session.plan_new(&presumed, &draft.desired, &draft.places)?; // what must exist, less what does

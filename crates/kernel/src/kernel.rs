@@ -112,8 +112,9 @@ pub trait Kernel {
     /// Everything in the host's namespace that bears a mark of ours.
     fn survey(&mut self) -> Result<Observed, KernelError>;
 
-    /// Says that this will be wanted soon: what takes long to make, and is nowhere yet when it is made, may be begun.
-    fn foresee(&mut self, _wanted: &State) {}
+    /// Says that ports will be published soon. What takes long to make for the first of a host, and is nowhere when it is
+    /// made, may be begun.
+    fn foresee_ports(&mut self) {}
 
     /// Carries out a plan. On success every operation has been done; on failure some may have been.
     fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), ApplyError>;

@@ -206,8 +206,8 @@ impl Kernel for Linux {
         observe::survey(self)
     }
 
-    fn foresee(&mut self, wanted: &State) {
-        loopback::prepare(self, wanted.keys());
+    fn foresee_ports(&mut self) {
+        loopback::prepare(self);
     }
 
     fn apply(&mut self, plan: &Plan, places: &Places) -> Result<(), ApplyError> {

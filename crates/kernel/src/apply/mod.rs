@@ -54,8 +54,9 @@ fn is_made_outside(op: &Op) -> bool {
 /// Carries out a plan.
 pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), ApplyError> {
     let ops = skip::needed(plan);
-    let added = ops.iter().filter(|op| matches!(op, Op::Add { .. })).map(Op::key);
-    crate::loopback::prepare(linux, added);
+    if ops.iter().any(|op| matches!(op, Op::Add { key: Key::Loopback(_), .. })) {
+        crate::loopback::prepare(linux);
+    }
     let done = carry_out(linux, &ops, places);
     crate::loopback::end_preparing(linux);
     done

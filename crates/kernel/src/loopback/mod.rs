@@ -52,6 +52,8 @@ pub(crate) struct Loopback {
 struct Seen {
     /// The hooks are those that are kept here.
     hooks: bool,
+    /// There are none.
+    no_hooks: bool,
     /// There is no table of the proxy.
     no_table: Cell<bool>,
 }
@@ -109,6 +111,9 @@ impl Loopback {
 
     /// The hooks, if there are any. Where BPF is forbidden there are none.
     fn hooks(&mut self, socket: &impl AsFd) -> io::Result<Option<&Hooks>> {
+        if self.seen.no_hooks {
+            return Ok(None);
+        }
         let (thorough, known) = (self.thorough, self.hooks.take());
         let seen = std::mem::replace(&mut self.seen.hooks, !thorough);
         let Ok(place) = self.place(socket) else { return Ok(None) };
@@ -119,6 +124,7 @@ impl Loopback {
                 found => found?,
             },
         };
+        self.seen.no_hooks = found.is_none();
         self.hooks = found;
         Ok(self.hooks.as_ref())
     }
@@ -239,15 +245,13 @@ fn raw_entries(hooks: &Hooks, listens: Option<&[Listen]>) -> io::Result<Vec<(Raw
     Ok(found)
 }
 
-/// Has the programs made that will be needed where any of these is made, and that are not there, beside what comes before
-/// them.
-pub fn prepare<'a>(linux: &mut Linux, mut made: impl Iterator<Item = &'a Key>) {
+/// Has the programs made that ports will need, and that are not there, beside what comes before them.
+pub fn prepare(linux: &mut Linux) {
     let is_first = |linux: &mut Linux| {
         matches!(linux.loopback.hooks(&linux.interfaces), Ok(None))
             && matches!(wants_hooks(linux), Ok(Some(_)))
     };
-    let needs = made.any(|key| matches!(key, Key::Loopback(_)));
-    if !needs || linux.loopback.loading.is_some() || !is_first(linux) {
+    if linux.loopback.loading.is_some() || !is_first(linux) {
         return;
     }
     let place = linux.loopback.place(&linux.interfaces).and_then(Place::again);
@@ -332,6 +336,7 @@ fn put_into_hooks(linux: &mut Linux, entries: &[(RawKey, RawValue)]) -> io::Resu
         }
     };
     let path = place.path.clone();
+    loopback.seen.no_hooks = false;
     loopback.hooks = Some(hooks);
     loopback.note(Some(&path));
     Ok(())
