@@ -1,10 +1,13 @@
 //! Settings of the host's network namespace, under `/proc/sys`. They are read and written per host, never
-//! per container: each look-up there takes time in the number of namespaces.
+//! per container: each look-up there takes time in the number of namespaces, unless it is in a `/proc` of its own.
 
 use crate::error::KernelError;
 use qiao_core::plan::Sysctl;
+use rustix::fd::OwnedFd;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::fs;
+use std::io;
 use std::sync::OnceLock;
 
 /// Reads a setting; none where the kernel has no such setting.
@@ -21,6 +24,18 @@ pub fn read(sysctl: &Sysctl) -> Result<Option<u32>, KernelError> {
 pub fn write(sysctl: &Sysctl, value: u32) -> Result<(), KernelError> {
     let path = format!("/proc/sys/{}", sysctl.path());
     fs::write(&path, format!("{value}\n")).map_err(KernelError::io(format!("write {value} to {path}")))
+}
+
+/// A `/proc` that nobody else has, and that goes with its descriptor. In the one that all have, looking for a setting of a
+/// container's interface takes time in the number of namespaces in which somebody has looked for the same (they have one
+/// name in one directory: fs/proc/proc_sysctl.c, `proc_sys_compare`): 0.5 ms each at 300.
+///
+/// # Errors
+/// `EPERM` where a user namespace sees `/proc` in part only, `ENOSYS` before Linux 5.2.
+pub fn own_proc() -> io::Result<OwnedFd> {
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
 }
 
 /// Whether bridged frames pass the routing hooks (`br_netfilter` with the switch of either family on).

@@ -4,7 +4,10 @@ use qiao_core::IfName;
 use qiao_core::plan::{Key, Op};
 use qiao_doors::netavark::{Failure, Network};
 use qiao_engine::Attached;
+use qiao_kernel::sysctl::own_proc;
 use qiao_kernel::{Kernel, KernelError, Linux, NetnsHandle};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, openat};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -18,10 +21,11 @@ pub fn inside(netns: &str, ifname: &str, network: &Network) -> Result<(), Failur
         (format!("ipv6/conf/{ifname}/autoconf"), "0"),
     ];
     settings.extend(network.ipv6_enabled.then(|| (format!("ipv6/conf/{ifname}/accept_dad"), "0")));
+    let proc = own_proc().ok();
     let done = handle.inside(|| {
-        let each =
-            |(path, value): &(String, &str)| set(path, value).map_err(KernelError::io("write a setting"));
-        settings.iter().try_for_each(each)
+        let wrong = KernelError::io("write a setting");
+        let set = |(path, value): &(String, &str)| set(proc.as_ref(), path, value);
+        settings.iter().try_for_each(set).map_err(wrong)
     });
     done.map_err(|error| Failure(format!("cannot set what {ifname} in the container must have: {error}")))
 }
@@ -54,7 +58,8 @@ pub fn bridge(made: &Attached, network: &Network) -> Result<(), Failure> {
 fn new_bridge(device: &IfName, network: &Network) -> Result<(), Failure> {
     let wrong =
         |error: std::io::Error| Failure(format!("cannot set what bridge {device} must have: {error}"));
-    of_bridge(device.as_str(), network).iter().try_for_each(|(path, value)| set(path, value)).map_err(wrong)
+    let set = |(path, value): &(String, &str)| set(None, path, value);
+    of_bridge(device.as_str(), network).iter().try_for_each(set).map_err(wrong)
 }
 
 /// The devices of a network that are made for it: its bridge, and the VLAN of that which has the gateways.
@@ -103,10 +108,14 @@ pub fn is_gone(device: &str) -> bool {
 
 /// Writes a setting. What a kernel without IPv6 has not is not missed; what is read-only (a container's own `/proc`) may be
 /// so already, and nobody needs what keeps router advertisements out where nothing can be set.
-fn set(path: &str, value: &str) -> std::io::Result<()> {
+fn set(proc: Option<&OwnedFd>, path: &str, value: &str) -> std::io::Result<()> {
     let file = format!("/proc/sys/net/{path}");
     let is_so = || std::fs::read_to_string(&file).is_ok_and(|now| now.trim() == value);
-    match std::fs::write(&file, value) {
+    let done = match proc {
+        Some(proc) => write(proc, &file["/proc/".len()..], value),
+        None => std::fs::write(&file, value),
+    };
+    match done {
         Err(error) if error.kind() == ErrorKind::NotFound && path.starts_with("ipv6/") => Ok(()),
         Err(error)
             if error.kind() == ErrorKind::ReadOnlyFilesystem && (path.ends_with("/autoconf") || is_so()) =>
@@ -117,4 +126,10 @@ fn set(path: &str, value: &str) -> std::io::Result<()> {
             std::io::Error::new(error.kind(), format!("set sysctl net/{path}: IO error: {error}"))
         }),
     }
+}
+
+fn write(proc: &OwnedFd, path: &str, value: &str) -> std::io::Result<()> {
+    let file = openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, value.as_bytes())?;
+    Ok(())
 }
