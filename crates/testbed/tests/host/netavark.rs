@@ -212,6 +212,29 @@ fn routes_are_as_the_network_says() {
     });
 }
 
+/// Looking in the common `/proc` for what a container's interface is set to takes time in the number of containers.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn settings_are_not_looked_for_where_everybody_does() {
+    on_a_host(|host| {
+        let (c1, c2) = (host.container("c1"), host.container("c2"));
+        setup(host, &c1, &on("c1", 7, &[&network(1, true)]));
+        let mut command = Command::new("strace");
+        command.args(["-o", "/run/calls", "-e", "trace=open,openat,fsopen"]);
+        let own = self::command(host, &["setup", &c2.path()]);
+        command.arg(format!("{HELPERS}/netavark")).args(own.get_args());
+        own.get_envs().filter_map(|(name, value)| Some((name, value?))).for_each(|(name, value)| {
+            command.env(name, value);
+        });
+        let outcome = told(command, &on("c2", 8, &[&network(1, true)]).to_string());
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        let calls = std::fs::read_to_string("/run/calls").expect("what strace wrote");
+        assert!(calls.contains("\"sys/net/ipv6/conf/eth0/accept_dad\""), "the control: {calls}");
+        assert!(!calls.contains("/proc/sys/net/"), "{calls}");
+        assert_eq!(setting(&c2, "ipv6/conf/eth0/accept_dad"), "0");
+    });
+}
+
 /// Of several default routes the one with the lowest metric counts, in whatever order the networks are told.
 #[test]
 #[ignore = "needs root: cargo xtask test"]
