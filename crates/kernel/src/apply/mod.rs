@@ -63,19 +63,30 @@ pub fn apply(linux: &mut Linux, plan: &Plan, places: &Places) -> Result<(), Appl
 }
 
 fn carry_out(linux: &mut Linux, ops: &[Op], places: &Places) -> Result<(), ApplyError> {
+    match foundation::length(ops) {
+        0 => groups(ops).try_for_each(|group| together(linux, group, places))?,
+        count => beside(linux, (ops, count), places)?,
+    }
+    finish(linux, ops, places)
+}
+
+fn groups(ops: &[Op]) -> impl Iterator<Item = &[Op]> {
+    ops.chunk_by(|a, b| part(a) == part(b))
+}
+
+/// Carries out operations, of which the first ones are made beside what follows them.
+fn beside(linux: &mut Linux, (ops, count): (&[Op], usize), places: &Places) -> Result<(), ApplyError> {
     std::thread::scope(|scope| {
-        let (first, rest) = ops.split_at(foundation::length(ops));
+        let (first, rest) = ops.split_at(count);
         let mut foundation = Foundation::begin(scope, linux, first)?;
-        let left = if foundation.is_some() { rest } else { ops };
-        for group in left.chunk_by(|a, b| part(a) == part(b)) {
+        for group in groups(if foundation.is_some() { rest } else { ops }) {
             if group.first().is_some_and(|op| foundation::is_needed_by(&part(op))) {
                 foundation.take().map_or(Ok(()), |foundation| foundation.wait(linux))?;
             }
             together(linux, group, places)?;
         }
         foundation.map_or(Ok(()), |foundation| foundation.wait(linux))
-    })?;
-    finish(linux, ops, places)
+    })
 }
 
 /// Carries out neighbouring operations on one part of the kernel.
