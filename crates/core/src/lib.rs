@@ -12,6 +12,7 @@ pub mod condition;
 pub mod dhcp;
 pub mod driver;
 pub mod endpoint;
+pub mod engine;
 pub mod flows;
 pub mod ipam;
 pub mod mac;
@@ -35,6 +36,7 @@ pub mod zones;
 
 pub use child::Child;
 pub use endpoint::Endpoint;
+pub use engine::EngineId;
 pub use mac::Mac;
 pub use name::{Hostname, IfName, NetworkId, NetworkName, SandboxName};
 pub use network::{Bridge, Driver, Network, Pool};

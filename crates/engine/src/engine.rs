@@ -1,6 +1,7 @@
 //! The engine: a kernel, a store, and the settings.
 
 use crate::error::EngineError;
+use crate::home::Home;
 use crate::session::Session;
 use qiao_core::dhcp::Keeper;
 use qiao_core::plan::{Object, Op, Ownership};
@@ -19,13 +20,18 @@ pub struct Engine<K> {
     pub(crate) settings: Settings,
     pub(crate) keeper: Option<Box<dyn Keeper>>,
     pub(crate) zones: Option<Box<dyn Zones>>,
+    /// Where the engine is: its network namespace, and whether its records are of that one.
+    pub(crate) home: Home,
 }
 
 impl<K: Kernel> Engine<K> {
     /// An engine that keeps its files at `paths`.
-    pub fn open(kernel: K, paths: &Paths, settings: Settings) -> Result<Self, EngineError> {
+    pub fn open(mut kernel: K, paths: &Paths, settings: Settings) -> Result<Self, EngineError> {
         settings.check()?;
-        Ok(Self { kernel, store: Store::open(paths)?, settings, keeper: None, zones: None })
+        let store = Store::open(paths)?;
+        let home = Home::find(&store, kernel.home())?;
+        kernel.act_for(home.engine());
+        Ok(Self { kernel, store, settings, keeper: None, zones: None, home })
     }
 
     /// The store, for reading.

@@ -94,8 +94,19 @@ impl From<StoreError> for EngineError {
 
 impl From<KernelError> for EngineError {
     fn from(error: KernelError) -> Self {
+        if let KernelError::AnotherEngine { link } = &error {
+            return another_engine(link).into();
+        }
         EngineError::failed("ask the kernel", error)
     }
+}
+
+/// Two engines in one network namespace would take each other's rules away.
+fn another_engine(link: &str) -> Refusal {
+    Refusal::conflict("another engine of qiao manages this network namespace")
+        .why(format!("that engine, with another run directory, created the interface `{link}`"))
+        .fix("qiao --run-dir DIR …            (DIR is the run directory of that engine)")
+        .fix(format!("ip link delete {link}      (if that engine is no more)"))
 }
 
 impl From<ApplyError> for EngineError {

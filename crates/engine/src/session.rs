@@ -65,8 +65,9 @@ impl<'e, K: Kernel> Session<'e, K> {
 
     /// Takes the lock.
     pub fn lock(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
-        let Engine { kernel, store, settings, keeper, .. } = engine;
+        let Engine { kernel, store, settings, keeper, home, .. } = engine;
         let txn = store.begin()?;
+        home.settle(&txn, kernel)?;
         kernel.trust(txn.generation());
         kernel.expect_freeing(txn.deleted_within(FREED));
         Ok(Self {

@@ -13,7 +13,7 @@ use crate::sys::{packet, process};
 use ipnet::{IpNet, Ipv4Net};
 use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
-use qiao_core::{IfName, Mac};
+use qiao_core::{EngineId, IfName, Mac};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
 use std::net::Ipv4Addr;
@@ -31,7 +31,7 @@ impl Packets {
     pub fn open(name: &IfName, bring_up: bool) -> Result<Self, KernelError> {
         let absent = || KernelError::Errno { errno: libc::ENODEV, text: Some(format!("`{name}`")) };
         let mut rtnl = route_socket()?;
-        let found = parent::link(&mut rtnl, name)?.ok_or_else(absent)?;
+        let found = parent::link(&mut rtnl, name, EngineId::default())?.ok_or_else(absent)?;
         if bring_up && !found.up {
             ask_one(&mut rtnl, &link::up(name, true))?;
         }

@@ -29,6 +29,12 @@ pub enum KernelError {
     /// A dump was interrupted by a change: asking again helps.
     #[error("the kernel's answer changed while it was read")]
     Interrupted,
+    /// Another engine manages the network namespace.
+    #[error("another engine of qiao manages this network namespace: it created the interface `{link}`")]
+    AnotherEngine {
+        /// An interface that says so.
+        link: String,
+    },
     /// A message could not be encoded.
     #[error("cannot encode a message")]
     Encode(#[from] qiao_nft::EncodeError),

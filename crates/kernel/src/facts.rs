@@ -2,12 +2,13 @@
 
 use crate::error::KernelError;
 use crate::netlink::Socket;
+use crate::observe::sole_engine;
 use crate::rtnl::{ask_one, link, route};
 use crate::sysctl;
 use ipnet::IpNet;
-use qiao_core::IfName;
 use qiao_core::ipam::Busy;
 use qiao_core::subnet::Family;
+use qiao_core::{EngineId, IfName};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -36,8 +37,9 @@ pub struct Facts {
 const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
 /// Collects the facts. The routes are read whole: this is for creating networks, not for attaching to them.
-pub fn facts(socket: &mut Socket) -> Result<Facts, KernelError> {
+pub fn facts(socket: &mut Socket, engine: EngineId) -> Result<Facts, KernelError> {
     let links = link::read(&ask_one(socket, &link::get_all())?);
+    sole_engine(&links, engine)?;
     let names: BTreeMap<u32, &link::Link> = links.iter().map(|link| (link.index, link)).collect();
     let mut routes = route::read(&ask_one(socket, &route::get_all(Family::V4))?);
     let ipv6 = sysctl::has_ipv6();
@@ -46,7 +48,7 @@ pub fn facts(socket: &mut Socket) -> Result<Facts, KernelError> {
     }
     let defaults = || routes.iter().filter(|route| route.forwards && route.destination.prefix_len() == 0);
     let of_v6 = |route: &&route::Route| route.destination.addr().is_ipv6() && route.index.is_some();
-    let mut busy: Vec<Busy> = routes.iter().filter_map(|route| busy_route(route, &names)).collect();
+    let mut busy: Vec<Busy> = routes.iter().filter_map(|route| busy_route(route, &names, engine)).collect();
     busy.extend(resolvers().into_iter().map(busy_resolver));
     Ok(Facts {
         mtu: defaults().filter_map(|route| names.get(&route.index?)).map(|link| link.mtu).min(),
@@ -77,10 +79,10 @@ fn advertised<'a>(
 
 /// A route takes its prefix, whatever its table and its kind; routes of ours and of the kernel's own making
 /// for multicast and link-local addresses take nothing.
-fn busy_route(route: &route::Route, names: &BTreeMap<u32, &link::Link>) -> Option<Busy> {
+fn busy_route(route: &route::Route, names: &BTreeMap<u32, &link::Link>, engine: EngineId) -> Option<Busy> {
     let net = route.destination;
     let link = route.index.and_then(|index| names.get(&index));
-    let of_ours = link.is_some_and(|link| link.group == crate::rtnl::GROUP);
+    let of_ours = link.is_some_and(|link| link.group == engine.group());
     if !route.forwards || of_ours || net.addr().is_multicast() || is_link_local(net) {
         return None;
     }

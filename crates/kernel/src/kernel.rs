@@ -11,7 +11,7 @@ use qiao_core::plan::{Observed, Op, Plan, State, Sysctl};
 use qiao_core::port::Listen;
 use qiao_core::solo::Select;
 use qiao_core::subnet::Family;
-use qiao_core::{Endpoint, IfName, Mac, SandboxName, Subnet};
+use qiao_core::{Endpoint, EngineId, IfName, Mac, SandboxName, Subnet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use thiserror::Error;
@@ -106,6 +106,12 @@ pub struct Routing {
 
 /// A kernel, or something that behaves like one.
 pub trait Kernel {
+    /// The cookie of the host's network namespace: no other has the same until the next boot (`SO_NETNS_COOKIE`).
+    fn home(&mut self) -> u64;
+
+    /// Says which engine acts. What another one has created is foreign.
+    fn act_for(&mut self, _engine: EngineId) {}
+
     /// What exists of `wanted`. An object that can bear no mark is taken for its owner's.
     fn observe(&mut self, wanted: &State, places: &Places) -> Result<Observed, KernelError>;
 

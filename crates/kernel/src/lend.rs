@@ -1,6 +1,6 @@
 //! Devices of the host's that are lent to sandboxes. One message moves, renames and marks a device; it is never
-//! deleted. Its mark is its alias: the owner's, and the name that it has on the host, so that it is found wherever
-//! the kernel puts it when its sandbox ends (`default_device_exit_net`: a real device comes back to the first
+//! deleted. Its mark is its alias: the owner's, the name that the device has on the host, and the engine's number, so that
+//! the device is found wherever the kernel puts it when its sandbox ends (`default_device_exit_net`: a real device comes back to the first
 //! namespace, under the name that it had, or another one).
 
 use crate::error::KernelError;
@@ -11,7 +11,7 @@ use crate::rtnl::link::Link;
 use crate::rtnl::{ask_one, link};
 use qiao_core::plan::{Key, Observed, Ownership, State, Value};
 use qiao_core::solo::{Lent, Select};
-use qiao_core::{IfName, Mac, Owner, SandboxName};
+use qiao_core::{EngineId, IfName, Mac, Owner, SandboxName};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use std::path::{Path, PathBuf};
@@ -24,14 +24,21 @@ pub struct Place<'a> {
     pub ifname: &'a IfName,
 }
 
-fn mark(owner: &Owner, lent: &Lent) -> String {
-    format!("{} {}", owner.mark(), lent.device)
+fn mark(owner: &Owner, lent: &Lent, engine: EngineId) -> String {
+    format!("{} {} {engine}", owner.mark(), lent.device)
 }
 
-/// Whose a lent device is, and its name on the host, as its alias says.
-pub fn read_mark(alias: &str) -> Option<(Owner, IfName)> {
-    let (mark, device) = alias.split_once(' ')?;
-    Some((Owner::parse(mark)?, IfName::new(device).ok()?))
+/// Whose a device is that this engine has lent, and its name on the host, as its alias says.
+pub fn read_mark(alias: &str, engine: EngineId) -> Option<(Owner, IfName)> {
+    let mut parts = alias.split(' ');
+    let (owner, device) = (Owner::parse(parts.next()?)?, IfName::new(parts.next()?).ok()?);
+    let its_engine = EngineId::parse(parts.next()?)?;
+    (its_engine == engine && parts.next().is_none()).then_some((owner, device))
+}
+
+/// Whether an alias is that of a device that this engine has lent, whomever.
+pub fn is_mark(alias: &str, engine: EngineId) -> bool {
+    read_mark(alias, engine).is_some()
 }
 
 fn all(socket: &mut Socket) -> Result<Vec<Link>, KernelError> {
@@ -40,8 +47,8 @@ fn all(socket: &mut Socket) -> Result<Vec<Link>, KernelError> {
 
 /// The device among the links of its sandbox: by its mark, or by its name and hardware address, since whoever is root
 /// there can take the mark away.
-fn among<'a>(links: &'a [Link], place: Place<'_>, lent: &Lent) -> Option<&'a Link> {
-    let mark = mark(place.owner, lent);
+fn among<'a>(links: &'a [Link], (place, engine): (Place<'_>, EngineId), lent: &Lent) -> Option<&'a Link> {
+    let mark = mark(place.owner, lent, engine);
     let marked = links.iter().find(|link| link.alias.as_deref() == Some(&*mark));
     let is_it = |link: &&Link| {
         link.name == place.ifname.as_str()
@@ -57,7 +64,7 @@ fn there(linux: &mut Linux, places: &Places, place: Place<'_>) -> Result<Option<
 }
 
 fn on_the_host(linux: &mut Linux, place: Place<'_>, lent: &Lent) -> Result<Option<Link>, KernelError> {
-    let mark = mark(place.owner, lent);
+    let mark = mark(place.owner, lent, linux.engine);
     Ok(all(&mut linux.rtnl)?.into_iter().find(|link| link.alias.as_deref() == Some(&*mark)))
 }
 
@@ -72,7 +79,7 @@ pub fn observe(
         let (Key::Lent(sandbox, ifname), Value::Lent { lent, .. }) = (key, &object.value) else { continue };
         let place = Place { owner: &object.owner, sandbox, ifname };
         let links = there(linux, places, place)?;
-        let inside = links.as_ref().and_then(|links| among(links, place, lent));
+        let inside = links.as_ref().and_then(|links| among(links, (place, linux.engine), lent));
         let has = |name: &IfName| links.iter().flatten().any(|link| link.name == name.as_str());
         let astray = match inside {
             Some(link) => Some(link.name != ifname.as_str()),
@@ -93,9 +100,9 @@ pub fn observe(
 /// Lends a device, or brings one that went astray to where it shall be.
 pub fn lend(linux: &mut Linux, place: Place<'_>, lent: &Lent, places: &Places) -> Result<(), KernelError> {
     let absent = || KernelError::Errno { errno: libc::ENODEV, text: None };
-    let alias = mark(place.owner, lent);
+    let alias = mark(place.owner, lent, linux.engine);
     let links = there(linux, places, place)?.ok_or_else(absent)?;
-    if let Some(inside) = among(&links, place, lent) {
+    if let Some(inside) = among(&links, (place, linux.engine), lent) {
         let sandbox = places.get(place.sandbox).map(|netns| linux.sandbox(netns)).transpose()?.flatten();
         let sandbox = sandbox.ok_or_else(absent)?;
         sandbox.indices.clear();
@@ -125,13 +132,12 @@ pub fn take_home(
     places: &Places,
 ) -> Result<(), KernelError> {
     if let Some(links) = there(linux, places, place)?
-        && let Some(inside) = among(&links, place, lent)
+        && let Some(inside) = among(&links, (place, linux.engine), lent)
     {
-        let home = open_own()?;
+        let (home, alias) = (open_own()?, mark(place.owner, lent, linux.engine));
         let sandbox = places.get(place.sandbox).map(|netns| linux.sandbox(netns)).transpose()?.flatten();
         if let Some(sandbox) = sandbox {
-            // It keeps its mark on the way: whoever is killed here finds it on the host.
-            let alias = mark(place.owner, lent);
+            // The device keeps its mark on the way: the command after a killed one finds it on the host.
             let name = Some(lent.device.as_str());
             let to = link::Moved { name, alias: &alias, netns: Some(home.as_raw_fd()) };
             let moved = ask_one(&mut sandbox.rtnl, &link::set_moved(inside.index, to));

@@ -22,6 +22,7 @@ mod linux;
 mod living;
 mod lo;
 mod loopback;
+mod mark;
 pub mod netlink;
 pub mod netns;
 mod nft;

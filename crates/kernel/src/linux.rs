@@ -8,7 +8,7 @@ use crate::netlink::Socket;
 use crate::netns::{self, NetnsHandle, OpenError};
 use crate::nft::{Damage, Session, is_whole};
 use crate::rtnl::link::Link;
-use crate::rtnl::{GROUP, ask, ask_one, link};
+use crate::rtnl::{ask, ask_one, link};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
 use crate::{adopt, announce, apply, conntrack, lend, observe, opening, parent, reap, source, sysctl};
@@ -20,7 +20,7 @@ use qiao_core::port::Listen;
 use qiao_core::settings::LoopbackMethod;
 use qiao_core::solo::Select;
 use qiao_core::subnet::Family;
-use qiao_core::{Endpoint, IfName};
+use qiao_core::{Endpoint, EngineId, IfName};
 use qiao_nft::{Query, Reply};
 use rustix::fd::OwnedFd;
 use std::collections::btree_map::Entry;
@@ -34,6 +34,8 @@ pub struct Linux {
     pub(crate) nft: Session,
     pub(crate) interfaces: Interfaces,
     pub(crate) loopback: Loopback,
+    /// Whose links are made.
+    pub(crate) engine: EngineId,
     /// The generation at which the rule set was seen whole, or made so by us.
     pub(crate) trusted: Option<u32>,
     /// Whether somebody had changed it when it was looked at.
@@ -54,6 +56,8 @@ impl Drop for Linux {
 /// An open sandbox.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
+    /// Whose sandbox it is.
+    pub engine: EngineId,
     pub handle: NetnsHandle,
     pub rtnl: Socket,
     pub interfaces: Interfaces,
@@ -73,6 +77,7 @@ impl Linux {
             nft: Session::open()?,
             interfaces: Interfaces::open()?,
             loopback: Loopback::new(LoopbackMethod::Auto, None),
+            engine: EngineId::default(),
             trusted: None,
             moved: true,
             seen: None,
@@ -104,7 +109,7 @@ impl Linux {
             }
             Entry::Vacant(place) => match NetnsHandle::open_from(&netns.path) {
                 Ok((handle, home)) if handle.identity().is_same(netns) => {
-                    let sandbox = Sandbox::open(handle, home)?;
+                    let sandbox = Sandbox::open(handle, home, self.engine)?;
                     sandbox.handle.identity().is_same(netns).then(|| place.insert(sandbox))
                 }
                 _ => None,
@@ -160,16 +165,20 @@ impl Linux {
 type Replies = Vec<Result<Reply, KernelError>>;
 
 impl Sandbox {
-    fn open(mut handle: NetnsHandle, home: rustix::io::Result<OwnedFd>) -> Result<Self, KernelError> {
+    fn open(
+        mut handle: NetnsHandle,
+        home: rustix::io::Result<OwnedFd>,
+        engine: EngineId,
+    ) -> Result<Self, KernelError> {
         let open = || Ok((route_socket()?, Interfaces::open()?));
         let (mut rtnl, interfaces) = handle.inside_from(home, open)?;
         handle.know(netns::cookie(&interfaces));
         let links = link::read(&ask_one(&mut rtnl, &link::get_all())?);
         // What a child hangs on is no end of a pair, though it may be ours: a VLAN.
-        let is_end = |link: &&Link| link.group == GROUP && link.kind.as_deref() == Some("veth");
+        let is_end = |link: &&Link| link.group == engine.group() && link.kind.as_deref() == Some("veth");
         let ends = links.iter().filter(is_end).filter_map(|link| link.peer_index).collect();
         let indices = links.iter().map(|link| (link.name.clone(), link.index)).collect();
-        Ok(Self { handle, rtnl, interfaces, indices, ends, fresh: Some(links) })
+        Ok(Self { engine, handle, rtnl, interfaces, indices, ends, fresh: Some(links) })
     }
 
     /// Its links. Those found on opening it a moment ago serve once.
@@ -198,6 +207,14 @@ fn route_socket() -> Result<Socket, KernelError> {
 }
 
 impl Kernel for Linux {
+    fn home(&mut self) -> u64 {
+        netns::cookie(&self.interfaces)
+    }
+
+    fn act_for(&mut self, engine: EngineId) {
+        self.engine = engine;
+    }
+
     fn observe(&mut self, wanted: &State, places: &Places) -> Result<Observed, KernelError> {
         observe::observe(self, wanted, places)
     }
@@ -229,7 +246,10 @@ impl Kernel for Linux {
         self.make_room();
         let sandbox = match self.sandboxes.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(Sandbox::open(handle, home).map_err(OpenError::Failed)?),
+            Entry::Vacant(place) => {
+                let sandbox = Sandbox::open(handle, home, self.engine).map_err(OpenError::Failed)?;
+                place.insert(sandbox)
+            }
         };
         Ok(Netns { path, ..sandbox.handle.identity().clone() })
     }
@@ -255,10 +275,10 @@ impl Kernel for Linux {
     fn marks_in(&mut self, netns: &Netns) -> Result<Vec<String>, KernelError> {
         let ends = self.sandbox(netns)?.map(|sandbox| sandbox.ends.clone()).unwrap_or_default();
         let requests: Vec<_> = ends.into_iter().map(link::get_at).collect();
-        let mut marks = Vec::new();
+        let (mut marks, group) = (Vec::new(), self.engine.group());
         for answer in ask(&mut self.rtnl, &requests)? {
             // Gone meanwhile, or never ours: whoever is root in a sandbox can give any link our group.
-            let ours = |link: Link| link.alias.filter(|_| link.group == GROUP);
+            let ours = |link: Link| link.alias.filter(|_| link.group == group);
             marks.extend(answer.iter().flat_map(|messages| link::read(messages)).filter_map(ours));
         }
         Ok(marks)
@@ -269,12 +289,12 @@ impl Kernel for Linux {
     }
 
     fn link(&mut self, name: &IfName) -> Result<Option<HostLink>, KernelError> {
-        parent::link(&mut self.rtnl, name)
+        parent::link(&mut self.rtnl, name, self.engine)
     }
 
     fn link_in(&mut self, netns: &Netns, name: &IfName) -> Result<Option<HostLink>, KernelError> {
         let Some(sandbox) = self.sandbox(netns)? else { return Ok(None) };
-        parent::link(&mut sandbox.rtnl, name)
+        parent::link(&mut sandbox.rtnl, name, sandbox.engine)
     }
 
     fn device(&mut self, which: &Select) -> Result<Option<IfName>, KernelError> {
@@ -327,7 +347,7 @@ impl Kernel for Linux {
     }
 
     fn facts(&mut self) -> Result<Facts, KernelError> {
-        facts(&mut self.rtnl)
+        facts(&mut self.rtnl, self.engine)
     }
 
     fn trust(&mut self, generation: Option<u32>) {

@@ -4,6 +4,7 @@ mod sandbox;
 mod shape;
 mod survey;
 
+pub(crate) use survey::sole_engine;
 pub use survey::survey;
 
 use crate::error::KernelError;
@@ -12,12 +13,12 @@ use crate::linux::Linux;
 use crate::netlink::Answer;
 use crate::nft::{self, Damage};
 use crate::rtnl::link::{BRIDGE_GROUPS, Link};
-use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route, vlan};
-use crate::{lend, sysctl};
+use crate::rtnl::{Request, address, ask, ask_one, link, neighbour, netconf, route, vlan};
+use crate::{lend, mark, sysctl};
 use qiao_core::plan::{Key, Observed, Ownership, State, Switch, Sysctl, Value};
 use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
-use qiao_core::{IfName, Mac, Owner};
+use qiao_core::{EngineId, IfName, Mac, Owner};
 use qiao_nft::{ElementValue, Query, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,8 @@ struct Links {
     whole: BTreeMap<IfName, Link>,
     /// Of those that objects only lead to, the index is enough: telling all of a link takes the kernel 5 µs.
     indices: BTreeMap<IfName, u32>,
+    /// Who asks.
+    engine: EngineId,
 }
 
 impl Links {
@@ -42,6 +45,27 @@ impl Links {
     fn name(&self, index: u32) -> Option<&IfName> {
         let whole = self.whole.iter().find(|(_, link)| link.index == index).map(|(name, _)| name);
         whole.or_else(|| self.indices.iter().find(|(_, found)| **found == index).map(|(name, _)| name))
+    }
+
+    /// Whose a link is: its group and its alias say so. One that has our group and no alias yet is that of whoever
+    /// asks: a command was killed between the two messages.
+    fn ownership(&self, link: &Link, kind: &str, owner: &Owner) -> Ownership {
+        if link.kind.as_deref() != Some(kind) {
+            return Ownership::Foreign;
+        }
+        match mark::owner_of(link, self.engine, Some(owner)) {
+            Ownership::Ours if link.alias.is_none() => Ownership::Marked(owner.clone()),
+            found => found,
+        }
+    }
+
+    /// Whose it is what hangs on a link and bears no mark itself: its owner's, unless the link is somebody
+    /// else's. Somebody may have made a link of this name since we looked for a free one.
+    fn hanging(&self, link: &Link, kind: &str, owner: &Owner) -> Ownership {
+        match self.ownership(link, kind, owner) {
+            Ownership::Foreign => Ownership::Foreign,
+            _ => Ownership::Marked(owner.clone()),
+        }
     }
 }
 
@@ -90,7 +114,7 @@ fn settings(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Resul
 fn wanted_links(linux: &mut Linux, wanted: &State) -> Result<Links, KernelError> {
     let names: BTreeSet<&IfName> = wanted.keys().filter_map(link_of).collect();
     let requests: Vec<Request> = names.iter().map(|name| link::get(name)).collect();
-    let mut links = Links::default();
+    let mut links = Links { engine: linux.engine, ..Links::default() };
     for (name, answer) in names.into_iter().zip(ask(&mut linux.rtnl, &requests)?) {
         match answer {
             Ok(messages) => {
@@ -168,22 +192,22 @@ impl Host<'_> {
                     Some(mac) => Value::Bridge { mac, mtu: link.mtu },
                     None => Value::Present, // something else of that name
                 };
-                Some((ownership(link, "bridge", owner), value))
+                Some((self.links.ownership(link, "bridge", owner), value))
             }
             Key::Veth(name) => {
                 let link = self.links.get(name)?;
-                Some((ownership(link, "veth", owner), self.veth(link, value)?))
+                Some((self.links.ownership(link, "veth", owner), self.veth(link, value)?))
             }
             Key::Port(name) => {
                 let link = self.links.get(name).filter(|_| self.is_in_place(name))?;
                 if matches!(value, Value::PointToPoint { .. }) {
                     let value = Value::PointToPoint { arp: link.arp, enslaved: link.master.is_some() };
-                    return Some((hanging(link, "veth", owner), value));
+                    return Some((self.links.hanging(link, "veth", owner), value));
                 }
                 let port = link.port?;
                 let fixed = !port.learning && !port.flood && port.groups == BRIDGE_GROUPS;
                 Some((
-                    hanging(link, "veth", owner),
+                    self.links.hanging(link, "veth", owner),
                     Value::Port { fixed, isolated: port.isolated, hairpin: port.hairpin },
                 ))
             }
@@ -195,21 +219,21 @@ impl Host<'_> {
             }
             Key::Vlan(name) => {
                 let link = self.links.get(name)?;
-                Some((ownership(link, "vlan", owner), self.vlan(link, value)?))
+                Some((self.links.ownership(link, "vlan", owner), self.vlan(link, value)?))
             }
             Key::BridgeVrf(name, vrf) => {
                 let link = self.links.get(name)?;
                 let is_in = link.master.is_some() && link.master == self.links.index(vrf);
-                is_in.then(|| (hanging(link, "bridge", owner), Value::Present))
+                is_in.then(|| (self.links.hanging(link, "bridge", owner), Value::Present))
             }
             Key::VlanFiltering(name) => {
                 let link = self.links.get(name)?;
-                link.filtering.then(|| (hanging(link, "bridge", owner), Value::Present))
+                link.filtering.then(|| (self.links.hanging(link, "bridge", owner), Value::Present))
             }
             Key::BridgeUp(name) | Key::HostUp(name) => {
                 let kind = if matches!(key, Key::BridgeUp(_)) { "bridge" } else { "veth" };
                 let link = self.links.get(name)?;
-                link.up.then(|| (hanging(link, kind, owner), Value::Present))
+                link.up.then(|| (self.links.hanging(link, kind, owner), Value::Present))
             }
             _ => None,
         }
@@ -251,7 +275,7 @@ impl Host<'_> {
                 let Some(address) = found.iter().find(is_it).filter(|_| name == device) else { continue };
                 // On a bridge that is not ours some addresses may be.
                 let kind = if matches!(key, Key::VlanAddress(..)) { "vlan" } else { "bridge" };
-                let owner = match hanging(link, kind, &object.owner) {
+                let owner = match self.links.hanging(link, kind, &object.owner) {
                     Ownership::Foreign if address.ours => Ownership::Marked(object.owner.clone()),
                     owner => owner,
                 };
@@ -278,11 +302,11 @@ impl Host<'_> {
                     let gateway = IfName::new(&format!("{name}.{id}")).ok();
                     let gateway = gateway.and_then(|name| self.links.get(&name));
                     let (link, kind) = gateway.map_or((link, "bridge"), |link| (link, "vlan"));
-                    has.then(|| (hanging(link, kind, &object.owner), Value::Present))
+                    has.then(|| (self.links.hanging(link, kind, &object.owner), Value::Present))
                 }
                 _ => self
                     .is_in_place(name)
-                    .then(|| (hanging(link, "veth", &object.owner), Value::Vlans(vlans))),
+                    .then(|| (self.links.hanging(link, "veth", &object.owner), Value::Vlans(vlans))),
             };
             if let Some((owner, value)) = found {
                 observed.insert(key.clone(), owner, value);
@@ -336,7 +360,9 @@ impl Host<'_> {
         match key {
             // It bears our mark, whosever the bridge is.
             Key::Neighbour(name, _) => self.links.index(name).map(|_| Ownership::Marked(owner.clone())),
-            Key::Fdb(name, _) => self.links.get(name).map(|link| hanging(link, ours_or_bridge(link), owner)),
+            Key::Fdb(name, _) => {
+                self.links.get(name).map(|link| self.links.hanging(link, ours_or_bridge(link), owner))
+            }
             _ => None,
         }
         .unwrap_or(Ownership::Foreign)
@@ -381,28 +407,6 @@ fn read_neighbour(key: &Key, answer: Answer) -> Result<Option<(Option<Ownership>
     }
     let foreign = (!found.ours).then_some(Ownership::Foreign);
     Ok(found.mac.and_then(|mac| Mac::new(mac).ok()).map(|mac| (foreign, Value::Mac(mac))))
-}
-
-/// Whose a link is: its alias says so. One that has our group and no alias yet is that of whoever asks: a
-/// command was killed between the two messages.
-fn ownership(link: &Link, kind: &str, owner: &Owner) -> Ownership {
-    if link.kind.as_deref() != Some(kind) {
-        return Ownership::Foreign;
-    }
-    match link.alias.as_deref() {
-        Some(alias) => nft::owner_of(Some(alias), Some(owner)),
-        None if link.group == GROUP => Ownership::Marked(owner.clone()),
-        None => Ownership::Foreign,
-    }
-}
-
-/// Whose it is what hangs on a link and bears no mark itself: its owner's, unless the link is somebody
-/// else's. Somebody may have made a link of this name since we looked for a free one.
-fn hanging(link: &Link, kind: &str, owner: &Owner) -> Ownership {
-    match ownership(link, kind, owner) {
-        Ownership::Foreign => Ownership::Foreign,
-        _ => Ownership::Marked(owner.clone()),
-    }
 }
 
 /// The rule set, and the elements of its sets. A damaged rule set is made anew with all its elements, so

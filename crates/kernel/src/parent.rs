@@ -2,14 +2,13 @@
 
 use crate::error::KernelError;
 use crate::kernel::HostLink;
+use crate::mark;
 use crate::netlink::Socket;
-use crate::nft::owner_of;
-use crate::rtnl::{GROUP, address, ask_one, child, link, vlan};
-use qiao_core::plan::Ownership;
-use qiao_core::{IfName, Mac};
+use crate::rtnl::{address, ask_one, child, link, vlan};
+use qiao_core::{EngineId, IfName, Mac};
 
 /// An interface of the host; none where there is none of the name.
-pub fn link(socket: &mut Socket, name: &IfName) -> Result<Option<HostLink>, KernelError> {
+pub fn link(socket: &mut Socket, name: &IfName, engine: EngineId) -> Result<Option<HostLink>, KernelError> {
     let found = match ask_one(socket, &link::get(name)) {
         Ok(messages) => link::read(&messages).into_iter().next(),
         Err(error) if error.is_absent() => None,
@@ -22,7 +21,7 @@ pub fn link(socket: &mut Socket, name: &IfName) -> Result<Option<HostLink>, Kern
         mac: found.mac.and_then(|mac| Mac::new(mac).ok()),
         mtu: found.mtu,
         up: found.up,
-        ours: found.group == GROUP || owner_of(found.alias.as_deref(), None) != Ownership::Foreign,
+        ours: mark::is_ours(&found, engine),
         enslaved: found.master.is_some(),
         wireless: std::path::Path::new(&format!("/sys/class/net/{name}/phy80211")).exists(),
         addresses: addresses.map(|address| address.net).collect(),

@@ -7,13 +7,13 @@
 use crate::error::KernelError;
 use crate::kernel::FREED;
 use crate::linux::{Linux, Sandbox};
+use crate::mark;
 use crate::netlink::Socket;
-use crate::nft::{Session, owner_of};
-use crate::rtnl::{GROUP, ask_one, link};
+use crate::nft::Session;
+use crate::rtnl::{ask_one, link};
 use crate::sys::ioctl::Interfaces;
 use crate::sys::process;
 use qiao_core::IfName;
-use qiao_core::plan::Ownership;
 use rustix::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -31,8 +31,7 @@ pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
     let Some(found) = found else { return Ok(()) };
     /// What `IFLA_LINK_NETNSID` says of a namespace that is being destroyed (`NETNSA_NSID_NOT_ASSIGNED`).
     const DYING: Option<i32> = Some(-1);
-    let is_ours = found.group == GROUP || owner_of(found.alias.as_deref(), None) != Ownership::Foreign;
-    if found.peer_netns == DYING || !is_ours {
+    if found.peer_netns == DYING || !mark::is_ours(&found, linux.engine) {
         return Ok(());
     }
     // The child ends with the firewall socket for us, too: one fork does for both.
@@ -63,7 +62,8 @@ pub fn delete_inside(sandbox: &mut Sandbox, name: &IfName) -> Result<(), KernelE
         Err(error) => return Err(error),
     };
     sandbox.indices.remove(name.as_str());
-    let Some(found) = found.filter(|found| found.group == GROUP || found.is_child_of_host()) else {
+    let Some(found) = found.filter(|found| found.group == sandbox.engine.group() || found.is_child_of_host())
+    else {
         return Ok(());
     };
     let handle = &sandbox.handle;

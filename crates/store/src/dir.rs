@@ -78,6 +78,13 @@ impl Dir {
         Ok(())
     }
 
+    /// The device and the inode of the directory that this one is in.
+    pub fn above(&self) -> Result<(u64, u64), StoreError> {
+        let stat = rustix::fs::statat(&self.fd, "..", AtFlags::empty())
+            .map_err(StoreError::io(|| format!("stat {}/..", self.path)))?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
     /// The path, for messages.
     pub fn path(&self) -> &str {
         &self.path

@@ -9,6 +9,7 @@
 //!   deleted                 -> now when the firewall had something deleted last
 //!   host.json                      settings of the host as they were before us
 //!   active.json                    networks that exist in the kernel
+//!   engine                  -> netns number  which engine the records are of (see `residence.rs`)
 //!   pending/KEY.json               changes that have begun and not ended
 //!   endpoints/SANDBOX/IF.json      endpoints
 //!   leases/NETWORK/ADDRESS  -> key who has which address
@@ -37,6 +38,7 @@ mod lock;
 mod names;
 mod ports;
 pub mod record;
+mod residence;
 mod runtime;
 pub mod steps;
 mod store;
@@ -47,5 +49,6 @@ pub use error::StoreError;
 pub use host_local::{HostLocal, Tenant};
 pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pending};
 pub use names::Names;
+pub use residence::Residence;
 pub use runtime::{Saved, boot_id};
 pub use store::{Paths, Store, Txn};

@@ -7,6 +7,7 @@ use crate::journal::{Changes, Journal, endpoint_file};
 use crate::lock::Lock;
 use crate::names::Names;
 use crate::record::{self, Read};
+use crate::residence::{self, Residence};
 use crate::runtime::{self, Saved};
 use qiao_core::driver::Active;
 use qiao_core::{Endpoint, Network, NetworkName, SandboxName};
@@ -54,6 +55,16 @@ impl Store {
     /// The directory of what does not survive a reboot.
     pub fn run(&self) -> &Dir {
         &self.run
+    }
+
+    /// Which engine the records say that they are of; none where they do not say.
+    pub fn residence(&self) -> Result<Option<Residence>, StoreError> {
+        residence::read(&self.run)
+    }
+
+    /// Which engine has this run directory in a network namespace where nothing is recorded.
+    pub fn residence_in(&self, netns: u64) -> Result<Residence, StoreError> {
+        residence::find(&self.run, netns)
     }
 
     /// Waits for the lock: from here on nobody else changes anything.
@@ -233,6 +244,11 @@ impl std::ops::Deref for Txn<'_> {
 }
 
 impl Txn<'_> {
+    /// Records which engine the records are of.
+    pub fn settle(&self, residence: Residence) -> Result<(), StoreError> {
+        residence::write(&self.run, residence)
+    }
+
     /// The changes that have begun and not ended.
     pub fn changes(&self) -> Result<Changes, StoreError> {
         self.run.keep_ensured("pending").map(Changes)

@@ -24,9 +24,9 @@ const LOOKS: &[(&str, &str)] = &[
     ("qdisc", "tc qdisc show"),
 ];
 
-/// Files that hold nothing: the lock, the boot they belong to, the rule set's last generation and whether
+/// Files that hold nothing: the lock, the boot and the engine they belong to, the rule set's last generation and whether
 /// anything was deleted since, and where the search for a free address goes on.
-const NOTHING: &[&str] = &["lock", "boot", "deleted", "last4", "last6"];
+const NOTHING: &[&str] = &["lock", "boot", "engine", "deleted", "last4", "last6"];
 
 impl Snapshot {
     /// Looks at everything; the engine's files are below `directory`.

@@ -265,7 +265,7 @@ fn read_tree(dir: &Path, path: &mut String, found: &mut BTreeMap<String, String>
     for entry in entries {
         let entry = entry.unwrap();
         let name = entry.file_name().to_string_lossy().into_owned();
-        if matches!(&*name, "last4" | "last6" | "boot" | "lock") {
+        if matches!(&*name, "last4" | "last6" | "boot" | "engine" | "lock") {
             continue;
         }
         let kind = entry.file_type().unwrap();

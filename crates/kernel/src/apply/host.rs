@@ -113,7 +113,10 @@ impl<'a> Batch<'a> {
     fn add(&mut self, op: &'a Op, (key, object): (&'a Key, &'a Object), places: &Places) -> Taken {
         match (key, &object.value) {
             (Key::Bridge(name), Value::Bridge { mac, mtu }) => {
-                self.push(op, [link::new_bridge(NewBridge { name, mac: *mac, mtu: *mtu })]);
+                self.push(
+                    op,
+                    [link::new_bridge(NewBridge { name, mac: *mac, mtu: *mtu, engine: self.linux.engine })],
+                );
                 // The kernel goes on behind a request that failed: if somebody else was faster, the mark would
                 // make his bridge ours.
                 if let Err(error) = self.send() {
@@ -172,7 +175,8 @@ impl<'a> Batch<'a> {
         };
         place.indices.remove(peer.as_str());
         let netns = place.handle.as_raw_fd();
-        let new = NewVeth { host_if, peer, netns, mac: *mac, mtu: *mtu, bridge };
+        let engine = self.linux.engine;
+        let new = NewVeth { host_if, peer, netns, mac: *mac, mtu: *mtu, bridge, engine };
         self.push(op, [link::new_veth(new), link::mark(host_if, &owner.mark())]);
         self.push(op, has_ipv6().then(|| link::no_automatic_addresses(host_if)));
         Ok(Ok(()))
@@ -184,7 +188,7 @@ impl<'a> Batch<'a> {
             Ok(index) => index,
             Err(error) => return Ok(Err(error)),
         };
-        self.push(op, [child::new_vlan(name, (parent, *id))]);
+        self.push(op, [child::new_vlan(name, (parent, *id), self.linux.engine)]);
         // As with a bridge: what is behind it may be meant for it alone.
         if let Err(error) = self.send() {
             return Ok(Err(error));
@@ -206,8 +210,16 @@ impl<'a> Batch<'a> {
         };
         place.indices.remove(name.as_str());
         let netns = Some(place.handle.as_raw_fd());
-        let new =
-            NewChild { name, netns, parent, mode: *mode, mac: *mac, mtu: *mtu, broadcasts: *broadcasts };
+        let new = NewChild {
+            name,
+            netns,
+            parent,
+            mode: *mode,
+            mac: *mac,
+            mtu: *mtu,
+            broadcasts: *broadcasts,
+            engine: self.linux.engine,
+        };
         self.push(op, [child::new_child(new)]);
         Ok(Ok(()))
     }
@@ -219,7 +231,7 @@ impl<'a> Batch<'a> {
         let index = |name, batch: &mut Self| batch.index(name);
         let (name, make): (&IfName, Box<dyn Fn(u32) -> Request>) = match (key, value) {
             (Key::Bridge(name), Value::Bridge { mac, mtu }) => {
-                self.push(op, [link::set_bridge(NewBridge { name, mac: *mac, mtu: *mtu })]);
+                self.push(op, [link::set_bridge(name, (*mac, *mtu))]);
                 return Ok(Ok(()));
             }
             (Key::Port(name), Value::Port { fixed, isolated, hairpin }) => {

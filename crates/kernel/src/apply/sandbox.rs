@@ -6,6 +6,7 @@ use crate::kernel::{ApplyError, Places};
 use crate::linux::{Linux, Sandbox};
 use crate::reap;
 use crate::rtnl::child::NewChild;
+use crate::rtnl::link::Lone;
 use crate::rtnl::route::{Hop, More};
 use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route, rule};
 use crate::sys::tun;
@@ -132,6 +133,7 @@ fn make(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<(), Kerne
         mac: *mac,
         mtu: *mtu,
         broadcasts: *broadcasts,
+        engine: sandbox.engine,
     };
     ask_one(&mut sandbox.rtnl, &child::new_child(new)).map(drop)
 }
@@ -141,7 +143,8 @@ fn make_lone(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<(), 
     sandbox.indices.remove(link.as_str());
     match value {
         Value::Dummy { mac, mtu } => {
-            ask_one(&mut sandbox.rtnl, &link::new_dummy(link, (*mac, *mtu))).map(drop)
+            let engine = sandbox.engine;
+            ask_one(&mut sandbox.rtnl, &link::new_dummy(link, (*mac, *mtu), engine)).map(drop)
         }
         Value::Tap { tap, .. } => {
             let file = sandbox.handle.inside(|| tun::make(link, tap))?;
@@ -159,7 +162,8 @@ fn settle_lone(sandbox: &mut Sandbox, link: &IfName, value: &Value) -> Result<()
         _ => return Ok(()),
     };
     let master = bridge.map(|bridge| sandbox.index(bridge)).transpose()?;
-    ask_one(&mut sandbox.rtnl, &link::set_lone(link, (mac, mtu), master)).map(drop)
+    let lone = Lone { mac, mtu, master, engine: sandbox.engine };
+    ask_one(&mut sandbox.rtnl, &link::set_lone(link, lone)).map(drop)
 }
 
 /// Whether two taps may be opened by the same: that is settled when one is made.

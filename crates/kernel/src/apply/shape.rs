@@ -27,7 +27,7 @@ pub(super) fn make<'a>(batch: &mut Batch<'a>, op: &'a Op, (key, value): (&'a Key
 }
 
 fn new_ifb<'a>(batch: &mut Batch<'a>, op: &'a Op, (name, mtu): (&'a IfName, u32)) -> Taken {
-    batch.push(op, [link::new_ifb(name, mtu)]);
+    batch.push(op, [link::new_ifb(name, mtu, batch.linux.engine)]);
     // As with a bridge: one that somebody else made since we looked must not get our mark.
     if let Err(error) = batch.send() {
         return Ok(Err(error));

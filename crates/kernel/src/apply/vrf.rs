@@ -12,7 +12,7 @@ use qiao_core::{IfName, Mac};
 pub(super) fn make(sandbox: &mut Sandbox, name: &IfName, value: &Value) -> Result<(), KernelError> {
     let Value::Vrf { table, .. } = value else { return Ok(()) };
     sandbox.indices.remove(name.as_str());
-    ask_one(&mut sandbox.rtnl, &link::new_vrf(name, *table))?;
+    ask_one(&mut sandbox.rtnl, &link::new_vrf(name, *table, sandbox.engine))?;
     let quiet = has_ipv6().then(|| link::no_automatic_addresses(name));
     let requests: Vec<Request> = quiet.into_iter().chain([link::up(name, true)]).collect();
     ask(&mut sandbox.rtnl, &requests)?.into_iter().try_for_each(|answer| answer.map(drop))

@@ -145,6 +145,10 @@ fn errno_error(errno: i32) -> KernelError {
 }
 
 impl Kernel for Fake {
+    fn home(&mut self) -> u64 {
+        self.world().home
+    }
+
     fn observe(&mut self, wanted: &State, places: &Places) -> Result<Observed, KernelError> {
         self.point()?;
         if wanted.get(&Key::Ruleset).is_some() {

@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The fake kernel's state. It outlives the processes that talk to it.
 #[derive(Clone, Debug)]
 pub struct World {
+    /// The cookie of the host's network namespace.
+    pub home: u64,
     /// Everything that exists, whoever's it is.
     pub objects: BTreeMap<Key, Found>,
     /// Interfaces of the host that are neither bridges nor pairs.
@@ -77,6 +79,7 @@ impl Default for World {
     fn default() -> Self {
         let off = |sysctl| (Key::Sysctl(sysctl), Found { owner: Ownership::Ours, value: Value::Number(0) });
         Self {
+            home: 1,
             objects: [off(Sysctl::Forward4), off(Sysctl::Forward6)].into(),
             links: ["lo".to_owned(), "uplink".to_owned()].into(),
             lacks: BTreeSet::new(),

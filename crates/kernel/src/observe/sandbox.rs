@@ -3,21 +3,21 @@
 use super::{Links, elsewhere};
 use crate::error::KernelError;
 use crate::kernel::Places;
+use crate::lend;
 use crate::linux::{Linux, Sandbox};
 use crate::netlink::Socket;
 use crate::netns::NetnsHandle;
 use crate::rtnl::link::Link;
-use crate::rtnl::{GROUP, address, ask_one, neighbour, route, rule};
+use crate::rtnl::{address, ask_one, neighbour, route, rule};
 use crate::sysctl;
 use qiao_core::child::{Broadcasts, Mode};
 use qiao_core::endpoint::Tunable;
-use qiao_core::owner::MARK_PREFIX;
 use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value};
 use qiao_core::route::{Attributes, Kind};
 use qiao_core::solo::Tap;
 use qiao_core::source::{Origin, Selector};
 use qiao_core::subnet::Family;
-use qiao_core::{IfName, Mac, SandboxName};
+use qiao_core::{EngineId, IfName, Mac, SandboxName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What exists of `wanted` in the sandboxes.
@@ -86,6 +86,7 @@ type Found = (Option<Ownership>, Value);
 /// What there is in a sandbox.
 #[derive(Default)]
 struct View {
+    engine: EngineId,
     links: BTreeMap<String, Link>,
     addresses: Vec<address::Address>,
     routes: Vec<route::Route>,
@@ -97,8 +98,9 @@ impl View {
     /// Reads what the wanted objects are about. With nothing but a loopback interface there are no addresses,
     /// routes and neighbours to look for.
     fn read(sandbox: &mut Sandbox, wanted: &[&Key]) -> Result<Self, KernelError> {
+        let engine = sandbox.engine;
         let links = sandbox.links()?.into_iter().map(|link| (link.name.clone(), link));
-        let mut view = Self { links: links.collect(), ..Self::default() };
+        let mut view = Self { engine, links: links.collect(), ..Self::default() };
         for family in [Family::V4, Family::V6] {
             let is_of =
                 |key: &&Key| matches!(key, Key::Rule(_, selector) if Family::of(selector.from) == family);
@@ -151,7 +153,7 @@ impl View {
             cutoff: broadcasts.cutoff.and(link.broadcasts.cutoff),
         };
         let value = Value::Child { parent, mode, mac, mtu: link.mtu, inside: *inside, broadcasts };
-        Some((foreign_end(link), value))
+        Some((self.foreign_end(link), value))
     }
 
     /// An interface by itself.
@@ -170,14 +172,20 @@ impl View {
             }
             _ => return Some((Some(Ownership::Foreign), Value::Present)),
         };
-        Some((foreign_end(link), value))
+        Some((self.foreign_end(link), value))
     }
 
     /// Whether a link heeds no router advertisements. A kernel without IPv6 heeds none.
     fn heedless(&self, name: &IfName, handle: &NetnsHandle) -> Result<Option<Found>, KernelError> {
         let Some(link) = self.links.get(name.as_str()) else { return Ok(None) };
         let value = handle.inside(|| sysctl::read(&Sysctl::AcceptRa(name.clone())))?;
-        Ok((value.unwrap_or(0) == 0).then(|| (foreign_end(link), Value::Present)))
+        Ok((value.unwrap_or(0) == 0).then(|| (self.foreign_end(link), Value::Present)))
+    }
+
+    /// Our ends have our group, and a device that is lent our mark; any other link of the sandbox is its own affair.
+    fn foreign_end(&self, link: &Link) -> Option<Ownership> {
+        let is_lent = link.alias.as_deref().is_some_and(|alias| lend::is_mark(alias, self.engine));
+        (link.group != self.engine.group() && !is_lent).then_some(Ownership::Foreign)
     }
 
     fn find(&self, key: &Key) -> Option<Found> {
@@ -185,7 +193,7 @@ impl View {
             Key::SandboxLoopback(_) => self.links.get("lo")?.up.then_some((None, Value::Present)),
             Key::SandboxUp(_, name) => {
                 let link = self.links.get(name.as_str())?;
-                link.up.then(|| (foreign_end(link), Value::Present))
+                link.up.then(|| (self.foreign_end(link), Value::Present))
             }
             // What was asked to be changed is changed, whoever made the interface.
             Key::SandboxMac(_, name) => {
@@ -198,7 +206,7 @@ impl View {
             Key::SandboxAddress(_, name, net) => {
                 let link = self.links.get(name.as_str())?;
                 let found = self.addresses.iter().any(|a| a.index == link.index && a.net == *net);
-                found.then(|| (foreign_end(link), Value::Present))
+                found.then(|| (self.foreign_end(link), Value::Present))
             }
             Key::SandboxNeighbour(_, name, ip) => self.neighbour(name, *ip),
             Key::Way(_, id) => self.way(*id),
@@ -206,7 +214,7 @@ impl View {
             Key::Vrf(_, name) => {
                 let link = self.links.get(name.as_str())?;
                 let value = Value::Vrf { table: link.table.unwrap_or(0), up: link.up };
-                Some((foreign_end(link), value))
+                Some((self.foreign_end(link), value))
             }
             Key::Master(_, name) => {
                 let master = self.links.get(name.as_str())?.master;
@@ -321,10 +329,4 @@ fn rules(socket: &mut Socket, family: Family) -> Result<Vec<rule::Rule>, KernelE
         Err(_) if family == Family::V6 => Ok(Vec::new()),
         Err(error) => Err(error),
     }
-}
-
-/// Our ends have our group, and a device that is lent our mark; any other link of the sandbox is its own affair.
-fn foreign_end(link: &Link) -> Option<Ownership> {
-    let is_lent = link.alias.as_deref().is_some_and(|alias| alias.starts_with(MARK_PREFIX));
-    (link.group != GROUP && !is_lent).then_some(Ownership::Foreign)
 }

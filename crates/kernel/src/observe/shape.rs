@@ -1,7 +1,7 @@
 //! Limits of rates as they are. Neither a bucket nor a filter bears a mark but its number, which is ours; on a link of
 //! somebody else's, whatever has another number is his.
 
-use super::{Links, elsewhere, hanging, ownership};
+use super::{Links, elsewhere};
 use crate::apply::shape::is_there;
 use crate::error::KernelError;
 use crate::linux::Linux;
@@ -23,10 +23,10 @@ pub fn observe(
         let Some(link) = links.get(name) else { continue };
         let found = match (key, &object.value) {
             (Key::Ifb(_), _) => Some(Found {
-                owner: ownership(link, "ifb", &object.owner),
+                owner: links.ownership(link, "ifb", &object.owner),
                 value: Value::Ifb { mtu: link.mtu, up: link.up },
             }),
-            (Key::Shape(_), Value::Bucket(bucket)) => root(linux, (link, object), *bucket)?,
+            (Key::Shape(_), Value::Bucket(bucket)) => root(linux, links, (link, object), *bucket)?,
             (Key::Redirect(_), Value::Redirect { .. }) => redirect(linux, (link, object), links)?,
             _ => None,
         };
@@ -38,13 +38,14 @@ pub fn observe(
 }
 
 /// What is not ours: on a link of ours it is put right, on another one it stays.
-fn other(link: &Link, object: &Object) -> Found {
+fn other(links: &Links, link: &Link, object: &Object) -> Found {
     let kind = link.kind.as_deref().unwrap_or_default();
-    Found { owner: hanging(link, kind, &object.owner), value: Value::Present }
+    Found { owner: links.hanging(link, kind, &object.owner), value: Value::Present }
 }
 
 fn root(
     linux: &mut Linux,
+    links: &Links,
     (link, object): (&Link, &Object),
     wanted: Bucket,
 ) -> Result<Option<Found>, KernelError> {
@@ -52,7 +53,7 @@ fn root(
         return Ok(None);
     };
     Ok(qdisc::read_root(&messages, wanted).map(|root| match root {
-        qdisc::Root::Foreign => other(link, object),
+        qdisc::Root::Foreign => other(links, link, object),
         qdisc::Root::Ours(bucket) => {
             Found { owner: Ownership::Marked(object.owner.clone()), value: Value::Bucket(bucket) }
         }
@@ -70,7 +71,7 @@ fn redirect(
     }
     let filters = qdisc::read_filters(&ask_one(&mut linux.rtnl, &qdisc::get_filters(link.index))?);
     if filters.foreign && filters.ours.is_none() {
-        return Ok(Some(other(link, object)));
+        return Ok(Some(other(links, link, object)));
     }
     let to = filters.ours.and_then(|index| links.name(index)).cloned().unwrap_or_else(elsewhere);
     Ok(Some(Found { owner: Ownership::Marked(object.owner.clone()), value: Value::Redirect { to } }))

@@ -4,24 +4,28 @@ use super::elsewhere;
 use crate::error::KernelError;
 use crate::lend;
 use crate::linux::Linux;
+use crate::mark;
 use crate::nft::{self, Damage};
 use crate::rtnl::link::Link;
-use crate::rtnl::{GROUP, address, ask_one, link, neighbour, route};
+use crate::rtnl::{address, ask_one, link, neighbour, route};
 use qiao_core::plan::{Key, Observed, Ownership, Value};
 use qiao_core::route::Attributes;
 use qiao_core::solo::Lent;
 use qiao_core::subnet::Family;
-use qiao_core::{IfName, Mac, Owner, SandboxName};
+use qiao_core::{EngineId, IfName, Mac, Owner, SandboxName};
 use std::collections::BTreeMap;
 
-/// Everything in the host's namespace that bears a mark of ours.
+/// Everything in the host's namespace that bears a mark of ours. It fails where another engine manages the namespace:
+/// the rule set there is not ours, whatever its marks say.
 pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
     let mut observed = Observed::default();
-    let links = link::read(&ask_one(&mut linux.rtnl, &link::get_all())?);
+    let (engine, links) = (linux.engine, link::read(&ask_one(&mut linux.rtnl, &link::get_all())?));
+    sole_engine(&links, engine)?;
     let (lent, links): (Vec<_>, Vec<_>) =
         links.into_iter().partition(|link| link.alias.as_deref().is_some_and(|alias| alias.contains(' ')));
-    lent.iter().for_each(|link| survey_lent(link, &mut observed));
-    let ours: BTreeMap<u32, (IfName, &Link, Ownership)> = links.iter().filter_map(our_link).collect();
+    lent.iter().for_each(|link| survey_lent(link, engine, &mut observed));
+    let ours: BTreeMap<u32, (IfName, &Link, Ownership)> =
+        links.iter().filter_map(|link| our_link(link, engine)).collect();
     for (name, link, owner) in ours.values() {
         survey_link(name, link, owner, &mut observed);
         survey_vlan(name, (link, &links), owner, &mut observed);
@@ -72,18 +76,23 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
     Ok(observed)
 }
 
-fn our_link(link: &Link) -> Option<(u32, (IfName, &Link, Ownership))> {
-    let owner = match link.alias.as_deref() {
-        Some(alias) => nft::owner_of(Some(alias), None),
-        None if link.group == GROUP => Ownership::Ours,
-        None => Ownership::Foreign,
-    };
+/// Fails where a link says that another engine manages the network namespace.
+pub(crate) fn sole_engine(links: &[Link], engine: EngineId) -> Result<(), KernelError> {
+    match links.iter().find(|link| mark::is_managed_by_another(link, engine)) {
+        Some(link) => Err(KernelError::AnotherEngine { link: link.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn our_link(link: &Link, engine: EngineId) -> Option<(u32, (IfName, &Link, Ownership))> {
+    let owner = mark::owner_of(link, engine, None);
     (owner != Ownership::Foreign).then_some((link.index, (IfName::new(&link.name).ok()?, link, owner)))
 }
 
 /// A device that was lent, and that the kernel has put back.
-fn survey_lent(link: &Link, observed: &mut Observed) {
-    let Some((Owner::Endpoint(id), device)) = link.alias.as_deref().and_then(lend::read_mark) else { return };
+fn survey_lent(link: &Link, engine: EngineId, observed: &mut Observed) {
+    let mark = link.alias.as_deref().and_then(|alias| lend::read_mark(alias, engine));
+    let Some((Owner::Endpoint(id), device)) = mark else { return };
     let lent = Lent { device, mac: None, mtu: link.mtu, alias: None, up: false };
     let key = Key::Lent(id.sandbox.clone(), id.ifname.clone());
     observed.insert(key, Ownership::Marked(Owner::Endpoint(id)), Value::Lent { lent, astray: true });

@@ -1,7 +1,7 @@
 //! Links on other links: macvlan, ipvlan and VLAN children, VLANs of the host.
 
 use super::link::{named, new, set};
-use super::{GROUP, Mode as How, Request};
+use super::{Mode as How, Request};
 use crate::netlink::attribute::{attributes, number, number16};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
@@ -9,7 +9,7 @@ use netlink_packet_route::link::{
     LinkAttribute as Attribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use qiao_core::child::{Broadcasts, IpvlanFlag, IpvlanMode, MacvlanMode, Mode};
-use qiao_core::{IfName, Mac};
+use qiao_core::{EngineId, IfName, Mac};
 use rustix::fd::RawFd;
 
 /// A child to make.
@@ -29,6 +29,8 @@ pub struct NewChild<'a> {
     pub mtu: u32,
     /// What becomes of broadcast frames for it.
     pub broadcasts: Broadcasts,
+    /// Whose it is.
+    pub engine: EngineId,
 }
 
 /// Makes a child, down, in its namespace and under its final name: one message. The kernel looks for the parent
@@ -38,7 +40,7 @@ pub fn new_child(child: NewChild<'_>) -> Request {
         Attribute::IfName(child.name.to_string()),
         Attribute::Link(child.parent),
         Attribute::Mtu(child.mtu),
-        Attribute::Group(GROUP),
+        Attribute::Group(child.engine.group()),
     ];
     attributes.extend(child.netns.map(Attribute::NetNsFd));
     attributes.extend(child.mac.map(|mac| Attribute::Address(mac.octets().to_vec())));
@@ -163,11 +165,11 @@ fn ipvlan_mode(mode: u16, flags: u16) -> Option<Mode> {
 }
 
 /// Makes a VLAN interface, down.
-pub fn new_vlan(name: &IfName, (parent, id): (u32, u16)) -> Request {
+pub fn new_vlan(name: &IfName, (parent, id): (u32, u16), engine: EngineId) -> Request {
     new(vec![
         Attribute::IfName(name.to_string()),
         Attribute::Link(parent),
-        Attribute::Group(GROUP),
+        Attribute::Group(engine.group()),
         Attribute::LinkInfo(of_mode(Mode::Vlan(id), Broadcasts::default())),
     ])
 }

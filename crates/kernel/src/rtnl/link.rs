@@ -1,6 +1,6 @@
 //! Links: making bridges and pairs, their ports, and reading them back.
 
-use super::{GROUP, Mode as How, Request, child};
+use super::{Mode as How, Request, child};
 use crate::netlink::Message as Received;
 use crate::netlink::attribute::{attributes, number, number_at, number16, text};
 use netlink_packet_route::RouteNetlinkMessage as Message;
@@ -13,7 +13,7 @@ use qiao_core::child::{Broadcasts, Mode};
 use qiao_core::endpoint::Tunable;
 use qiao_core::plan::Switch;
 use qiao_core::solo::Tap;
-use qiao_core::{IfName, Mac};
+use qiao_core::{EngineId, IfName, Mac};
 use rustix::fd::RawFd;
 
 /// A bridge to make.
@@ -25,6 +25,8 @@ pub struct NewBridge<'a> {
     pub mac: Mac,
     /// Its MTU in bytes.
     pub mtu: u32,
+    /// Whose it is.
+    pub engine: EngineId,
 }
 
 /// A pair of interfaces to make.
@@ -42,6 +44,8 @@ pub struct NewVeth<'a> {
     pub mtu: u32,
     /// The index of the bridge, if the host's end is to be a port of one.
     pub bridge: Option<u32>,
+    /// Whose it is.
+    pub engine: EngineId,
 }
 
 /// Makes a bridge, down. Multicast snooping is off: with it, every new port costs a pass over all of them.
@@ -54,7 +58,7 @@ pub fn new_bridge(bridge: NewBridge<'_>) -> Request {
         Attribute::IfName(bridge.name.to_string()),
         Attribute::Address(bridge.mac.octets().to_vec()),
         Attribute::Mtu(bridge.mtu),
-        Attribute::Group(GROUP),
+        Attribute::Group(bridge.engine.group()),
         Attribute::LinkInfo(info),
     ])
 }
@@ -64,9 +68,9 @@ pub fn new_bridge(bridge: NewBridge<'_>) -> Request {
 /// everyone else waits for it; with more than one queue it waits too (`veth_init_queues`).
 pub fn new_veth(veth: NewVeth<'_>) -> Request {
     let mut peer = LinkMessage::default();
-    peer.attributes = end(veth.peer, veth.mac, veth.mtu);
+    peer.attributes = end(veth.peer, veth.mac, veth);
     peer.attributes.push(Attribute::NetNsFd(veth.netns));
-    let mut attributes = end(veth.host_if, veth.mac.host_end(), veth.mtu);
+    let mut attributes = end(veth.host_if, veth.mac.host_end(), veth);
     attributes.extend(veth.bridge.map(Attribute::Controller));
     attributes.push(Attribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
@@ -84,14 +88,14 @@ pub fn plain_pair(own: &IfName, peer: &IfName, netns: RawFd) -> Request {
     new(vec![Attribute::IfName(own.to_string()), info])
 }
 
-fn end(name: &IfName, mac: Mac, mtu: u32) -> Vec<Attribute> {
+fn end(name: &IfName, mac: Mac, of: NewVeth<'_>) -> Vec<Attribute> {
     vec![
         Attribute::IfName(name.to_string()),
         Attribute::Address(mac.octets().to_vec()),
-        Attribute::Mtu(mtu),
+        Attribute::Mtu(of.mtu),
         Attribute::NumTxQueues(1),
         Attribute::NumRxQueues(1),
-        Attribute::Group(GROUP),
+        Attribute::Group(of.engine.group()),
     ]
 }
 
@@ -185,8 +189,8 @@ pub fn point_to_point(name: &IfName) -> Request {
 }
 
 /// Gives a bridge a hardware address and an MTU.
-pub fn set_bridge(bridge: NewBridge<'_>) -> Request {
-    set(bridge.name, vec![Attribute::Address(bridge.mac.octets().to_vec()), Attribute::Mtu(bridge.mtu)])
+pub fn set_bridge(name: &IfName, (mac, mtu): (Mac, u32)) -> Request {
+    set(name, vec![Attribute::Address(mac.octets().to_vec()), Attribute::Mtu(mtu)])
 }
 
 /// The groups of bridges, 01:80:c2:00:00:0x, except that of pauses, which are dropped (`br_handle_frame`).
@@ -244,10 +248,11 @@ pub fn down_at(index: u32) -> Request {
 }
 
 /// Makes a `vrf` device, down, in the namespace of the socket.
-pub fn new_vrf(name: &IfName, table: u32) -> Request {
+pub fn new_vrf(name: &IfName, table: u32, engine: EngineId) -> Request {
     let data = InfoData::Vrf(vec![InfoVrf::TableId(table)]);
     let info = vec![LinkInfo::Kind(InfoKind::Vrf), LinkInfo::Data(data)];
-    new(vec![Attribute::IfName(name.to_string()), Attribute::Group(GROUP), Attribute::LinkInfo(info)])
+    let group = Attribute::Group(engine.group());
+    new(vec![Attribute::IfName(name.to_string()), group, Attribute::LinkInfo(info)])
 }
 
 /// Puts a link behind a device, or behind none (0).
@@ -256,33 +261,49 @@ pub fn put_behind(name: &IfName, master: u32) -> Request {
 }
 
 /// Makes an `ifb` device, down.
-pub fn new_ifb(name: &IfName, mtu: u32) -> Request {
+pub fn new_ifb(name: &IfName, mtu: u32, engine: EngineId) -> Request {
     let info = vec![LinkInfo::Kind(InfoKind::Ifb)];
     new(vec![
         Attribute::IfName(name.to_string()),
         Attribute::Mtu(mtu),
-        Attribute::Group(GROUP),
+        Attribute::Group(engine.group()),
         Attribute::LinkInfo(info),
     ])
 }
 
 /// Makes an interface that leads nowhere, down, in the namespace of the socket.
-pub fn new_dummy(name: &IfName, (mac, mtu): (Mac, u32)) -> Request {
+pub fn new_dummy(name: &IfName, (mac, mtu): (Mac, u32), engine: EngineId) -> Request {
     let info = vec![LinkInfo::Kind(InfoKind::Dummy)];
     new(vec![
         Attribute::IfName(name.to_string()),
         Attribute::Address(mac.octets().to_vec()),
         Attribute::Mtu(mtu),
-        Attribute::Group(GROUP),
+        Attribute::Group(engine.group()),
         Attribute::LinkInfo(info),
     ])
 }
 
-/// Gives a link by itself its mark, a hardware address, an MTU, and a master where it shall have one.
-pub fn set_lone(name: &IfName, (mac, mtu): (Mac, u32), master: Option<u32>) -> Request {
-    let mut attributes =
-        vec![Attribute::Address(mac.octets().to_vec()), Attribute::Mtu(mtu), Attribute::Group(GROUP)];
-    attributes.extend(master.map(Attribute::Controller));
+/// What a link by itself gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Lone {
+    /// Its hardware address.
+    pub mac: Mac,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// The index of its master, where it shall have one.
+    pub master: Option<u32>,
+    /// Whose it is.
+    pub engine: EngineId,
+}
+
+/// Gives a link by itself its mark, a hardware address, an MTU, and a master.
+pub fn set_lone(name: &IfName, lone: Lone) -> Request {
+    let mut attributes = vec![
+        Attribute::Address(lone.mac.octets().to_vec()),
+        Attribute::Mtu(lone.mtu),
+        Attribute::Group(lone.engine.group()),
+    ];
+    attributes.extend(lone.master.map(Attribute::Controller));
     set(name, attributes)
 }
 

@@ -20,9 +20,6 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage as Message;
 
-/// The link group of everything we make: `qiao` in ASCII. The kernel takes it in the message that makes the
-/// link, so that not even a moment passes in which a link of ours bears no mark.
-pub const GROUP: u32 = 0x7169_616f;
 /// The routing protocol number of our routes and neighbours (`rtm_protocol`, `NDA_PROTOCOL`): `q` in ASCII,
 /// which nobody has registered (iproute2's `rt_protos`).
 pub const PROTOCOL: u8 = b'q';

@@ -20,6 +20,7 @@ mod dhcp_networks;
 mod dns_aardvark;
 mod dns_abuse;
 mod dns_names;
+mod engines;
 mod firewalld;
 mod frames;
 mod inp_30_arguments;
