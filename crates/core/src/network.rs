@@ -352,13 +352,16 @@ pub struct Pool {
     /// Addresses that are never given out, by name (`--aux-address`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aux: BTreeMap<String, IpAddr>,
+    /// The subnet was asked for although the host uses some of it (`--force`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
 }
 
 impl Pool {
     /// A pool whose gateway is the first address of the subnet that a host may have.
     pub fn new(subnet: Subnet) -> Self {
         let gateway = subnet.family().address(subnet.host_range().0);
-        Self { subnet, gateway, range: None, aux: BTreeMap::new() }
+        Self { subnet, gateway, range: None, aux: BTreeMap::new(), forced: false }
     }
 
     /// The gateway as the bridge carries it.

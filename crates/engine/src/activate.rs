@@ -28,6 +28,7 @@ impl<K: Kernel> Session<'_, K> {
         facts: &Facts,
     ) -> Result<Activating, EngineError> {
         let mut active = self.txn.active()?;
+        self.refuse_taken(network, facts)?;
         if let Some(bridge) = network.bridge() {
             let host = (facts.mtu.unwrap_or(ETHERNET_MTU), facts.bridge_netfilter);
             let mut activation = Activation::new(network, bridge, host);

@@ -118,7 +118,11 @@ impl<K: Kernel> Session<'_, K> {
         let name = request.network.as_ref().map_or(DEFAULT, NetworkName::as_str);
         if let Some(network) = self.txn.network(&NetworkName::new(name)?)? {
             self.refuse_moved_bip(&network)?;
-            return Ok((network, false));
+            return if self.is_displaced(&network)? {
+                Ok((self.first_use(network)?, true))
+            } else {
+                Ok((network, false))
+            };
         }
         let network = predefined(self.settings).into_iter().find(|network| network.name.as_str() == name);
         match network.ok_or_else(|| no_such(name))? {
@@ -142,6 +146,17 @@ impl<K: Kernel> Session<'_, K> {
         request.subnets.extend(self.settings.fixed_cidr_v6);
         let designed = self.design_unchecked(&request, &facts)?;
         Ok(Network { id: network.id, ..designed })
+    }
+
+    /// Whether the default network is out of use and something else of the host has taken the subnet since. Nobody chose
+    /// the subnet, so the network takes another one; with `bip` the administrator did.
+    fn is_displaced(&mut self, network: &Network) -> Result<bool, EngineError> {
+        let is_chosen = network.name.as_str() != DEFAULT || self.settings.bip_pool().is_some();
+        if is_chosen || self.txn.active()?.contains_key(&network.name) {
+            return Ok(false);
+        }
+        let facts = self.kernel.facts()?;
+        Ok(self.refuse_taken(network, &facts).is_err())
     }
 
     /// The default network keeps its subnet until it is removed, also when `bip` says otherwise by now.

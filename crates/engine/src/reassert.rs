@@ -38,6 +38,7 @@ impl Mended {
                 self.plans.extend(Some(plan).filter(|plan| !plan.is_empty()));
                 self.left.extend(refusals.iter().map(|refusal| format!("{what}: {}", because(refusal))));
             }
+            Err(EngineError::Refused(refusal)) => self.left.push(format!("{what}: {}", because(&refusal))),
             Err(error) => self.left.push(format!("{what}: {}", chain(&error))),
         }
     }
@@ -61,12 +62,14 @@ impl<K: Kernel> Engine<K> {
         let unkept = session.keeper.as_mut().is_some_and(|keeper| keeper.is_dead());
         let unkept = unkept.then(|| "DHCP leases are kept by nobody".to_owned());
         let nameless = session.name_trouble()?;
+        let overlaps = session.overlaps()?;
         let begun =
             begun.changes.iter().map(words).chain(begun.bad).chain(begun.unreadable.into_iter().map(|x| x.0));
         let lines = trouble
             .into_iter()
             .chain(unkept)
             .chain(nameless)
+            .chain(overlaps)
             .chain(begun.map(|what| format!("{what} was begun and not ended")));
         health.findings.extend(lines.map(|what| Finding { line: format!("! {what}") }));
         Ok(health)
@@ -194,6 +197,7 @@ impl<K: Kernel> Session<'_, K> {
             return Ok(Default::default()); // it cannot be made without its sandbox
         }
         let (plan, refusals) = diff_all(&observed, &state);
+        self.refuse_taken_by(&plan)?;
         if !plan.is_empty() {
             self.apply(&plan, &places)?;
         }

@@ -97,6 +97,7 @@ impl<'e, K: Kernel> Session<'e, K> {
     /// What must be done so that `wanted` is as it must be.
     pub fn plan(&mut self, wanted: &State, places: &Places) -> Result<Plan, EngineError> {
         let plan = self.missing(wanted, places)?;
+        self.refuse_taken_by(&plan)?;
         if self.mend_lost_rules(&plan)? { self.missing(wanted, places) } else { Ok(plan) }
     }
 
@@ -117,6 +118,7 @@ impl<'e, K: Kernel> Session<'e, K> {
         });
         let asked = unseen.part(|key, object| !presumed.is_absent(key, object));
         let plan = diff(&self.kernel.observe(&asked, places)?, &unseen)?;
+        self.refuse_taken_by(&plan)?;
         if self.mend_lost_rules(&plan)? { self.plan(wanted, places) } else { Ok(plan) }
     }
 

@@ -10,7 +10,9 @@ use qiao_core::network::Dns;
 use qiao_core::request::{CreateNetwork, Kind};
 use qiao_core::settings::{AutoToggle, Toggle};
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Code, Driver, IfName, Network, NetworkId, NetworkName, Pool, Refusal, Subnet};
+use qiao_core::{
+    Bridge, Code, Driver, IfName, Key, Network, NetworkId, NetworkName, Op, Plan, Pool, Refusal, Subnet,
+};
 use qiao_kernel::{Facts, Kernel};
 use std::net::Ipv6Addr;
 
@@ -133,7 +135,7 @@ impl<K: Kernel> Session<'_, K> {
             Some(subnet) => *subnet,
             None => self.free_subnet(family, &request.name, facts)?,
         };
-        let mut pool = Pool::new(subnet);
+        let mut pool = Pool { forced: request.force && given.is_some(), ..Pool::new(subnet) };
         if let Some(router) = self.router(subnet, request, facts) {
             pool.gateway = router;
         }
@@ -165,7 +167,7 @@ impl<K: Kernel> Session<'_, K> {
         let others = predefined(self.settings).into_iter().filter(|network| network.name != *name);
         let pools = others.flat_map(|network| network.pools().to_vec());
         let why = "the default network has it";
-        let reserved = pools.map(|pool| Busy { net: pool.subnet.net(), why: why.into() }).collect();
+        let reserved = pools.map(|pool| Busy::new(pool.subnet.net(), why)).collect();
         let busy = self.busy(facts, reserved)?;
         if family == Family::V4 || self.settings.pools(family).next().is_some() {
             return Ok(choose_subnet(family, self.settings.pools(family), &busy)?);
@@ -185,16 +187,15 @@ impl<K: Kernel> Session<'_, K> {
             .settings
             .avoid_subnets
             .iter()
-            .map(|subnet| Busy { net: subnet.net(), why: format!("{subnet} is in `avoid-subnets`") });
+            .map(|subnet| Busy::new(subnet.net(), format!("{subnet} is in `avoid-subnets`")));
         Ok(BusyMap::new(facts.busy.iter().cloned().chain(self.taken(None)?).chain(avoided).chain(more)))
     }
 
     /// The subnets of our networks, but for one of them.
     fn taken(&self, except: Option<&NetworkName>) -> Result<Vec<Busy>, EngineError> {
         let networks = self.txn.networks()?.into_iter().filter(|network| Some(&network.name) != except);
-        let busy = |network: &Network, pool: &Pool| Busy {
-            net: pool.subnet.net(),
-            why: format!("network `{}` has {}", network.name, pool.subnet),
+        let busy = |network: &Network, pool: &Pool| {
+            Busy::new(pool.subnet.net(), format!("network `{}` has {}", network.name, pool.subnet))
         };
         let all = networks
             .flat_map(|network| network.pools().iter().map(|pool| busy(&network, pool)).collect::<Vec<_>>());
@@ -224,6 +225,78 @@ impl<K: Kernel> Session<'_, K> {
                 .into()),
             None => Ok(()),
         }
+    }
+}
+
+impl<K: Kernel> Session<'_, K> {
+    /// Refuses to bring a network into use on a subnet that something else of the host has taken since the network was
+    /// created: both would be cut off.
+    pub fn refuse_taken(&self, network: &Network, facts: &Facts) -> Result<(), Refusal> {
+        let Some(Taken { subnet, busy }) = taken_of(network, facts) else { return Ok(()) };
+        let name = &network.name;
+        Err(Refusal::conflict(format!("the subnet {subnet} of network `{name}` overlaps {}", busy.net))
+            .why(format!("{}, since the network was created", busy.why))
+            .fix(format!("qiao network rm {name}; qiao network create {name}      (takes a free subnet)"))
+            .fix(format!("qiao network rm {name}; qiao network create {name} --subnet {subnet} --force")))
+    }
+
+    /// The same for a plan that creates the device of a network that is in use: another program deleted the device,
+    /// and the subnet may be another's by now.
+    pub fn refuse_taken_by(&mut self, plan: &Plan) -> Result<(), EngineError> {
+        let created: Vec<&IfName> = plan.ops().iter().filter_map(created_device).collect();
+        if created.is_empty() {
+            return Ok(());
+        }
+        let mut facts = None;
+        for (name, _) in self.txn.active()?.iter().filter(|(_, active)| created.contains(&&active.device)) {
+            let Some(network) = self.txn.network(name)? else { continue };
+            let facts = match &facts {
+                Some(facts) => facts,
+                None => facts.insert(self.kernel.facts()?),
+            };
+            self.refuse_taken(&network, facts)?;
+        }
+        Ok(())
+    }
+
+    /// Which networks in use share addresses with something else of the host, in words.
+    pub fn overlaps(&mut self) -> Result<Vec<String>, EngineError> {
+        let (active, mut found) = (self.txn.active()?, Vec::new());
+        if active.is_empty() {
+            return Ok(found);
+        }
+        let facts = self.kernel.facts()?;
+        for name in active.keys() {
+            let Some(network) = self.txn.network(name)? else { continue };
+            let taken = taken_of(&network, &facts);
+            found.extend(taken.map(|Taken { subnet, busy }| {
+                format!("the subnet {subnet} of network `{name}` overlaps {}: {}", busy.net, busy.why)
+            }));
+        }
+        Ok(found)
+    }
+}
+
+/// A subnet of a network, and what uses some of it.
+struct Taken {
+    subnet: Subnet,
+    busy: Busy,
+}
+
+/// The first subnet of a network of our own that something else of the host uses. Where a network of another door lies
+/// is for that door to say; `--force` was a decision.
+fn taken_of(network: &Network, facts: &Facts) -> Option<Taken> {
+    let bridge = network.bridge().filter(|bridge| bridge.inline.is_none())?;
+    let others = facts.busy.iter().filter(|busy| busy.device.as_ref() != Some(&bridge.device)).cloned();
+    let host = BusyMap::new(others);
+    let mut asked = bridge.pools.iter().filter(|pool| !pool.forced).map(|pool| pool.subnet);
+    asked.find_map(|subnet| Some(Taken { subnet, busy: host.overlap(subnet)?.clone() }))
+}
+
+fn created_device(op: &Op) -> Option<&IfName> {
+    match op {
+        Op::Add { key: Key::Bridge(device), .. } => Some(device),
+        _ => None,
     }
 }
 

@@ -88,7 +88,8 @@ fn busy_route(route: &route::Route, names: &BTreeMap<u32, &link::Link>, engine: 
     }
     let by = link.map_or_else(|| "nowhere".to_owned(), |link| link.name.clone());
     let through = route.via.map(|via| format!(" via {via}")).unwrap_or_default();
-    Some(Busy { net, why: format!("{net} is routed to {by}{through}") })
+    let device = link.and_then(|link| IfName::new(&link.name).ok());
+    Some(Busy { net, why: format!("{net} is routed to {by}{through}"), device })
 }
 
 fn is_link_local(net: IpNet) -> bool {
@@ -96,7 +97,7 @@ fn is_link_local(net: IpNet) -> bool {
 }
 
 fn busy_resolver(ip: IpAddr) -> Busy {
-    Busy { net: IpNet::from(ip), why: format!("{ip} is a resolver of this host") }
+    Busy::new(IpNet::from(ip), format!("{ip} is a resolver of this host"))
 }
 
 /// The resolvers of the host, without those on the host itself.

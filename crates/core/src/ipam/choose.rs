@@ -1,5 +1,6 @@
 //! Which subnet a network gets: one that nothing of the host uses.
 
+use crate::name::IfName;
 use crate::refusal::{Code, Refusal};
 use crate::settings::AddressPool;
 use crate::subnet::{Family, Subnet, number};
@@ -12,6 +13,15 @@ pub struct Busy {
     pub net: IpNet,
     /// What it is used for, as a fact: ``172.16.0.0/12 is routed to tun0``.
     pub why: String,
+    /// The interface that it is routed to, where it is a route.
+    pub device: Option<IfName>,
+}
+
+impl Busy {
+    /// A prefix that is used for something else than a route.
+    pub fn new(net: IpNet, why: impl Into<String>) -> Self {
+        Self { net, why: why.into(), device: None }
+    }
 }
 
 /// Everything the host uses, sorted so that a whole pool is searched in one pass.
@@ -80,7 +90,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn busy(nets: &[&str]) -> BusyMap {
-        BusyMap::new(nets.iter().map(|n| Busy { net: n.parse().unwrap(), why: (*n).to_owned() }))
+        BusyMap::new(nets.iter().map(|n| Busy::new(n.parse().unwrap(), *n)))
     }
 
     fn choose(pools: &[AddressPool], nets: &[&str]) -> Option<String> {
@@ -112,7 +122,7 @@ mod tests {
             let pools = [pool("10.0.0.0/12", 16)];
             let base = u32::from(std::net::Ipv4Addr::new(10, 0, 0, 0));
             let nets: Vec<IpNet> = nets.into_iter().map(|(n, l)| IpNet::new_assert(std::net::Ipv4Addr::from(base + n).into(), l).trunc()).collect();
-            let map = BusyMap::new(nets.iter().map(|n| Busy { net: *n, why: String::new() }));
+            let map = BusyMap::new(nets.iter().map(|n| Busy::new(*n, "")));
             let all_blocked = (0..16u32).all(|i| {
                 let s = Subnet::around(IpNet::new_assert(std::net::Ipv4Addr::from(base + (i << 16)).into(), 16));
                 nets.iter().any(|n| s.overlaps(*n))

@@ -62,7 +62,7 @@ fn share(a: IpNet, b: IpNet) -> bool {
 }
 
 fn law(family: Family, pools: &[AddressPool], busy: &[IpNet]) -> Result<(), TestCaseError> {
-    let map = BusyMap::new(busy.iter().map(|net| Busy { net: *net, why: net.to_string() }));
+    let map = BusyMap::new(busy.iter().map(|net| Busy::new(*net, net.to_string())));
     let free = |subnet: &Subnet| busy.iter().filter(|net| counts(net)).all(|net| !share(subnet.net(), *net));
     let wanted = pools.iter().flat_map(candidates).find(|subnet| free(subnet));
     let chosen = choose_subnet(family, pools.iter(), &map);
@@ -85,7 +85,7 @@ proptest! {
 
     #[test]
     fn what_is_in_the_way_is_named(subnet in subnet(), busy in vec(subnet(), 0..8)) {
-        let map = BusyMap::new(busy.iter().map(|s| Busy { net: s.net(), why: s.to_string() }));
+        let map = BusyMap::new(busy.iter().map(|s| Busy::new(s.net(), s.to_string())));
         match map.overlap(subnet) {
             Some(found) => prop_assert!(share(subnet.net(), found.net)),
             None => prop_assert!(busy.iter().all(|s| !counts(&s.net()) || !share(subnet.net(), s.net()))),

@@ -360,3 +360,106 @@ fn a1_records_of_another_namespace_are_refused() {
         host.ok("detach outer");
     });
 }
+
+/// The host has booted: what the kernel had is gone, and so is `/run`.
+fn reboot(host: &Host, network: &str) {
+    run(&format!("ip link del {network}"));
+    run("nft flush ruleset");
+    std::fs::remove_dir_all(host.qiao.run_dir()).unwrap();
+}
+
+const DOCKER: &str = "ip link add docker0 type bridge;ip addr add SUBNET dev docker0;ip link set docker0 up";
+
+fn docker(subnet: &str) {
+    DOCKER.replace("SUBNET", subnet).split(';').for_each(run);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn e1_a_stored_network_does_not_come_into_use_on_a_taken_subnet() {
+    on_a_host(|host| {
+        for driver in ["bridge", "routed"] {
+            host.ok(&format!("network create n1 -d {driver} --subnet 172.18.0.0/16 --dns off"));
+            reboot(host, if driver == "bridge" { "br-n1" } else { "rt-n1" });
+            host.container("web");
+            host.ok("attach web --netns /run/netns/web --network n1"); // the control
+            host.ok("detach web");
+            reboot(host, if driver == "bridge" { "br-n1" } else { "rt-n1" });
+            docker("172.18.0.1/16");
+            let refused = host.refused(5, "attach web --netns /run/netns/web --network n1");
+            assert!(refused.stderr.contains("172.18.0.0/16 is routed to docker0"), "{refused}");
+            let planned = host.refused(5, "plan attach web --netns /run/netns/web --network n1");
+            assert!(planned.stderr.contains("docker0"), "{planned}");
+            run("ip link del docker0");
+            host.ok("attach web --netns /run/netns/web --network n1");
+            host.ok("detach web");
+            host.ok("network rm n1");
+            // What `--force` created was a decision: it holds after a boot, too.
+            docker("172.18.0.1/16");
+            host.ok(&format!("network create n1 -d {driver} --subnet 172.18.0.0/16 --dns off --force"));
+            reboot(host, if driver == "bridge" { "br-n1" } else { "rt-n1" });
+            host.ok("attach web --netns /run/netns/web --network n1");
+            host.ok("detach web");
+            host.ok("network rm n1");
+            run("ip link del docker0");
+            run("ip netns del web");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn e1_the_default_network_takes_another_subnet() {
+    on_a_host(|host| {
+        let web = host.attached("web", "");
+        assert!(web.stdout("ip -o -4 addr show eth0").contains("172.17."), "the control");
+        host.ok("detach web");
+        reboot(host, "qiao0");
+        docker("172.17.0.1/16");
+        host.ok("attach web --netns /run/netns/web");
+        let has = web.stdout("ip -o -4 addr show eth0");
+        assert!(has.contains("inet 172.") && !has.contains("172.17."), "{has}");
+        host.ok("check");
+        host.ok("detach web");
+        // With `bip`, the administrator has chosen.
+        reboot(host, "qiao0");
+        host.ok("network rm bridge");
+        run("ip addr flush dev docker0");
+        std::fs::write("/run/qiao.toml", "bip = \"172.17.0.1/16\"\n").unwrap();
+        let line = "attach web --netns /run/netns/web --config /run/qiao.toml";
+        host.ok(line);
+        host.ok("detach web --config /run/qiao.toml");
+        reboot(host, "qiao0");
+        run("ip addr add 172.17.0.1/16 dev docker0");
+        let refused = host.refused(5, line);
+        assert!(refused.stderr.contains("docker0"), "{refused}");
+    });
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn e1_an_overlap_that_comes_later_is_reported_and_no_bridge_is_created_into_it() {
+    on_a_host(|host| {
+        host.ok("network create n1 --subnet 172.18.0.0/16 --dns off");
+        let web = host.attached("web", "--network n1");
+        host.ok("check");
+        docker("172.18.0.1/16");
+        let found = host.qiao.run("check");
+        assert_eq!(found.code, Some(11), "{found}");
+        assert!(found.stdout.contains("172.18.0.0/16 is routed to docker0"), "{found}");
+        // A bridge that somebody deleted is not created again beside another one of the subnet.
+        run("ip link del br-n1");
+        host.container("late");
+        let refused = host.qiao.run("attach late --netns /run/netns/late --network n1");
+        assert_eq!(refused.code, Some(5), "{refused}");
+        assert!(refused.stderr.contains("docker0"), "{refused}");
+        let mended = host.qiao.run("repair");
+        assert!(mended.code != SUCCESS && format!("{mended}").contains("docker0"), "{mended}");
+        assert!(!stdout("ip -o link").contains("br-n1"), "no second bridge has the subnet");
+        run("ip link del docker0");
+        host.ok("repair");
+        assert!(stdout("ip -o link").contains("br-n1"), "the control");
+        host.ok("check");
+        drop(web);
+    });
+}
