@@ -6,9 +6,12 @@ use anyhow::{Context, Result, bail};
 use std::env;
 use std::process::Command;
 
-/// Kills commands at each of their system calls.
+/// Kills commands at each of their system calls, and makes each of their reads fail.
 pub fn sweep() -> Result<()> {
-    run(tests("kill::")?.env("QIAO_SWEEP", "1"))
+    run(tests("kill::")?.arg("unread::").env("QIAO_SWEEP", "1"))?;
+    let mut sequences = cargo();
+    sequences.args(["test", "--package", "qiao-engine", "--test", "sequences", "unread::"]);
+    run(sequences.env("QIAO_SWEEP", "1"))
 }
 
 /// Changes things at random.

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use qiao_core::Mac;
 use qiao_core::dhcp::{Ask, Tenant};
 use qiao_store::record::{self, Read};
-use qiao_store::{Dir, Durability, StoreError, boot_id};
+use qiao_store::{BootId, Dir, Durability, StoreError};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -39,19 +39,22 @@ impl Place {
         Self { dir: format!("{run}/dhcp/at-{}", name.join("-")), socket: socket.to_owned() }
     }
 
-    /// Whether any lease is written down.
+    /// Whether any lease is written down. A directory that cannot be read may have some.
     pub fn has_leases(&self) -> bool {
-        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(".json"))
+        match std::fs::read_dir(&self.dir) {
+            Ok(mut entries) => entries
+                .any(|entry| entry.map_or(true, |e| e.file_name().to_string_lossy().ends_with(".json"))),
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
     }
 
-    /// Whether a process keeps them.
+    /// Whether a process keeps them. A lock that cannot be opened may be held.
     pub fn is_kept(&self) -> bool {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let Ok(file) = rustix::fs::open(format!("{}/lock", self.dir), flags, Mode::empty()) else {
-            return false;
-        };
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+        match rustix::fs::open(format!("{}/lock", self.dir), flags, Mode::empty()) {
+            Ok(file) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
+            Err(error) => error != rustix::io::Errno::NOENT,
+        }
     }
 }
 
@@ -104,10 +107,12 @@ impl Records {
     /// All of them. What makes no sense, or is of another boot, is removed: its server will forget it.
     pub fn all(&self) -> Result<Vec<Record>, StoreError> {
         self.dir.sweep()?;
-        let (mut records, now) = (Vec::new(), boot_id());
+        let (mut records, now) = (Vec::new(), BootId::now()?);
         for name in self.dir.names()?.into_iter().filter(|name| name.ends_with(".json")) {
             match record::read::<Written>(&self.dir, &name)? {
-                Read::Good(Written { boot, lease }) if boot == now && file(&lease.ask.tenant) == name => {
+                Read::Good(Written { boot, lease })
+                    if BootId::parse(&boot).as_ref() == Some(&now) && file(&lease.ask.tenant) == name =>
+                {
                     records.push(lease);
                 }
                 Read::Absent => {}
@@ -119,7 +124,7 @@ impl Records {
 
     /// Writes one down.
     pub fn put(&self, record: &Record) -> Result<(), StoreError> {
-        let written = Written { boot: boot_id(), lease: record.clone() };
+        let written = Written { boot: BootId::now()?.as_str().to_owned(), lease: record.clone() };
         record::write(&self.dir, &file(&record.ask.tenant), &written, Durability::Boot)
     }
 

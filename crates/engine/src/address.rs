@@ -50,13 +50,15 @@ impl<K: Kernel> Session<'_, K> {
         };
         let leases = self.txn.claims().leases(&network.name)?;
         let last = leases.last(pool.subnet.family())?;
-        let mut register = Register { leases, kernel: self.kernel, all: None, asked: 0, error: None };
-        let is_hosts = |ip: &IpAddr| host.contains(ip).then(|| "the host".to_owned());
-        let given = assign(pool, asked, last, &mut |ip| is_hosts(&ip).or_else(|| register.owner(ip)));
-        if let Some(error) = register.error {
-            return Err(error);
-        }
-        let given = given.map_err(|r| r.context(format!("network `{}`", network.name)))?;
+        let mut register = Register { leases, kernel: self.kernel, all: None, asked: 0 };
+        let given = assign(pool, asked, last, &mut |ip| match host.contains(&ip) {
+            true => Ok(Some("the host".to_owned())),
+            false => register.owner(ip),
+        });
+        let given = given.map_err(|error| match error {
+            EngineError::Refused(refusal) => refusal.context(format!("network `{}`", network.name)).into(),
+            other => other,
+        })?;
         Ok((network.endpoint_net(pool, given.ip), given.moves))
     }
 
@@ -86,22 +88,11 @@ struct Register<'a, K> {
     kernel: &'a mut K,
     all: Option<BTreeSet<IpAddr>>,
     asked: usize,
-    error: Option<EngineError>,
 }
 
 impl<K: Kernel> Register<'_, K> {
-    /// Who has `ip`. After an error everything is taken, so that the search ends.
-    fn owner(&mut self, ip: IpAddr) -> Option<String> {
-        if self.error.is_some() {
-            return Some(String::new());
-        }
-        self.look(ip).unwrap_or_else(|error| {
-            self.error = Some(error);
-            Some(String::new())
-        })
-    }
-
-    fn look(&mut self, ip: IpAddr) -> Result<Option<String>, EngineError> {
+    /// Who has `ip`.
+    fn owner(&mut self, ip: IpAddr) -> Result<Option<String>, EngineError> {
         self.asked += 1;
         if self.asked == ONE_BY_ONE {
             self.all = Some(self.leases.addresses()?.into_iter().collect());

@@ -147,13 +147,13 @@ impl Dir {
     /// Reads a file; none where there is none. What is no file reads as an empty one: it makes no sense either.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+        let fd = match steps::look().and_then(|()| rustix::fs::openat(&self.fd, name, flags, Mode::empty())) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::NXIO) => return Ok(Some(Vec::new())),
             Err(error) => return Err(StoreError::io(|| format!("open {}", self.join(name)))(error)),
         };
-        match read_all(&fd) {
+        match steps::look().and_then(|()| read_all(&fd)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Errno::ISDIR) => Ok(Some(Vec::new())),
             Err(error) => Err(StoreError::io(|| format!("read {}", self.join(name)))(error)),
@@ -264,7 +264,7 @@ impl Dir {
 
     /// Who has a claim; none where nobody has.
     pub fn claimant(&self, name: &str) -> Result<Option<String>, StoreError> {
-        match rustix::fs::readlinkat(&self.fd, name, Vec::new()) {
+        match steps::look().and_then(|()| rustix::fs::readlinkat(&self.fd, name, Vec::new())) {
             Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
             Err(Errno::NOENT | Errno::INVAL) => Ok(None),
             Err(error) => Err(StoreError::io(|| format!("read {}", self.join(name)))(error)),
@@ -301,13 +301,21 @@ impl Dir {
     }
 
     /// Whether there is anything of this name.
-    pub fn has(&self, name: &str) -> bool {
-        rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    pub fn has(&self, name: &str) -> Result<bool, StoreError> {
+        match self.stat(name) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(StoreError::io(|| format!("stat {}", self.join(name)))(error)),
+        }
     }
 
-    /// How long ago a claim was made; none where there is none.
+    fn stat(&self, name: &str) -> rustix::io::Result<rustix::fs::Stat> {
+        steps::look().and_then(|()| rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    /// How long ago a claim was made; none where there is none, or that is not known.
     pub fn age(&self, name: &str) -> Option<std::time::Duration> {
-        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let stat = self.stat(name).ok()?;
         let since =
             std::time::Duration::new(stat.st_mtime.try_into().ok()?, stat.st_mtime_nsec.try_into().ok()?);
         (std::time::SystemTime::UNIX_EPOCH + since).elapsed().ok()
@@ -344,7 +352,7 @@ impl Dir {
         let mut entries = RawDir::new(&self.fd, &mut buffer);
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(StoreError::io(fail))?;
+            let entry = steps::look().and(entry).map_err(StoreError::io(fail))?;
             let name = entry.file_name().to_string_lossy();
             if !matches!(&*name, "." | "..") {
                 names.push((name.into_owned(), entry.file_type() == FileType::Directory));
@@ -366,7 +374,7 @@ impl AsFd for Dir {
 
 fn open_dir(at: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(at, name, flags, Mode::empty())
+    steps::look().and_then(|()| rustix::fs::openat(at, name, flags, Mode::empty()))
 }
 
 /// Reads a file to its end. Records are small: most are read at once, without asking for the size first. What gives

@@ -33,6 +33,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The error with its cause, in one line.
+    pub fn why(&self) -> String {
+        match self {
+            StoreError::Io { source, .. } => format!("{self}: {source}"),
+            other => other.to_string(),
+        }
+    }
+
     /// Makes an error of a failed system call. What was done is put into words only where it failed.
     pub fn io<E: Into<std::io::Error>, A: Into<String>>(act: impl FnOnce() -> A) -> impl FnOnce(E) -> Self {
         move |source| StoreError::Io { act: act().into(), source: source.into() }

@@ -2,6 +2,7 @@
 //! whose it is, and one for the address that each set of ranges gave last. A node that changes from the reference
 //! to us, or back, keeps the addresses of its containers.
 
+use crate::boot::{Boot, BootId};
 use crate::error::StoreError;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -12,7 +13,6 @@ use std::os::unix::fs::DirBuilderExt;
 
 /// Which boot the leases are of. The reference has no such file, and leaves it alone.
 const BOOT: &str = ".qiao-boot";
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What stands in place of addresses while they are taken.
 const UNFINISHED: &str = "?";
@@ -43,7 +43,11 @@ impl HostLocal {
 
     /// The same, of a network that has leases; none where it never had any.
     pub fn lock_known(path: &str) -> Result<Option<Self>, StoreError> {
-        if fs::exists(path).unwrap_or(false) { Self::lock_there(path).map(Some) } else { Ok(None) }
+        match fs::exists(path) {
+            Ok(true) => Self::lock_there(path).map(Some),
+            Ok(false) => Ok(None),
+            Err(error) => Err(StoreError::io(|| format!("stat {path}"))(error)),
+        }
     }
 
     fn lock_there(path: &str) -> Result<Self, StoreError> {
@@ -61,20 +65,21 @@ impl HostLocal {
         Ok(leases)
     }
 
-    /// A note that a killed command or a full disk left empty says nothing, and so does a boot that cannot be told.
+    /// A note that a killed command or a full disk left empty says nothing, and so does a boot whose id cannot be read.
     fn check_boot(&self) -> Result<(), StoreError> {
-        let now = fs::read_to_string(BOOT_ID).unwrap_or_default();
-        let then = fs::read_to_string(self.file(BOOT)).ok().filter(|then| !then.is_empty());
-        if now.is_empty() || then.as_deref() == Some(&now) {
-            return Ok(());
-        }
-        if then.is_some() {
-            for ip in self.addresses()? {
-                self.tenant(ip).map_or(Ok(false), |(c, i)| self.remove(&note_name((&c, &i))))?;
-                self.remove(&ip.to_string())?;
+        let noted = self.read(BOOT)?;
+        let Ok(now) = BootId::now() else { return Ok(()) };
+        match Boot::of(noted.as_deref(), &now) {
+            Boot::Same => return Ok(()),
+            Boot::Another => {
+                for ip in self.addresses()? {
+                    self.tenant(ip)?.map_or(Ok(false), |(c, i)| self.remove(&note_name((&c, &i))))?;
+                    self.remove(&ip.to_string())?;
+                }
             }
+            Boot::Unknown => {}
         }
-        self.write(BOOT, &now)
+        self.write(BOOT, &format!("{}\n", now.as_str()))
     }
 
     /// Takes an address; false where somebody has it.
@@ -99,23 +104,27 @@ impl HostLocal {
         fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() == 0)
     }
 
-    /// Whose an address is.
-    pub fn tenant(&self, ip: IpAddr) -> Option<Tenant> {
-        let text = fs::read_to_string(self.file(&ip.to_string())).ok()?;
+    /// Whose an address is; none where nobody has it.
+    pub fn tenant(&self, ip: IpAddr) -> Result<Option<Tenant>, StoreError> {
+        let Some(text) = self.read(&ip.to_string())? else { return Ok(None) };
         let (container, ifname) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
-        Some((container.trim().to_owned(), ifname.trim().to_owned()))
+        Ok(Some((container.trim().to_owned(), ifname.trim().to_owned())))
     }
 
     /// Gives an address back, if it is this tenant's.
     pub fn give_back(&self, ip: IpAddr, (container, ifname): (&str, &str)) -> Result<bool, StoreError> {
         let is_its = |(c, i): &Tenant| c == container && (i == ifname || i.is_empty());
-        if self.tenant(ip).as_ref().is_some_and(is_its) { self.remove(&ip.to_string()) } else { Ok(false) }
+        if self.tenant(ip)?.as_ref().is_some_and(is_its) { self.remove(&ip.to_string()) } else { Ok(false) }
     }
 
     /// Whether a tenant has addresses already, as far as we gave them.
-    pub fn has_some(&self, (container, ifname): (&str, &str)) -> bool {
-        let its = |ip: IpAddr| self.tenant(ip).is_some_and(|(c, i)| c == container && i == ifname);
-        self.noted((container, ifname)).is_some_and(|ips| ips.into_iter().any(its))
+    pub fn has_some(&self, (container, ifname): (&str, &str)) -> Result<bool, StoreError> {
+        for ip in self.noted((container, ifname))?.unwrap_or_default() {
+            if self.tenant(ip)?.is_some_and(|(c, i)| c == container && i == ifname) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A tenant is about to take addresses. What a killed command of its took before, and did not come to note, goes
@@ -144,14 +153,21 @@ impl HostLocal {
         std::os::unix::fs::symlink(text.join(","), &file).map_err(StoreError::io(|| format!("write {file}")))
     }
 
-    fn noted(&self, tenant: (&str, &str)) -> Option<Vec<IpAddr>> {
-        let target = fs::read_link(self.file(&note_name(tenant))).ok()?;
-        target.to_str()?.split(',').map(|ip| ip.parse().ok()).collect()
+    /// What was noted of a tenant; none where nothing was, or the note was never finished.
+    fn noted(&self, tenant: (&str, &str)) -> Result<Option<Vec<IpAddr>>, StoreError> {
+        let file = self.file(&note_name(tenant));
+        match fs::read_link(&file) {
+            Ok(target) => {
+                Ok(target.to_str().and_then(|text| text.split(',').map(|ip| ip.parse().ok()).collect()))
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
+            Err(error) => Err(StoreError::io(|| format!("read {file}"))(error)),
+        }
     }
 
     /// Gives back all that a tenant has: what was noted, or what it is known to have, or else what every lease says.
     pub fn give_all_back(&self, tenant: (&str, &str), known: &[IpAddr]) -> Result<(), StoreError> {
-        let ips = match self.noted(tenant) {
+        let ips = match self.noted(tenant)? {
             Some(noted) => noted,
             None if known.is_empty() => self.addresses()?,
             None => known.to_vec(),
@@ -164,7 +180,7 @@ impl HostLocal {
     pub fn collect(&self, lives: &dyn Fn(&str, &str) -> bool) -> Result<Vec<IpAddr>, StoreError> {
         let mut collected = Vec::new();
         for ip in self.addresses()? {
-            let Some((container, ifname)) = self.tenant(ip) else { continue };
+            let Some((container, ifname)) = self.tenant(ip)? else { continue };
             if !lives(&container, &ifname) {
                 self.remove(&ip.to_string())?;
                 self.remove(&note_name((&container, &ifname)))?;
@@ -176,8 +192,9 @@ impl HostLocal {
 
     /// Every address that somebody has.
     pub fn addresses(&self) -> Result<Vec<IpAddr>, StoreError> {
-        let entries = fs::read_dir(&self.path).map_err(StoreError::io(|| format!("list {}", self.path)))?;
-        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+        let entries = fs::read_dir(&self.path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let entries = entries.map_err(StoreError::io(|| format!("list {}", self.path)))?;
+        Ok(entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
     }
 
     /// The address that a set gave last.
@@ -188,6 +205,16 @@ impl HostLocal {
     /// Notes the address that a set gave last.
     pub fn set_last(&self, set: usize, ip: IpAddr) -> Result<(), StoreError> {
         self.write(&format!("last_reserved_ip.{set}"), &ip.to_string())
+    }
+
+    /// A file's text; none where there is no file.
+    fn read(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let file = self.file(name);
+        match fs::read(&file) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(|| format!("read {file}"))(error)),
+        }
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), StoreError> {

@@ -29,6 +29,7 @@
 //! committing it is one rename into `endpoints`, and detaching begins with the rename back.
 #![forbid(unsafe_code)]
 
+mod boot;
 mod claims;
 mod dir;
 mod error;
@@ -43,6 +44,7 @@ mod runtime;
 pub mod steps;
 mod store;
 
+pub use boot::BootId;
 pub use claims::{Binding, Claims, Holder, Leases};
 pub use dir::{Dir, Durability};
 pub use error::StoreError;
@@ -50,5 +52,5 @@ pub use host_local::{HostLocal, Tenant};
 pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pending};
 pub use names::Names;
 pub use residence::Residence;
-pub use runtime::{Saved, boot_id};
+pub use runtime::Saved;
 pub use store::{Paths, Store, Txn};

@@ -1,6 +1,7 @@
 //! What is known for as long as the host is up: which boot it is, which networks are in use, and how the host
 //! was before us.
 
+use crate::boot::{Boot, BootId};
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
 use crate::lock::Lock;
@@ -33,9 +34,6 @@ pub const SAVED: &str = "host.json";
 pub const ACTIVE: &str = "active.json";
 const BOOT: &str = "boot";
 const DELETED: &str = "deleted";
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// A UUID and a line's end.
-const BOOT_ID_LEN: usize = 37;
 /// What a new boot discards.
 const OF_A_BOOT: [&str; 13] = [
     "networks",
@@ -53,28 +51,25 @@ const OF_A_BOOT: [&str; 13] = [
     "loopback-hooks",
 ];
 
-/// Discards what another boot left: its containers are gone, so their leases must be.
-pub fn check_boot(run: &Dir, lock: &Lock) -> Result<(), StoreError> {
-    let now = boot_id();
-    let then = run.claimant(BOOT)?;
-    if then.as_deref() == Some(now.trim()) {
-        return Ok(());
+/// Discards what another boot left: its containers are gone, so their leases must be. Where this boot's id cannot be
+/// read nothing is discarded and nothing noted: the error tells why.
+pub fn check_boot(run: &Dir, lock: &Lock) -> Result<Result<(), StoreError>, StoreError> {
+    let now = match BootId::now() {
+        Ok(now) => now,
+        Err(error) => return Ok(Err(error)),
+    };
+    match Boot::of(run.claimant(BOOT)?.as_deref(), &now) {
+        Boot::Same => return Ok(Ok(())),
+        Boot::Another => {
+            OF_A_BOOT.into_iter().try_for_each(|name| run.remove_tree(name))?;
+            run.remove(SAVED)?;
+            lock.forget_generation()?;
+            run.remove(DELETED)?;
+            run.remove(ACTIVE)?;
+        }
+        Boot::Unknown => {}
     }
-    if then.is_some() {
-        OF_A_BOOT.into_iter().try_for_each(|name| run.remove_tree(name))?;
-        run.remove(SAVED)?;
-        lock.forget_generation()?;
-        run.remove(DELETED)?;
-        run.remove(ACTIVE)?;
-    }
-    run.reclaim(BOOT, now.trim())
-}
-
-/// This boot's id; nothing where it cannot be known.
-pub fn boot_id() -> String {
-    let mut bytes = [0; BOOT_ID_LEN];
-    let length = std::fs::File::open(BOOT_ID).and_then(|mut file| std::io::Read::read(&mut file, &mut bytes));
-    String::from_utf8_lossy(&bytes[..length.unwrap_or_default()]).into_owned()
+    run.reclaim(BOOT, now.as_str()).map(Ok)
 }
 
 /// Notes how the host was before us; an empty note removes it.

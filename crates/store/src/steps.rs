@@ -1,5 +1,5 @@
-//! The steps that change files, one by one. In a test (feature `steps`) one of them fails, or the process is
-//! killed at it; otherwise there is nothing here.
+//! The steps that change files, and the reads, one by one. In a test (feature `steps`) one of them fails, or the process
+//! is killed at it; otherwise there is nothing here.
 
 /// What a step needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +14,17 @@ pub enum Needs {
 pub use on_demand::{Fault, Killed, arm, disarm};
 
 #[cfg(feature = "steps")]
-pub(crate) use on_demand::{middle, pass};
+pub(crate) use on_demand::{look, middle, pass};
 
 /// Passes a step.
 #[cfg(not(feature = "steps"))]
 pub(crate) fn pass(_needs: Needs) -> rustix::io::Result<()> {
+    Ok(())
+}
+
+/// Passes a read.
+#[cfg(not(feature = "steps"))]
+pub(crate) fn look() -> rustix::io::Result<()> {
     Ok(())
 }
 
@@ -43,6 +49,8 @@ mod on_demand {
         Full,
         /// The disk is full from this step on.
         FullOn,
+        /// This read fails (`EIO`). Only reads are counted.
+        Unread,
     }
 
     /// What a killed process unwinds with.
@@ -75,6 +83,9 @@ mod on_demand {
     pub(crate) fn pass(needs: Needs) -> rustix::io::Result<()> {
         let mut steps = STEPS.get();
         let Some((at, fault)) = steps.armed else { return Ok(()) };
+        if matches!(fault, Fault::Unread) {
+            return Ok(());
+        }
         if needs == Needs::Nothing && !matches!(fault, Fault::Die) {
             return Ok(());
         }
@@ -87,6 +98,15 @@ mod on_demand {
             Fault::FullOn if steps.count >= at => Err(Errno::NOSPC),
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn look() -> rustix::io::Result<()> {
+        let mut steps = STEPS.get();
+        let Some((at, Fault::Unread)) = steps.armed else { return Ok(()) };
+        steps.count += 1;
+        steps.reached |= steps.count == at;
+        STEPS.set(steps);
+        if steps.count == at { Err(Errno::IO) } else { Ok(()) }
     }
 
     pub(crate) fn middle(length: usize) -> usize {

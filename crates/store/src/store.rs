@@ -71,7 +71,12 @@ impl Store {
     pub fn begin(&self) -> Result<Txn<'_>, StoreError> {
         let lock = Lock::take(&self.run)?;
         self.run.close_kept();
-        runtime::check_boot(&self.run, &lock)?;
+        if let Err(error) = runtime::check_boot(&self.run, &lock)? {
+            self.note(format!(
+                "the boot id is not known, and nothing of an earlier boot is discarded: {}",
+                error.why()
+            ));
+        }
         let (active, saved, network) = Default::default();
         Ok(Txn { store: self, active, saved, network, lock })
     }
@@ -99,7 +104,7 @@ impl Store {
 
     /// Whether there is a network of this name.
     pub fn has_network(&self, name: &NetworkName) -> Result<bool, StoreError> {
-        Ok(self.networks_dir()?.is_some_and(|dir| dir.has(&format!("{name}.json"))))
+        self.networks_dir()?.map_or(Ok(false), |dir| dir.has(&format!("{name}.json")))
     }
 
     /// The directory of the networks; none where none was ever created.
@@ -331,7 +336,7 @@ impl Txn<'_> {
     /// Whether a network has no members. It takes one look, however many there are.
     pub fn is_unused(&self, network: &NetworkName) -> Result<bool, StoreError> {
         let macs = crate::claims::below("macs", network.as_str());
-        Ok(self.run.remove_dir(&macs)? || !self.run.has(&macs))
+        Ok(self.run.remove_dir(&macs)? || !self.run.has(&macs)?)
     }
 
     /// Forgets what a network gave out.

@@ -29,7 +29,7 @@ pub use host::{Host, OUTSIDE4, OUTSIDE6, UPLINK4, UPLINK6, attach_line, uplink};
 pub use place::Place;
 pub use qiao::{Outcome, Qiao, has_plugin, link_helpers, link_plugins};
 pub use snapshot::Snapshot;
-pub use strace::{CHANGING, Point, kill_at, points};
+pub use strace::{CHANGING, ERRORS, Point, READING, fail_at, kill_at, points, reads};
 pub use wire::Wire;
 
 use std::time::{Duration, Instant};

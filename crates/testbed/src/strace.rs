@@ -1,4 +1,4 @@
-//! Killing a command at each of its system calls, from outside, with `strace`.
+//! Killing a command at each of its system calls, or making one of them fail, from outside, with `strace`.
 
 use crate::qiao::{Outcome, Qiao};
 use std::collections::BTreeMap;
@@ -40,7 +40,34 @@ pub const CHANGING: &[&str] = &[
     "exit_group",
 ];
 
-/// A place to kill: the n-th call of a system call.
+/// The system calls that say how something is: of files, of namespaces, of the kernel.
+pub const READING: &[&str] = &[
+    "openat",
+    "read",
+    "pread64",
+    "readlink",
+    "readlinkat",
+    "getdents64",
+    "stat",
+    "lstat",
+    "fstat",
+    "newfstatat",
+    "statx",
+    "fstatfs",
+    "recvfrom",
+    "recvmsg",
+    "recvmmsg",
+    "setns",
+    "socket",
+    "getsockopt",
+    "ioctl",
+    "bpf",
+];
+
+/// What a call fails with: a broken device, no descriptors, no permission.
+pub const ERRORS: &[&str] = &["EIO", "EMFILE", "EACCES"];
+
+/// A place to kill, or to fail: the n-th call of a system call.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Point {
     /// The system call.
@@ -51,12 +78,37 @@ pub struct Point {
 
 /// Runs a command to its end, and says where it can be killed.
 pub fn points(qiao: &Qiao, line: &str) -> (Outcome, Vec<Point>) {
+    let (outcome, text) = traced(qiao, line, CHANGING);
+    (outcome, calls(&text))
+}
+
+/// Runs a command to its end, and says which of its reads can fail: those from where it looks at its own files or at
+/// the kernel. What starts a program comes before.
+pub fn reads(qiao: &Qiao, line: &str) -> (Outcome, Vec<Point>) {
+    let (outcome, text) = traced(qiao, line, READING);
+    let own = qiao.directory();
+    let begins = |call: &str| call.contains(own) || call.starts_with("socket(");
+    let started = text.lines().position(begins).unwrap_or_default();
+    (outcome, calls(&text).split_off(started))
+}
+
+/// Runs a command, and gives what `strace` wrote of some of its calls.
+fn traced(qiao: &Qiao, line: &str, syscalls: &[&str]) -> (Outcome, String) {
     let log = "/run/points";
-    let set = format!("trace={}", CHANGING.join(","));
+    let set = format!("trace={}", syscalls.join(","));
     let words = ["strace", "-o", log, "-e", &set, "-e", "signal=none"].map(str::to_owned);
     let output = qiao.under(&words).args(line.split_whitespace()).output().expect("start strace");
+    (Outcome::of(output), fs::read_to_string(log).expect("what strace wrote"))
+}
+
+/// Runs a command with a call that fails; whether it did.
+pub fn fail_at(qiao: &Qiao, line: &str, (point, error): (&Point, &str)) -> (Outcome, bool) {
+    let Point { syscall, nth } = point;
+    let (log, inject) = ("/run/failed", format!("inject={syscall}:error={error}:when={nth}"));
+    let words = ["strace", "-o", log, "-e", &format!("trace={syscall}"), "-e", &inject].map(str::to_owned);
+    let output = qiao.under(&words).args(line.split_whitespace()).output().expect("start strace");
     let text = fs::read_to_string(log).expect("what strace wrote");
-    (Outcome::of(output), calls(&text))
+    (Outcome::of(output), text.contains("(INJECTED)"))
 }
 
 /// The calls in what strace wrote. One that the kernel restarts is shown anew each time: writing `forwarding` is, dozens of

@@ -18,7 +18,7 @@ pub fn add(door: &Door, busy: &dyn Fn(IpAddr) -> bool) -> Result<(Answer, Vec<Ip
     let resolvers = wanted.resolv_conf.as_deref().map(resolvers).transpose()?.unwrap_or_default();
     let leases = HostLocal::lock(&wanted.dir).map_err(io)?;
     let (container, ifname) = door.tenant();
-    if leases.has_some(door.tenant()) {
+    if leases.has_some(door.tenant()).map_err(io)? {
         return Err(Failure::new(106, format!("{container} has an address for its {ifname} already")));
     }
     let mut given = Vec::new();
@@ -56,7 +56,7 @@ fn take(
         if leases.take(*ip, tenant).map_err(io)? {
             return Ok((*ip, *range));
         }
-        let by = leases.tenant(*ip).map(|(container, _)| container).unwrap_or_default();
+        let by = leases.tenant(*ip).map_err(io)?.map(|(container, _)| container).unwrap_or_default();
         return Err(Failure::new(106, format!("the address {ip} that is asked for is taken by {by}")));
     }
     for (ip, range) in ipam::candidates(set, leases.last(place)) {
@@ -92,9 +92,9 @@ pub fn check(door: &Door) -> Result<(), Failure> {
     let wanted = ipam::HostLocal::parse(&door.config, &door.call.args)?;
     let leases = HostLocal::lock_known(&wanted.dir).map_err(io)?;
     let (container, _) = door.tenant();
-    let has = |ip: IpAddr| {
-        let tenant = leases.as_ref().and_then(|leases| leases.tenant(ip));
-        tenant.is_some_and(|(c, i)| c == container && (i == door.tenant().1 || i.is_empty()))
+    let has = |ip: IpAddr| -> Result<bool, Failure> {
+        let tenant = leases.as_ref().map_or(Ok(None), |leases| leases.tenant(ip)).map_err(io)?;
+        Ok(tenant.is_some_and(|(c, i)| c == container && (i == door.tenant().1 || i.is_empty())))
     };
     let of_ours = |ip: &IpAddr| wanted.sets.iter().flatten().any(|range| range.has(*ip));
     let ips: Vec<IpAddr> =
@@ -103,10 +103,10 @@ pub fn check(door: &Door) -> Result<(), Failure> {
     if ours.peek().is_none() {
         return Err(Failure::new(110, format!("no address of {container} is reserved")));
     }
-    match ours.find(|ip| !has(*ip)) {
-        Some(ip) => Err(Failure::new(110, format!("the address {ip} is not reserved for {container}"))),
-        None => Ok(()),
-    }
+    ours.try_for_each(|ip| match has(ip)? {
+        true => Ok(()),
+        false => Err(Failure::new(110, format!("the address {ip} is not reserved for {container}"))),
+    })
 }
 
 /// Whether each set has an address to give.

@@ -5,8 +5,8 @@ use crate::refusal::{Code, Refusal};
 use crate::subnet::number;
 use std::net::IpAddr;
 
-/// Tells whether an address is taken, and by whom.
-pub type Taken<'a> = dyn FnMut(IpAddr) -> Option<String> + 'a;
+/// Tells whether an address is taken, and by whom. Where that cannot be known, its error ends the search.
+pub type Taken<'a, E> = dyn FnMut(IpAddr) -> Result<Option<String>, E> + 'a;
 
 /// An address that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +20,28 @@ pub struct Assigned {
 /// Finds an address: the one wished for, or the next free one behind `last`, around the end.
 ///
 /// Starting behind the last one given out delays the reuse of an address as long as the pool allows.
-pub fn assign(
+pub fn assign<E: From<Refusal>>(
     pool: &Pool,
     wish: Option<IpAddr>,
     last: Option<IpAddr>,
-    taken: &mut Taken<'_>,
-) -> Result<Assigned, Refusal> {
+    taken: &mut Taken<'_, E>,
+) -> Result<Assigned, E> {
     match wish {
         Some(ip) => check_wish(pool, ip, taken).map(|()| Assigned { ip, moves: false }),
         None => next_free(pool, last, taken).map(|ip| Assigned { ip, moves: true }),
     }
 }
 
-fn check_wish(pool: &Pool, ip: IpAddr, taken: &mut Taken<'_>) -> Result<(), Refusal> {
+fn check_wish<E: From<Refusal>>(pool: &Pool, ip: IpAddr, taken: &mut Taken<'_, E>) -> Result<(), E> {
+    check_place(pool, ip)?;
+    match taken(ip)? {
+        Some(owner) => Err(Refusal::conflict(format!("the address `{ip}` is taken by {owner}")).into()),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an address that no endpoint of the pool can have.
+fn check_place(pool: &Pool, ip: IpAddr) -> Result<(), Refusal> {
     let subnet = pool.subnet;
     if !subnet.contains(ip) {
         return Err(Refusal::invalid(format!("the address `{ip}` is outside {subnet}")));
@@ -52,18 +61,24 @@ fn check_wish(pool: &Pool, ip: IpAddr, taken: &mut Taken<'_>) -> Result<(), Refu
     if pool.reserved(ip) {
         return Err(Refusal::conflict(format!("the address `{ip}` is reserved (--aux-address)")));
     }
-    match taken(ip) {
-        Some(owner) => Err(Refusal::conflict(format!("the address `{ip}` is taken by {owner}"))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
-fn next_free(pool: &Pool, last: Option<IpAddr>, taken: &mut Taken<'_>) -> Result<IpAddr, Refusal> {
+fn next_free<E: From<Refusal>>(
+    pool: &Pool,
+    last: Option<IpAddr>,
+    taken: &mut Taken<'_, E>,
+) -> Result<IpAddr, E> {
     let (low, high) = pool.automatic();
     let family = pool.subnet.family();
     let start = last.map(number).filter(|n| (low..high).contains(n)).map_or(low, |n| n + 1);
-    let mut candidates = (start..=high).chain(low..start).map(|n| family.address(n));
-    candidates.find(|ip| !pool.reserved(*ip) && taken(*ip).is_none()).ok_or_else(|| exhausted(pool))
+    let candidates = (start..=high).chain(low..start).map(|n| family.address(n));
+    for ip in candidates.filter(|ip| !pool.reserved(*ip)) {
+        if taken(ip)?.is_none() {
+            return Ok(ip);
+        }
+    }
+    Err(exhausted(pool).into())
 }
 
 fn exhausted(pool: &Pool) -> Refusal {
@@ -84,7 +99,7 @@ mod tests {
     }
 
     fn give(pool: &Pool, last: Option<IpAddr>, used: &BTreeSet<IpAddr>) -> Result<IpAddr, Refusal> {
-        assign(pool, None, last, &mut |ip| used.contains(&ip).then(|| "x".to_owned())).map(|a| a.ip)
+        assign(pool, None, last, &mut |ip| Ok(used.contains(&ip).then(|| "x".to_owned()))).map(|a| a.ip)
     }
 
     #[test]
@@ -111,13 +126,26 @@ mod tests {
 
     #[test]
     fn wishes_are_checked() {
-        let wish = |ip: &str| assign(&pool(), Some(ip.parse().unwrap()), None, &mut |_| None);
+        let wish = |ip: &str| assign::<Refusal>(&pool(), Some(ip.parse().unwrap()), None, &mut |_| Ok(None));
         assert!(wish("10.0.0.5").is_ok());
         for bad in ["10.0.0.0", "10.0.0.1", "10.0.0.7", "10.0.1.2", "fd00::2"] {
             assert!(wish(bad).is_err(), "{bad}");
         }
-        let taken = assign(&pool(), Some("10.0.0.5".parse().unwrap()), None, &mut |_| Some("web".into()));
+        let taken: Result<_, Refusal> =
+            assign(&pool(), Some("10.0.0.5".parse().unwrap()), None, &mut |_| Ok(Some("web".into())));
         assert_eq!(taken.unwrap_err().code, Code::Conflict);
+    }
+
+    /// A /64 has more addresses than a search could ever ask about.
+    #[test]
+    fn g3_an_error_ends_the_search_at_once() {
+        let pool = Pool::new("fd00::/64".parse().unwrap());
+        let mut asked = 0;
+        let error = assign(&pool, None, None, &mut |_| {
+            asked += 1;
+            if asked < 3 { Ok(Some("web".to_owned())) } else { Err(Refusal::invalid("unreadable")) }
+        });
+        assert_eq!((error.unwrap_err().message.as_str(), asked), ("unreadable", 3));
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use qiao_core::ipam::assign;
 use qiao_core::subnet::{Family, number};
-use qiao_core::{Code, Pool, Subnet};
+use qiao_core::{Code, Pool, Refusal, Subnet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -79,7 +79,7 @@ proptest! {
                 }
             };
             let free = usable.difference(&taken).count();
-            match assign(&pool, wish, last, &mut |ip| taken.contains(&ip).then(|| "x".into())) {
+            match assign::<Refusal>(&pool, wish, last, &mut |ip| Ok(taken.contains(&ip).then(|| "x".into()))) {
                 Ok(given) => {
                     prop_assert!(given.ip != pool.gateway && !pool.aux.values().any(|aux| *aux == given.ip));
                     prop_assert!(pool.subnet.usable(given.ip));
@@ -103,7 +103,9 @@ proptest! {
     fn a_pool_gives_all_it_has_and_then_nothing(pool in pool()) {
         let usable = usable(&pool);
         let (mut taken, mut last) = (BTreeSet::new(), None);
-        while let Ok(given) = assign(&pool, None, last, &mut |ip| taken.contains(&ip).then(|| "x".into())) {
+        while let Ok(given) =
+            assign::<Refusal>(&pool, None, last, &mut |ip| Ok(taken.contains(&ip).then(|| "x".into())))
+        {
             taken.insert(given.ip);
             last = Some(given.ip);
             prop_assert!(taken.len() <= usable.len());
@@ -116,7 +118,7 @@ proptest! {
         let usable = usable(&pool);
         let (mut given, mut last) = (Vec::new(), None);
         for _ in 0..usable.len() {
-            let ip = assign(&pool, None, last, &mut |_| None).unwrap().ip;
+            let ip = assign::<Refusal>(&pool, None, last, &mut |_| Ok(None)).unwrap().ip;
             given.push(ip);
             last = Some(ip);
         }

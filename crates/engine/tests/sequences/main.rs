@@ -14,4 +14,5 @@ mod namesakes;
 mod presumed;
 mod scenario;
 mod stuck;
+mod unread;
 mod zones;

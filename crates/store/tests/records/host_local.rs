@@ -16,8 +16,8 @@ fn survives(name: &str, note: &str) -> bool {
     let path = dir.to_str().unwrap();
     assert!(HostLocal::lock(path).unwrap().take(ip, ("c1", "eth0")).unwrap());
     std::fs::write(dir.join(".qiao-boot"), note).unwrap();
-    let there = HostLocal::lock(path).unwrap().tenant(ip).is_some();
-    let again = HostLocal::lock(path).unwrap().tenant(ip).is_some();
+    let there = HostLocal::lock(path).unwrap().tenant(ip).unwrap().is_some();
+    let again = HostLocal::lock(path).unwrap().tenant(ip).unwrap().is_some();
     assert_eq!(there, again, "and from then on");
     std::fs::remove_dir_all(&dir).unwrap();
     there
@@ -41,7 +41,7 @@ fn what_a_killed_command_took_is_given_back() {
     assert!(killed.take(ips[0], tenant).unwrap());
     drop(killed);
     let again = leases();
-    assert!(!again.has_some(tenant));
+    assert!(!again.has_some(tenant).unwrap());
     again.begin(tenant).unwrap();
     assert!(again.take(ips[1], tenant).unwrap());
     again.note(tenant, &ips[1..2]).unwrap();

@@ -54,3 +54,4 @@ mod rel_25_storms;
 mod rel_28_records;
 mod rel_29_bridge;
 mod soak;
+mod unread;
