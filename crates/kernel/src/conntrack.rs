@@ -5,7 +5,7 @@
 //! what is done where the kernel refuses a filter (before 6.12).
 
 use crate::error::KernelError;
-use crate::netlink::{Answer, Socket};
+use crate::netlink::{Answer, Socket, until_whole};
 use qiao_core::flows::Flows;
 use qiao_core::port::{HostAddr, Listen};
 use qiao_core::subnet::Family;
@@ -96,7 +96,8 @@ fn one(socket: &mut Socket, message: &dyn Fn(u32) -> Vec<u8>) -> Result<Answer, 
 
 /// Dumps what matches and deletes each by its original tuple.
 fn one_by_one(socket: &mut Socket, pattern: &Pattern) -> Result<(), KernelError> {
-    for (_, payload) in one(socket, &message(GET, REQUEST_DUMP, pattern))?? {
+    let matching = message(GET, REQUEST_DUMP, pattern);
+    for (_, payload) in until_whole(socket.patience(), || one(socket, &matching)?)? {
         let Some(tuple) = payload.get(4..).and_then(|attributes| whole_attribute(attributes, TUPLE_ORIG))
         else {
             continue;

@@ -3,7 +3,7 @@
 use crate::error::KernelError;
 use crate::netlink::Socket;
 use crate::observe::sole_engine;
-use crate::rtnl::{ask_one, link, route};
+use crate::rtnl::{ask_of, link, links, route};
 use crate::sysctl;
 use ipnet::IpNet;
 use qiao_core::ipam::Busy;
@@ -38,13 +38,12 @@ const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv
 
 /// Collects the facts. The routes are read whole: this is for creating networks, not for attaching to them.
 pub fn facts(socket: &mut Socket, engine: EngineId) -> Result<Facts, KernelError> {
-    let links = link::read(&ask_one(socket, &link::get_all())?);
+    let links = links::all(socket)?;
     sole_engine(&links, engine)?;
     let names: BTreeMap<u32, &link::Link> = links.iter().map(|link| (link.index, link)).collect();
-    let mut routes = route::read(&ask_one(socket, &route::get_all(Family::V4))?);
-    let ipv6 = sysctl::has_ipv6();
-    if ipv6 {
-        routes.extend(route::read(&ask_one(socket, &route::get_all(Family::V6))?));
+    let mut routes = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        routes.extend(route::read(&ask_of(socket, &route::get_all(family), family)?));
     }
     let defaults = || routes.iter().filter(|route| route.forwards && route.destination.prefix_len() == 0);
     let of_v6 = |route: &&route::Route| route.destination.addr().is_ipv6() && route.index.is_some();
@@ -54,7 +53,7 @@ pub fn facts(socket: &mut Socket, engine: EngineId) -> Result<Facts, KernelError
         mtu: defaults().filter_map(|route| names.get(&route.index?)).map(|link| link.mtu).min(),
         ways: defaults().filter_map(|route| way(route, &names)).collect(),
         bridge_netfilter: sysctl::bridge_netfilter(),
-        ipv6,
+        ipv6: sysctl::has_ipv6(),
         ipv6_default: defaults().any(|route| of_v6(&route)),
         advertised: advertised(defaults().filter(of_v6), &names),
         busy,

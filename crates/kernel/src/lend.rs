@@ -8,7 +8,7 @@ use crate::kernel::Places;
 use crate::linux::Linux;
 use crate::netlink::Socket;
 use crate::rtnl::link::Link;
-use crate::rtnl::{ask_one, link};
+use crate::rtnl::{ask_one, link, links};
 use qiao_core::plan::{Key, Observed, Ownership, State, Value};
 use qiao_core::solo::{Lent, Select};
 use qiao_core::{EngineId, IfName, Mac, Owner, SandboxName};
@@ -42,7 +42,7 @@ pub fn is_mark(alias: &str, engine: EngineId) -> bool {
 }
 
 fn all(socket: &mut Socket) -> Result<Vec<Link>, KernelError> {
-    Ok(link::read(&ask_one(socket, &link::get_all())?))
+    links::all(socket)
 }
 
 /// The device among the links of its sandbox: by its mark, or by its name and hardware address, since whoever is root

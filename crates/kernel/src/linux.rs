@@ -5,10 +5,11 @@ use crate::facts::{Facts, facts};
 use crate::kernel::{ApplyError, HostLink, Kernel, Places, Reached, Routing, Via};
 use crate::loopback::{self, Loopback, Way};
 use crate::netlink::Socket;
+use crate::netlink::patience::{self, Patience};
 use crate::netns::{self, NetnsHandle, OpenError};
 use crate::nft::{Damage, Session, is_whole};
 use crate::rtnl::link::Link;
-use crate::rtnl::{ask, ask_one, link};
+use crate::rtnl::{ask, link, links};
 use crate::sockets::{InTheWay, in_the_way};
 use crate::sys::ioctl::Interfaces;
 use crate::{adopt, announce, apply, conntrack, lend, observe, opening, parent, reap, source, sysctl};
@@ -127,8 +128,10 @@ impl Linux {
     }
 
     /// How the rule set is. The look at its generation is quick; only if somebody changed anything since it
-    /// was known to be whole are its pieces compared.
+    /// was known to be whole are its pieces compared. Where somebody always changes something meanwhile, it is not known
+    /// at which generation it was so, and not trusted.
     pub(crate) fn damage(&mut self) -> Result<Damage, KernelError> {
+        let mut patience = None;
         loop {
             let generation = self.nft.generation()?;
             self.seen = Some(generation);
@@ -137,8 +140,9 @@ impl Linux {
             }
             self.moved = true;
             let damage = is_whole(&mut self.nft)?;
-            if self.nft.generation()? == generation {
-                self.trusted = (damage == Damage::None).then_some(generation);
+            let unmoved = self.nft.generation()? == generation;
+            if unmoved || !patience.get_or_insert_with(|| Patience::of(patience::LONG)).again() {
+                self.trusted = (unmoved && damage == Damage::None).then_some(generation);
                 return Ok(damage);
             }
         }
@@ -170,10 +174,10 @@ impl Sandbox {
         home: rustix::io::Result<OwnedFd>,
         engine: EngineId,
     ) -> Result<Self, KernelError> {
-        let open = || Ok((route_socket()?, Interfaces::open()?));
+        let open = || Ok((route_socket()?.patient_for(patience::SHORT), Interfaces::open()?));
         let (mut rtnl, interfaces) = handle.inside_from(home, open)?;
         handle.know(netns::cookie(&interfaces));
-        let links = link::read(&ask_one(&mut rtnl, &link::get_all())?);
+        let links = links::all(&mut rtnl)?;
         // What a child hangs on is no end of a pair, though it may be ours: a VLAN.
         let is_end = |link: &&Link| link.group == engine.group() && link.kind.as_deref() == Some("veth");
         let ends = links.iter().filter(is_end).filter_map(|link| link.peer_index).collect();
@@ -185,7 +189,7 @@ impl Sandbox {
     pub fn links(&mut self) -> Result<Vec<Link>, KernelError> {
         match self.fresh.take() {
             Some(links) => Ok(links),
-            None => Ok(link::read(&ask_one(&mut self.rtnl, &link::get_all())?)),
+            None => links::all(&mut self.rtnl),
         }
     }
 

@@ -3,8 +3,7 @@
 use crate::error::KernelError;
 use crate::kernel::Routing;
 use crate::linux::Linux;
-use crate::netlink::{Message, Socket};
-use crate::rtnl::{PROTOCOL, Request, ask_one, route, rule};
+use crate::rtnl::{PROTOCOL, ask_of, route, rule};
 use qiao_core::IfName;
 use qiao_core::endpoint::{Netns, Way};
 use qiao_core::plan::RouteId;
@@ -23,25 +22,17 @@ pub fn routing(linux: &mut Linux, netns: &Netns, name: &IfName) -> Result<Routin
     found.vrfs = vrfs.collect();
     found.tables.extend(found.vrfs.values());
     for family in [Family::V4, Family::V6] {
-        for route in route::read(&all(&mut sandbox.rtnl, &route::get_all(family), family)?) {
+        for route in route::read(&ask_of(&mut sandbox.rtnl, &route::get_all(family), family)?) {
             found.tables.insert(route.table);
             let is_its = index.is_some() && route.index == index && route.table == RouteId::MAIN;
             if is_its && route.forwards {
                 found.routes.push(way(&route));
             }
         }
-        let rules = rule::read(&all(&mut sandbox.rtnl, &rule::get_all(family), family)?);
+        let rules = rule::read(&ask_of(&mut sandbox.rtnl, &rule::get_all(family), family)?);
         found.tables.extend(rules.iter().map(|rule| rule.table));
     }
     Ok(found)
-}
-
-/// The answer to a question about a family; none where the kernel lacks it.
-fn all(socket: &mut Socket, request: &Request, family: Family) -> Result<Vec<Message>, KernelError> {
-    match ask_one(socket, request) {
-        Err(_) if family == Family::V6 => Ok(Vec::new()),
-        answer => answer,
-    }
 }
 
 fn way(route: &route::Route) -> Way {

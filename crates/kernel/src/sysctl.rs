@@ -61,5 +61,5 @@ pub fn ephemeral_ports() -> (u16, u16) {
 pub fn has_ipv6() -> bool {
     static HAS_IPV6: OnceLock<bool> = OnceLock::new();
     let socket = || socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
-    *HAS_IPV6.get_or_init(|| socket().is_ok())
+    *HAS_IPV6.get_or_init(|| socket().err() != Some(rustix::io::Errno::AFNOSUPPORT))
 }

@@ -7,7 +7,7 @@ use crate::error::KernelError;
 use crate::linux::Linux;
 use crate::nft::Write;
 use crate::opening::transact;
-use crate::rtnl::{ask_one, link};
+use crate::rtnl::links;
 use qiao_nft::{Change, Expr, Family, Rule};
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ pub fn remove(linux: &mut Linux, leaving: Leaving<'_>) -> Result<(), KernelError
 
 /// The bridges that have ports of others.
 fn busy(linux: &mut Linux, leaving: Leaving<'_>) -> Result<BTreeSet<String>, KernelError> {
-    let links = link::read(&ask_one(&mut linux.rtnl, &link::get_all())?);
+    let links = links::all(&mut linux.rtnl)?;
     let own = |name: &str| matches!(leaving, Leaving::One(one) if one.links.contains(&name));
     let masters: BTreeSet<u32> =
         links.iter().filter(|link| !own(&link.name)).filter_map(|link| link.master).collect();

@@ -46,9 +46,14 @@ impl Frame<'_> {
     pub fn meaning(&self) -> Meaning {
         match self.kind {
             ERROR | DONE => self.outcome(),
-            _ if self.flags & DUMP_INTERRUPTED != 0 => Meaning::Failed(KernelError::Interrupted),
             _ => Meaning::Message,
         }
+    }
+
+    /// Whether what is dumped changed since the frame before. The dump goes on nevertheless, and its end may be
+    /// what says so.
+    pub fn is_interrupted(&self) -> bool {
+        self.flags & DUMP_INTERRUPTED != 0
     }
 
     fn outcome(&self) -> Meaning {

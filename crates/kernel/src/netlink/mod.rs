@@ -2,7 +2,9 @@
 
 pub mod attribute;
 mod frame;
+pub mod patience;
 mod socket;
 
 pub use frame::{Frame, frames};
-pub use socket::{Answer, Message, Reply, Socket};
+pub use patience::until_whole;
+pub use socket::{Answer, Dump, Message, Reply, Socket};

@@ -1,18 +1,30 @@
 //! A netlink socket.
 
 use super::frame::{Frame, Meaning, frames};
+use super::patience;
 use crate::error::KernelError;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
 use rustix::net::sockopt;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// A message of an answer: its type, and what follows its header.
 pub type Message = (u16, Vec<u8>);
 
 /// The answer to one request: the messages, or why it failed.
 pub type Answer = Result<Vec<Message>, KernelError>;
+
+/// Everything that a dump gave.
+#[derive(Clone, Debug, Default)]
+pub struct Dump {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Whether nothing changed meanwhile. Else what was there all the time may be missing, and what is gone may be
+    /// there.
+    pub whole: bool,
+}
 
 /// A datagram of the kernel is never larger than this: it fills 32 KiB where a receiver shows room
 /// (`netlink_recvmsg`, af_netlink.c), and a single larger message is sent alone.
@@ -36,6 +48,7 @@ pub enum Reply {
 pub struct Socket {
     raw: RawSocket,
     sequence: u32,
+    patience: Duration,
 }
 
 /// What a datagram is received into: one for all sockets, for each is waited for by itself.
@@ -60,13 +73,25 @@ impl Socket {
     /// Opens a socket in the calling thread's namespace. `protocol` is `NETLINK_ROUTE` or `NETLINK_NETFILTER`.
     pub fn open(protocol: isize) -> Result<Self, KernelError> {
         let raw = open(protocol).map_err(KernelError::io("open a netlink socket"))?;
-        Ok(Self { raw, sequence: 0 })
+        Ok(Self { raw, sequence: 0, patience: patience::LONG })
     }
 
     /// Makes the kernel take a dump request's header as a filter (`NETLINK_GET_STRICT_CHK`, since 4.20).
     pub fn strict(self) -> Result<Self, KernelError> {
         self.raw.set_netlink_get_strict_chk(true).map_err(KernelError::io("set strict checking"))?;
         Ok(self)
+    }
+
+    /// Asks for a dump for so long that others interrupt.
+    #[must_use]
+    pub fn patient_for(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// How long a dump is asked for that others interrupt.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Reserves the numbers of `count` requests.
@@ -91,6 +116,23 @@ impl Socket {
         numbers: Range<u32>,
         replies: &[Reply],
     ) -> Result<Vec<Answer>, KernelError> {
+        Ok(self.complete(datagram, numbers, replies)?.into_iter().map(Pending::answer).collect())
+    }
+
+    /// Sends a request for a dump, the only one of its datagram, and collects what it gives up to its end: while one is
+    /// running, the kernel refuses to begin another (`EBUSY`).
+    pub fn dump(&mut self, datagram: &[u8], number: u32) -> Result<Dump, KernelError> {
+        let dumped = self.complete(datagram, number..number + 1, &[Reply::End])?.pop();
+        let Some(Pending { messages, outcome, interrupted, .. }) = dumped else { return Ok(Dump::default()) };
+        outcome.unwrap_or(Ok(())).map(|()| Dump { messages, whole: !interrupted })
+    }
+
+    fn complete(
+        &mut self,
+        datagram: &[u8],
+        numbers: Range<u32>,
+        replies: &[Reply],
+    ) -> Result<Vec<Pending>, KernelError> {
         self.send(datagram)?;
         let mut pending: Vec<Pending> = replies.iter().map(|reply| Pending::of(*reply)).collect();
         let mut open = replies.iter().filter(|reply| **reply != Reply::None).count();
@@ -102,7 +144,7 @@ impl Socket {
                 }
             })?;
         }
-        Ok(pending.into_iter().map(|p| p.outcome.unwrap_or(Ok(())).map(|()| p.messages)).collect())
+        Ok(pending)
     }
 
     /// Sends a datagram without waiting for what comes of it.
@@ -127,8 +169,12 @@ impl Socket {
     /// Receives a datagram, for `act`.
     pub fn receive<T>(&mut self, act: impl FnOnce(&[u8]) -> T) -> Result<T, KernelError> {
         with_room(|room| {
-            let length = self.raw.recv(&mut &mut *room, 0);
-            let length = length.map_err(KernelError::io("receive from the kernel"))?;
+            let length = loop {
+                match self.raw.recv(&mut &mut *room, 0) {
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    received => break received.map_err(KernelError::io("receive from the kernel"))?,
+                }
+            };
             Ok(act(&room[..length.min(RECEIVE)]))
         })
     }
@@ -153,11 +199,20 @@ struct Pending {
     reply: Reply,
     messages: Vec<Message>,
     outcome: Option<Result<(), KernelError>>,
+    interrupted: bool,
 }
 
 impl Pending {
     fn of(reply: Reply) -> Self {
-        Self { reply, messages: Vec::new(), outcome: None }
+        Self { reply, messages: Vec::new(), outcome: None, interrupted: false }
+    }
+
+    /// The answer; that to a dump that was interrupted is none.
+    fn answer(self) -> Answer {
+        match self.outcome.unwrap_or(Ok(())) {
+            Ok(()) if self.interrupted => Err(KernelError::Interrupted),
+            outcome => outcome.map(|()| self.messages),
+        }
     }
 
     /// Takes a frame of the answer; true if it completes one that is waited for.
@@ -165,6 +220,7 @@ impl Pending {
         if self.outcome.is_some() {
             return false;
         }
+        self.interrupted |= frame.is_interrupted();
         self.outcome = match frame.meaning() {
             Meaning::Message => {
                 self.messages.push((frame.kind, frame.payload.to_vec()));
@@ -174,5 +230,34 @@ impl Pending {
             Meaning::Failed(error) => Some(Err(error)),
         };
         self.outcome.is_some() && self.reply != Reply::None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERRUPTED: u16 = 0x10;
+    const LINK: u16 = libc::RTM_NEWLINK;
+    const DONE: u16 = 3;
+
+    fn taken(frames: &[(u16, u16)]) -> (Vec<bool>, Pending) {
+        let mut pending = Pending::of(Reply::End);
+        let frame = |(kind, flags)| Frame { kind, flags, sequence: 1, payload: &[0; 4] };
+        let ended = frames.iter().map(|told| pending.take(&frame(*told))).collect();
+        (ended, pending)
+    }
+
+    #[test]
+    fn g2_an_interrupted_dump_is_received_to_its_end() {
+        let (ended, pending) = taken(&[(LINK, 0), (LINK, INTERRUPTED), (LINK, 0), (DONE, 0)]);
+        assert_eq!((ended, pending.messages.len()), (vec![false, false, false, true], 3));
+        assert!(matches!(pending.answer(), Err(KernelError::Interrupted)));
+    }
+
+    #[test]
+    fn g2_the_end_of_a_dump_may_say_that_it_was_interrupted() {
+        assert!(matches!(taken(&[(LINK, 0), (DONE, INTERRUPTED)]).1.answer(), Err(KernelError::Interrupted)));
+        assert_eq!(taken(&[(LINK, 0), (DONE, 0)]).1.answer().unwrap().len(), 1);
     }
 }

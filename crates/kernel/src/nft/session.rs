@@ -1,7 +1,7 @@
 //! A conversation with nf_tables: questions, and transactions that notice when somebody else was faster.
 
 use crate::error::KernelError;
-use crate::netlink::Socket;
+use crate::netlink::{Socket, until_whole};
 use qiao_nft::{Batch, Change, Query, Reply, parse};
 use rustix::fd::{AsRawFd, RawFd};
 
@@ -39,7 +39,7 @@ pub struct Session {
 impl Session {
     /// Opens a socket in the calling thread's namespace.
     pub fn open() -> Result<Self, KernelError> {
-        Ok(Self { socket: Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)?, deleted: false })
+        Ok(Self { socket: socket()?, deleted: false })
     }
 
     /// The socket, for other kinds of netfilter messages.
@@ -93,34 +93,32 @@ impl Session {
 
     /// Everything that a dump gives. A dump that something changed under is begun anew.
     pub fn dump(&mut self, query: &Query) -> Result<Vec<Reply>, KernelError> {
-        const TRIES: usize = 16;
-        for _ in 0..TRIES {
-            match self.dump_once(query) {
-                Err(KernelError::Interrupted) => {}
-                other => return other,
-            }
-        }
-        Err(KernelError::Interrupted)
+        until_whole(self.socket.patience(), || self.dump_once(query))
     }
 
+    /// A dump up to its end: while one is running, the kernel refuses to begin another (`EBUSY`). The rest of one that
+    /// makes no sense goes with its socket.
     fn dump_once(&mut self, query: &Query) -> Result<Vec<Reply>, KernelError> {
         let number = self.socket.numbers(1).start;
         self.socket.send(&query.encode(number)?)?;
-        let (mut replies, mut end) = (Vec::new(), None);
+        let (mut replies, mut interrupted, mut end) = (Vec::new(), false, None);
         while end.is_none() {
-            self.collect(&mut |n, reply| match reply {
+            let received = self.collect(&mut |n, reply| match reply {
                 _ if n != number || end.is_some() => {}
                 Ok(Reply::Done | Reply::Ack) => end = Some(Ok(())),
-                Ok(Reply::Interrupted) => end = Some(Err(KernelError::Interrupted)),
+                Ok(Reply::Interrupted) => interrupted = true,
                 Ok(reply) => replies.push(reply),
                 Err(error) => end = Some(Err(error)),
-            })?;
+            });
+            if received.is_err() {
+                self.socket = socket()?;
+            }
+            received?;
         }
-        let result = end.unwrap_or(Ok(()));
-        if matches!(result, Err(KernelError::Interrupted)) {
-            *self = Self::open()?; // the rest of the interrupted dump goes with its socket
+        match end.unwrap_or(Ok(())) {
+            Ok(()) if interrupted => Err(KernelError::Interrupted),
+            end => end.map(|()| replies),
         }
-        result.map(|()| replies)
     }
 
     /// Makes all changes or none. With a generation, the kernel refuses (`ERESTART`) if anybody has changed
@@ -169,6 +167,10 @@ impl Session {
             Ok(())
         })?
     }
+}
+
+fn socket() -> Result<Socket, KernelError> {
+    Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)
 }
 
 impl AsRawFd for Session {

@@ -5,10 +5,9 @@ use crate::error::KernelError;
 use crate::kernel::Places;
 use crate::lend;
 use crate::linux::{Linux, Sandbox};
-use crate::netlink::Socket;
 use crate::netns::NetnsHandle;
 use crate::rtnl::link::Link;
-use crate::rtnl::{address, ask_one, neighbour, route, rule};
+use crate::rtnl::{address, ask_of, ask_one, neighbour, route, rule};
 use crate::sysctl;
 use qiao_core::child::{Broadcasts, Mode};
 use qiao_core::endpoint::Tunable;
@@ -105,7 +104,8 @@ impl View {
             let is_of =
                 |key: &&Key| matches!(key, Key::Rule(_, selector) if Family::of(selector.from) == family);
             if wanted.iter().any(is_of) {
-                view.rules.extend(rules(&mut sandbox.rtnl, family)?);
+                let messages = ask_of(&mut sandbox.rtnl, &rule::get_all(family), family)?;
+                view.rules.extend(rule::read(&messages));
             }
         }
         if view.links.keys().all(|name| name == "lo") {
@@ -129,7 +129,8 @@ impl View {
                 _ => false,
             };
             if wanted.iter().any(is_of) {
-                view.routes.extend(routes(&mut sandbox.rtnl, family)?);
+                let messages = ask_of(&mut sandbox.rtnl, &route::get_all(family), family)?;
+                view.routes.extend(route::read(&messages));
             }
         }
         Ok(view)
@@ -311,22 +312,4 @@ fn tuned(link: &Link, what: &Tunable) -> Option<u32> {
 fn setting(path: &str, handle: &NetnsHandle) -> Option<Found> {
     let text = handle.read_sysctl(path).ok()?;
     Some((None, Value::Text(text.split_whitespace().collect::<Vec<_>>().join(" "))))
-}
-
-/// The routes of a family; none where the kernel lacks it.
-fn routes(socket: &mut Socket, family: Family) -> Result<Vec<route::Route>, KernelError> {
-    match ask_one(socket, &route::get_all(family)) {
-        Ok(messages) => Ok(route::read(&messages)),
-        Err(_) if family == Family::V6 => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
-}
-
-/// The same of rules.
-fn rules(socket: &mut Socket, family: Family) -> Result<Vec<rule::Rule>, KernelError> {
-    match ask_one(socket, &rule::get_all(family)) {
-        Ok(messages) => Ok(rule::read(&messages)),
-        Err(_) if family == Family::V6 => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
 }

@@ -7,7 +7,7 @@ use crate::linux::Linux;
 use crate::mark;
 use crate::nft::{self, Damage};
 use crate::rtnl::link::Link;
-use crate::rtnl::{address, ask_one, link, neighbour, route};
+use crate::rtnl::{address, ask_of, ask_one, links, neighbour, route};
 use qiao_core::plan::{Key, Observed, Ownership, Value};
 use qiao_core::route::Attributes;
 use qiao_core::solo::Lent;
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// the rule set there is not ours, whatever its marks say.
 pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
     let mut observed = Observed::default();
-    let (engine, links) = (linux.engine, link::read(&ask_one(&mut linux.rtnl, &link::get_all())?));
+    let (engine, links) = (linux.engine, links::all(&mut linux.rtnl)?);
     sole_engine(&links, engine)?;
     let (lent, links): (Vec<_>, Vec<_>) =
         links.into_iter().partition(|link| link.alias.as_deref().is_some_and(|alias| alias.contains(' ')));
@@ -48,9 +48,7 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
         }
     }
     for family in [Family::V4, Family::V6] {
-        for route in
-            ask_one(&mut linux.rtnl, &route::get_ours(family)).map(|m| route::read(&m)).unwrap_or_default()
-        {
+        for route in route::read(&ask_of(&mut linux.rtnl, &route::get_ours(family), family)?) {
             if let Some((name, ..)) = route.index.and_then(|index| ours.get(&index)).filter(|_| route.ours) {
                 let (via, onlink, src) = (route.via, route.onlink, route.src);
                 let attributes = Attributes::default();

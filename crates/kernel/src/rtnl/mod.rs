@@ -4,6 +4,7 @@
 pub mod address;
 pub mod child;
 pub mod link;
+pub mod links;
 pub mod merge;
 pub mod neighbour;
 pub mod netconf;
@@ -13,12 +14,14 @@ pub mod rule;
 pub mod vlan;
 
 use crate::error::KernelError;
-use crate::netlink::{Answer, Reply, Socket};
+use crate::netlink::{Answer, Dump, Reply, Socket, until_whole};
+use crate::sysctl::has_ipv6;
 use netlink_packet_core::{
     Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
     NetlinkHeader, NetlinkSerializable,
 };
 use netlink_packet_route::RouteNetlinkMessage as Message;
+use qiao_core::subnet::Family;
 
 /// The routing protocol number of our routes and neighbours (`rtm_protocol`, `NDA_PROTOCOL`): `q` in ASCII,
 /// which nobody has registered (iproute2's `rt_protos`).
@@ -70,6 +73,10 @@ impl Request {
         Self { message, flags: NLM_F_REQUEST | NLM_F_DUMP, reply: Reply::End }
     }
 
+    fn is_dump(&self) -> bool {
+        self.flags & NLM_F_DUMP == NLM_F_DUMP
+    }
+
     /// Whether it makes something that is not there.
     fn makes(&self) -> bool {
         self.flags & NLM_F_CREATE != 0
@@ -99,7 +106,8 @@ impl Request {
 /// some 50 links. What does not fit is lost (`ENOBUFS`).
 const AT_ONCE: usize = 32;
 
-/// Sends requests, many in one datagram, and gives each one's answer. All are carried out.
+/// Sends requests, many in one datagram, and gives each one's answer. All are carried out. None is a dump, of which a
+/// socket has one at a time.
 pub fn ask<'r>(
     socket: &mut Socket,
     requests: impl IntoIterator<Item = &'r Request>,
@@ -118,8 +126,34 @@ pub fn ask<'r>(
     Ok(answers)
 }
 
-/// Sends one request and gives its answer.
+/// Sends one request and gives its answer. A dump that others interrupt is asked for again.
 pub fn ask_one(socket: &mut Socket, request: &Request) -> Answer {
+    if request.is_dump() {
+        return until_whole(socket.patience(), || match dump(socket, request)? {
+            Dump { messages, whole: true } => Ok(messages),
+            _ => Err(KernelError::Interrupted),
+        });
+    }
     let mut answers = ask(socket, std::slice::from_ref(request))?;
     answers.pop().unwrap_or(Ok(Vec::new()))
+}
+
+/// The answer to a question about a family; nothing where the kernel lacks it. What could not be asked is not nothing.
+pub fn ask_of(socket: &mut Socket, request: &Request, family: Family) -> Answer {
+    if family == Family::V6 && !has_ipv6() {
+        return Ok(Vec::new());
+    }
+    match ask_one(socket, request) {
+        // Tables and rules of IPv6 are an option of the kernel of their own.
+        Err(error) if matches!(error.errno(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => Ok(Vec::new()),
+        answer => answer,
+    }
+}
+
+/// Sends one request for a dump, once, and gives all that came of it.
+fn dump(socket: &mut Socket, request: &Request) -> Result<Dump, KernelError> {
+    let number = socket.numbers(1).start;
+    let mut bytes = Vec::with_capacity(256);
+    request.encode(number, true, &mut bytes);
+    socket.dump(&bytes, number)
 }

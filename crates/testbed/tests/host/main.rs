@@ -53,5 +53,6 @@ mod rel_23_inside;
 mod rel_25_storms;
 mod rel_28_records;
 mod rel_29_bridge;
+mod rel_30_interrupted;
 mod soak;
 mod unread;
