@@ -26,6 +26,7 @@ mod inp_30_arguments;
 mod inp_31_files;
 mod iso_1_guard;
 mod iso_2_window;
+mod iso_6_errors;
 mod iso_6_networks;
 mod iso_7_internal;
 mod kill;
