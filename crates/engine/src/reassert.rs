@@ -7,7 +7,7 @@ use crate::error::{EngineError, chain};
 use crate::outcome::{Finding, Health, Repaired};
 use crate::session::Session;
 use crate::stuck::{Stuck, words};
-use qiao_core::driver::{Active, network_state};
+use qiao_core::driver::Active;
 use qiao_core::plan::{Key, Observed, State, diff_all};
 use qiao_core::{Plan, Refusal};
 use qiao_kernel::{Kernel, Places};
@@ -127,7 +127,7 @@ impl<K: Kernel> Session<'_, K> {
         // Where the rule set has not moved, nobody has touched what is in other tables either.
         let looked = essence.part(|key, _| !key.is_opening());
         let lacks =
-            self.lacks(&looked)? || !self.kernel.is_unmoved() && self.lacks_rules(&essence, &present)?;
+            self.lacks(&looked)? || !self.kernel.is_unmoved() && self.lacks_rules(&active, &present)?;
         let broken = lacks || self.kernel.loopback_trouble()?.is_some();
         if !broken {
             (self.seen, self.members_known) = (essence, true);
@@ -135,17 +135,15 @@ impl<K: Kernel> Session<'_, K> {
         Ok(broken)
     }
 
-    /// Whether a network is not in the sets of the rules where it must be, or is not let through. Somebody has changed
-    /// the rules: he may have taken it out, or set the policy of `iptables`.
-    fn lacks_rules(&mut self, essence: &State, active: &Active) -> Result<bool, EngineError> {
-        let (mut wanted, mut networks) = (essence.part(|key, _| key.is_opening()), Vec::new());
-        for (name, activation) in active {
-            let Some(network) = self.txn.network(name)? else { continue };
-            let state = network_state(&network, activation);
-            wanted.extend(state.part(|key, _| matches!(key, Key::Member(_))));
-            networks.push(network);
+    /// Whether a network or an endpoint is not in the sets of the rules where it must be, or a network is not let through.
+    /// Somebody has changed the rules: any element may have gone, or the policy of `iptables` is another.
+    fn lacks_rules(&mut self, active: &Active, present: &Active) -> Result<bool, EngineError> {
+        let mut networks = Vec::new();
+        for name in present.keys() {
+            networks.extend(self.txn.network(name)?);
         }
-        Ok(self.lacks(&wanted)? || self.let_through_of(&networks)? != self.txn.active()?)
+        let rules = self.desired(active)?.rules();
+        Ok(self.lacks(&rules)? || self.let_through_of(&networks)? != *active)
     }
 
     fn lacks(&mut self, wanted: &State) -> Result<bool, EngineError> {

@@ -7,7 +7,7 @@ use crate::loopback::{self, Loopback, Way};
 use crate::netlink::Socket;
 use crate::netlink::patience::{self, Patience};
 use crate::netns::{self, NetnsHandle, OpenError};
-use crate::nft::{Damage, Session, is_whole};
+use crate::nft::{Contents, Damage, Session, look};
 use crate::rtnl::link::Link;
 use crate::rtnl::{ask, link, links};
 use crate::sockets::{InTheWay, in_the_way};
@@ -43,6 +43,10 @@ pub struct Linux {
     pub(crate) moved: bool,
     /// The generation at which the rule set was last looked at.
     pub(crate) seen: Option<u32>,
+    /// What was not as it must be in the rule set, when its pieces were compared last.
+    flaws: Vec<String>,
+    /// What is in its sets, and at which generation.
+    contents: Option<(u32, Contents)>,
     /// When a child got the firewall socket too.
     pub(crate) handed_over: Option<Instant>,
     sandboxes: BTreeMap<(u64, u64), Sandbox>,
@@ -82,6 +86,8 @@ impl Linux {
             trusted: None,
             moved: true,
             seen: None,
+            flaws: Vec::new(),
+            contents: None,
             handed_over: None,
             sandboxes: BTreeMap::new(),
         })
@@ -139,13 +145,37 @@ impl Linux {
                 return Ok(Damage::None);
             }
             self.moved = true;
-            let damage = is_whole(&mut self.nft)?;
+            let found = look(&mut self.nft)?;
             let unmoved = self.nft.generation()? == generation;
             if unmoved || !patience.get_or_insert_with(|| Patience::of(patience::LONG)).again() {
-                self.trusted = (unmoved && damage == Damage::None).then_some(generation);
-                return Ok(damage);
+                self.trusted = (unmoved && found.damage == Damage::None).then_some(generation);
+                (self.flaws, self.contents) = (found.flaws, Some((generation, found.contents)));
+                return Ok(found.damage);
             }
         }
+    }
+
+    /// What is in the sets of the rule set, if they were dumped when it was looked at last.
+    pub(crate) fn dumped(&self) -> Option<&Contents> {
+        self.contents.as_ref().filter(|(at, _)| self.seen == Some(*at)).map(|(_, contents)| contents)
+    }
+
+    /// What is in the sets of the rule set now. Each set is dumped once, unless nobody changed anything since that was done.
+    pub(crate) fn contents(&mut self) -> Result<&Contents, KernelError> {
+        let mut patience = None;
+        loop {
+            let generation = self.nft.generation()?;
+            if self.contents.as_ref().is_some_and(|(at, _)| *at == generation) {
+                break;
+            }
+            let contents = Contents::read(&mut self.nft)?;
+            let unmoved = self.nft.generation()? == generation;
+            if unmoved || !patience.get_or_insert_with(|| Patience::of(patience::LONG)).again() {
+                self.contents = Some((generation, contents));
+                break;
+            }
+        }
+        self.contents.as_ref().map(|(_, contents)| contents).ok_or(KernelError::Malformed("no generation"))
     }
 }
 

@@ -410,7 +410,8 @@ fn read_neighbour(key: &Key, answer: Answer) -> Result<Option<(Option<Ownership>
 }
 
 /// The rule set, and the elements of its sets. A damaged rule set is made anew with all its elements, so
-/// there is none of them to find.
+/// there is none of them to find. Where it was compared piece by piece, since somebody had changed it, its sets were dumped:
+/// then there is nothing to ask.
 fn elements(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Result<(), KernelError> {
     let keys: Vec<&Key> = wanted.keys().filter(|key| key.set().is_some()).collect();
     let mut queries = vec![Query::Generation];
@@ -423,7 +424,7 @@ fn elements(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Resul
         elements.truncate(1);
         queries.push(Query::Element { set, keys: elements });
     }
-    let mut answered = None;
+    let (mut answered, mut is_dumped) = (None, false);
     if let Some(object) = wanted.get(&Key::Ruleset) {
         let (damage, replies) = linux.damage_and(&queries)?;
         let whole = damage == Damage::None;
@@ -434,7 +435,12 @@ fn elements(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Resul
         if !whole {
             return Ok(());
         }
-        answered = replies;
+        (is_dumped, answered) = (replies.is_none(), replies);
+    }
+    if let Some(contents) = linux.dumped().filter(|_| is_dumped) {
+        let found = keys.into_iter().filter_map(|key| Some((key, contents.get(key, wanted.get(key)?)?)));
+        found.for_each(|(key, (owner, value))| observed.insert(key.clone(), owner, value));
+        return Ok(());
     }
     let replies = answered.map_or_else(|| linux.nft.ask(&queries[1..]), Ok)?;
     for (key, reply) in keys.into_iter().zip(replies) {

@@ -7,6 +7,7 @@ use crate::wire::{Attributes, Value, Writer};
 
 pub(crate) const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_TABLE_FLAGS: u16 = 2;
+const NFTA_TABLE_USE: u16 = 3;
 const NFTA_TABLE_HANDLE: u16 = 4;
 const NFTA_TABLE_USERDATA: u16 = 6;
 
@@ -23,6 +24,8 @@ pub struct Table {
     pub comment: Option<String>,
     /// The kernel's number for it; not sent.
     pub handle: Option<u64>,
+    /// How many chains, sets, flow tables and objects it has; not sent.
+    pub uses: Option<u32>,
 }
 
 impl Table {
@@ -33,7 +36,7 @@ impl Table {
 
     /// A table without flags and comment.
     pub fn new(family: Family, name: impl Into<String>) -> Self {
-        Self { family, name: name.into(), flags: 0, comment: None, handle: None }
+        Self { family, name: name.into(), flags: 0, comment: None, handle: None, uses: None }
     }
 
     pub(crate) fn put(&self, writer: &mut Writer) -> Encoded {
@@ -49,6 +52,7 @@ impl Table {
             match attribute.number {
                 NFTA_TABLE_NAME => name = Some(attribute.read()?),
                 NFTA_TABLE_FLAGS => table.flags = attribute.read()?,
+                NFTA_TABLE_USE => table.uses = Some(attribute.read()?),
                 NFTA_TABLE_HANDLE => table.handle = Some(attribute.read()?),
                 NFTA_TABLE_USERDATA => table.comment = userdata::comment(attribute.value),
                 _ => {}

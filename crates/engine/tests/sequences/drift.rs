@@ -98,6 +98,25 @@ fn a_check_touches_nothing_and_a_repair_mends_everything() {
     assert!(mended > 60, "{mended}");
 }
 
+/// Somebody deleted an element and did nothing else: the generation tells, and whichever it was, it is back.
+#[test]
+fn d6_the_next_command_brings_back_any_element() {
+    let elements = busy().kernel.world().objects.keys().filter(|key| key.set().is_some()).count();
+    assert!(elements > 30, "{elements}");
+    for at in 0..elements {
+        let host = busy();
+        let key = {
+            let mut world = host.kernel.world();
+            let key = world.objects.keys().filter(|key| key.set().is_some()).nth(at).unwrap().clone();
+            world.objects.remove(&key).unwrap();
+            world.generation += 1;
+            key
+        };
+        host.attach("c2", "red");
+        host.assert_healthy(&format!("without {key:?}"));
+    }
+}
+
 #[test]
 fn a_port_on_another_bridge_is_put_back_with_its_settings() {
     let host = busy();

@@ -10,6 +10,6 @@ mod verify;
 pub use element::{encode, owner_of, read_backend};
 pub use ruleset::TABLE;
 pub use session::{Session, Write};
-pub use survey::survey;
+pub use survey::Contents;
 pub use table::{FAMILIES, RULESET};
-pub use verify::{Damage, is_whole};
+pub use verify::{Damage, look};

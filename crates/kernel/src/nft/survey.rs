@@ -6,43 +6,92 @@ use super::session::Session;
 use super::table::family_of;
 use crate::error::KernelError;
 use qiao_core::condition::{Except, Span};
-use qiao_core::plan::{Guard, Key, Member, Observed, Ownership, Table, Value};
+use qiao_core::plan::{Guard, Key, Member, Object, Observed, Ownership, Set, Table, Value};
 use qiao_core::port::{Backend, HostAddr, Listen, PortRange, Protocol};
 use qiao_core::subnet::{Family, number};
 use qiao_core::{IfName, Mac, Subnet};
-use qiao_nft::{Element, ElementValue, Query, Reply, SetRef};
-use std::collections::BTreeSet;
+use qiao_nft::{Element, ElementValue, Query, Reply, SetRef, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Every element of our sets.
-pub fn survey(session: &mut Session, observed: &mut Observed) -> Result<(), KernelError> {
-    for (table, name, kind) in SETS {
-        let set =
-            SetRef { family: family_of(table), table: TABLE.to_owned(), name: name.to_owned(), id: None };
-        let mut elements = match dump(session, &set) {
-            Ok(elements) => elements,
-            Err(error) if error.is_absent() => continue,
-            Err(error) => return Err(error),
-        };
-        match kind {
-            Kind::Interval(member) => {
-                take_intervals(&mut elements, &|subnet, _| Some(member(subnet)), observed);
-                continue;
+/// What is in our sets.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The elements that say something, each with its comment.
+    objects: BTreeMap<Key, (Option<String>, Value)>,
+    /// The others, and those without a mark of ours: which set, and why.
+    strays: Vec<String>,
+}
+
+impl Contents {
+    /// Dumps all of our sets, each once.
+    pub fn read(session: &mut Session) -> Result<Self, KernelError> {
+        let mut contents = Self::default();
+        for (table, name, kind) in SETS {
+            let set =
+                SetRef { family: family_of(table), table: TABLE.to_owned(), name: name.to_owned(), id: None };
+            match dump(session, &set) {
+                Ok(mut elements) => contents.take((table, name), kind, &mut elements),
+                Err(error) if error.is_absent() => {}
+                Err(error) => return Err(error),
             }
-            Kind::Addressed(family, member) => {
-                let named = |subnet, element: &Element| Some(member(subnet, mapped(family, element)?));
-                take_intervals(&mut elements, &named, observed);
-                continue;
-            }
-            _ => {}
         }
-        for element in elements {
-            if let Some((key, value)) = decode(kind, &element) {
-                observed.insert(key, owner_of(element.comment.as_deref(), None), value);
+        Ok(contents)
+    }
+
+    fn take(&mut self, set: (Table, &'static str), kind: Kind, elements: &mut [Element]) {
+        elements.sort_by(|a, b| (&a.key, !a.is_interval_end()).cmp(&(&b.key, !b.is_interval_end())));
+        for (at, element) in elements.iter().enumerate().filter(|(_, element)| !element.is_interval_end()) {
+            let decoded = match kind {
+                Kind::Interval(_) | Kind::Addressed(..) => interval_member(kind, &elements[at..]),
+                _ => decode(kind, element),
+            };
+            let decoded = decoded.filter(|(key, _)| key.set() == Some(Set { table: set.0, name: set.1 }));
+            let comment = element.comment.clone();
+            match decoded
+                .filter(|_| is_plain(element) && owner_of(comment.as_deref(), None) != Ownership::Foreign)
+            {
+                Some((key, value)) => drop(self.objects.insert(key, (comment, value))),
+                None => self.strays.push(format!("an element of set `{}` that is not qiao's", set.1)),
             }
         }
     }
-    Ok(())
+
+    /// What is in the sets that qiao did not put there.
+    pub fn strays(&self) -> &[String] {
+        &self.strays
+    }
+
+    /// Every element that bears a mark of ours.
+    pub fn survey(&self, observed: &mut Observed) {
+        for (key, (comment, value)) in &self.objects {
+            observed.insert(key.clone(), owner_of(comment.as_deref(), None), value.clone());
+        }
+    }
+
+    /// What is there of an object.
+    pub fn get(&self, key: &Key, wanted: &Object) -> Option<(Ownership, Value)> {
+        let (comment, value) = self.objects.get(key)?;
+        let value = match (value, &wanted.value, key) {
+            // A range keeps the ports, whatever the backend's is said to be.
+            (Value::Backend(found), Value::Backend(like), Key::Publish(listen))
+                if listen.ports.count() > 1 =>
+            {
+                Value::Backend(Backend { ip: found.ip, port: like.port })
+            }
+            (Value::Backend(_), _, _) => value.clone(),
+            _ => wanted.value.clone(),
+        };
+        Some((owner_of(comment.as_deref(), Some(&wanted.owner)), value))
+    }
+}
+
+/// Whether an element has nothing that ours have not: it counts nothing, goes by itself, or stands for all keys.
+fn is_plain(element: &Element) -> bool {
+    element.flags & !Element::INTERVAL_END == 0
+        && element.timeout.is_none()
+        && element.object.is_none()
+        && element.exprs.is_empty()
 }
 
 /// The elements of a set. A hash set that was just filled is still being spread over more buckets
@@ -188,6 +237,7 @@ fn decode(kind: Kind, element: &Element) -> Option<(Key, Value)> {
     let key = match kind {
         Kind::Name(member) => Key::Member(member(fields.name()?)),
         Kind::Pair => Key::Member(Member::Pair(fields.name()?, fields.name()?)),
+        Kind::NoTransit if element.value != Some(ElementValue::Verdict(Verdict::Drop)) => return None,
         Kind::NoTransit => Key::Member(Member::NoTransit(family_of_number(fields.take::<1>()?)?)),
         Kind::Own(family) => own(family, element)?,
         Kind::Home(family) => Key::Member(Member::Home(fields.ip(family)?, fields.name()?)),
@@ -271,20 +321,17 @@ fn prefix(first: IpAddr, last: IpAddr) -> Option<Subnet> {
     (subnet.last() == last).then_some(subnet)
 }
 
-/// Plain intervals come as beginnings and ends, in any order.
-fn take_intervals(
-    elements: &mut [Element],
-    member: &dyn Fn(Subnet, &Element) -> Option<Member>,
-    observed: &mut Observed,
-) {
-    elements.sort_by(|a, b| (&a.key, !a.is_interval_end()).cmp(&(&b.key, !b.is_interval_end())));
-    for (at, element) in elements.iter().enumerate().filter(|(_, element)| !element.is_interval_end()) {
-        let end = elements[at + 1..].iter().find(|e| e.is_interval_end()).map(|e| &e.key);
-        if let Some(member) = interval(&element.key, end).and_then(|subnet| member(subnet, element)) {
-            let owner: Ownership = owner_of(element.comment.as_deref(), None);
-            observed.insert(Key::Member(member), owner, Value::Present);
-        }
-    }
+/// The interval that the first of these elements begins; they are in order, ends before beginnings.
+fn interval_member(kind: Kind, elements: &[Element]) -> Option<(Key, Value)> {
+    let (first, rest) = elements.split_first()?;
+    let end = rest.iter().find(|element| element.is_interval_end()).map(|element| &element.key);
+    let subnet = interval(&first.key, end)?;
+    let member = match kind {
+        Kind::Interval(member) => member(subnet),
+        Kind::Addressed(family, member) => member(subnet, mapped(family, first)?),
+        _ => return None,
+    };
+    Some((Key::Member(member), Value::Present))
 }
 
 fn interval(first: &[u8], behind: Option<&Vec<u8>>) -> Option<Subnet> {

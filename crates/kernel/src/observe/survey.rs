@@ -5,7 +5,7 @@ use crate::error::KernelError;
 use crate::lend;
 use crate::linux::Linux;
 use crate::mark;
-use crate::nft::{self, Damage};
+use crate::nft::Damage;
 use crate::rtnl::link::Link;
 use crate::rtnl::{address, ask_of, ask_one, links, neighbour, route};
 use qiao_core::plan::{Key, Observed, Ownership, Value};
@@ -57,21 +57,26 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
             }
         }
     }
-    match linux.damage()? {
-        Damage::None => {
-            observed.insert(
-                Key::Ruleset,
-                Ownership::Marked(Owner::Host),
-                Value::Ruleset(qiao_core::render::DIGEST),
-            );
-            nft::survey(&mut linux.nft, &mut observed)?;
-        }
-        Damage::Absent => {}
-        Damage::Some => observed.insert(Key::Ruleset, Ownership::Marked(Owner::Host), Value::Ruleset(0)),
-    }
-    crate::opening::survey(&mut linux.nft, &mut observed)?;
+    survey_rules(linux, &mut observed)?;
     crate::loopback::survey(linux, &mut observed)?;
     Ok(observed)
+}
+
+/// The rule set, the elements of its sets, and what is let through by `iptables`.
+fn survey_rules(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
+    let digest = match linux.damage()? {
+        Damage::None => Some(qiao_core::render::DIGEST),
+        Damage::Absent => None,
+        // It is made anew with all its elements, so there is none of them to find.
+        Damage::Some => Some(0),
+    };
+    if let Some(digest) = digest {
+        observed.insert(Key::Ruleset, Ownership::Marked(Owner::Host), Value::Ruleset(digest));
+    }
+    if digest == Some(qiao_core::render::DIGEST) {
+        linux.contents()?.survey(observed);
+    }
+    crate::opening::survey(&mut linux.nft, observed)
 }
 
 /// Fails where a link says that another engine manages the network namespace.

@@ -1,7 +1,7 @@
 //! An attacker, a victim, and what reaches the victim of what the attacker sends.
 
 use qiao_testbed::frame::{Mac, contains, ethernet, ipv4, mac, udp};
-use qiao_testbed::{Host, Place, Wire};
+use qiao_testbed::{Host, Place, Wire, stdout};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A container as its neighbours see it.
@@ -17,6 +17,11 @@ impl Member {
     pub fn attach(host: &Host, name: &str, options: &str) -> Self {
         let place = host.container(name);
         host.attach(&place, options);
+        Self::of(place)
+    }
+
+    /// A container that is attached already.
+    pub fn of(place: Place) -> Self {
         let text = place.stdout("ip -o addr show dev eth0");
         let address = |kind: &str, begins: &str| {
             let words: Vec<_> = text.split_whitespace().collect();
@@ -31,6 +36,17 @@ impl Member {
             local: v6("fe80"),
             place,
         }
+    }
+
+    /// The hardware address of its gateway: that of its port's bridge, or of its pair's other end.
+    pub fn gateway(&self) -> Mac {
+        let index = self.place.stdout("cat /sys/class/net/eth0/iflink");
+        let links = stdout("ip -o link");
+        let begin = format!("{}: ", index.trim());
+        let port = links.lines().find_map(|line| line.strip_prefix(&begin)).expect("the other end");
+        let name = port.split([':', '@']).next().expect("a name");
+        let master = port.split_once(" master ").and_then(|(_, rest)| rest.split(' ').next());
+        mac(&stdout(&format!("cat /sys/class/net/{}/address", master.unwrap_or(name))))
     }
 }
 

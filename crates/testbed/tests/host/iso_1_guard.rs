@@ -108,6 +108,27 @@ fn roles(a: &Attack) -> Frames {
     ]
 }
 
+/// Errors to the victim about a packet of the victim's to somebody, of each type that quotes one.
+fn errors(a: &Attack, (to, to6): (Ipv4Addr, Ipv6Addr)) -> Frames {
+    let (me, you) = (&a.attacker, &a.victim);
+    let datagram = udp(1000, 2000, b"data");
+    let quoted = [&[0; 4][..], &ipv4((you.ip, to), UDP, &datagram)].concat();
+    let quoted6 = [&[0, 0, 5, 0][..], &ipv6((you.ip6, to6), UDP, &datagram)].concat();
+    let v4 = |kind, code| ethernet(a.macs(), IPV4, &ipv4((me.ip, you.ip), ICMP, &icmp(kind, code, &quoted)));
+    let ips = (me.ip6, you.ip6);
+    let v6 = |kind, code| ethernet(a.macs(), IPV6, &ipv6(ips, ICMP6, &icmp6(ips, (kind, code), &quoted6)));
+    let mut frames = vec![
+        ("port unreachable", v4(3, 3)),
+        ("fragmentation needed", v4(3, 4)),
+        ("source quench", v4(4, 0)),
+        ("time exceeded", v4(11, 0)),
+        ("parameter problem", v4(12, 0)),
+    ];
+    frames.extend([("ICMPv6 unreachable", v6(1, 4)), ("packet too big", v6(2, 0))]);
+    frames.extend([("ICMPv6 time exceeded", v6(3, 0)), ("unknown error", v6(100, 0))]);
+    frames
+}
+
 /// Each frame arrives or does not, as it must.
 fn all(attack: &mut Attack, frames: Frames, must_arrive: bool) {
     let wrong: Vec<_> = frames
@@ -135,6 +156,30 @@ fn false_identities_are_dropped() {
         let mut attack = Attack::new(host, "");
         let frames = identities(&attack);
         all(&mut attack, frames, false);
+    });
+}
+
+/// A neighbour may not speak of what is between the victim and others, nor hide in a second fragment what it speaks of.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn d1_errors_about_a_neighbours_packets_to_others_are_dropped() {
+    on_a_host(|host| {
+        let mut attack = Attack::new(host, "");
+        let own = errors(&attack, (attack.attacker.ip, attack.attacker.ip6));
+        all(&mut attack, own, true);
+        for to in [(FOREIGN, "2001:db8::100".parse().unwrap()), (GATEWAY, GATEWAY6)] {
+            let others = errors(&attack, to);
+            all(&mut attack, others, false);
+        }
+        bridge_netfilter("0"); // else it is put together before it goes on
+        let (macs, ips) = (attack.macs(), (attack.attacker.ip, attack.victim.ip));
+        let begin = |kind| {
+            let mut begin = ipv4(ips, ICMP, &[kind, 3, 0, 0, 0, 0, 0, 0]);
+            begin[6] = 0x20; // more fragments follow
+            ethernet(macs, IPV4, &begin)
+        };
+        all(&mut attack, vec![("the control: the beginning of an echo request", begin(8))], true);
+        all(&mut attack, vec![("an error that quotes nothing yet", begin(3))], false);
     });
 }
 

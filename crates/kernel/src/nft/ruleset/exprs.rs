@@ -2,8 +2,8 @@
 //! it was meant.
 
 use qiao_nft::{
-    CmpOp, CtKey, ElementValue, Expr, ExthdrOp, Family, FibFlags, FibResult, MetaKey, NatFlags, NatKind,
-    PayloadBase, Register, Verdict,
+    CmpOp, CtDirection, CtKey, ElementValue, Expr, ExthdrOp, Family, FibFlags, FibResult, MetaKey, NatFlags,
+    NatKind, PayloadBase, Register, Verdict,
 };
 
 const R1: Register = Register::quad(1);
@@ -23,6 +23,12 @@ pub enum Load {
     Target6,
     Port,
     NdTarget,
+    /// The destination of the packet that an ICMP error quotes: who sends such an error must have got the packet.
+    Quoted4,
+    Quoted6,
+    /// Who sends in this direction of the packet's connection, or of that which it speaks of.
+    CtSource4(CtDirection),
+    CtSource6(CtDirection),
 }
 
 impl Load {
@@ -30,8 +36,9 @@ impl Load {
     fn len(self) -> u32 {
         match self {
             Load::IifName | Load::OifName | Load::Source6 | Load::Target6 | Load::NdTarget => 16,
+            Load::Quoted6 | Load::CtSource6(_) => 16,
             Load::EtherSource | Load::ArpMac => 6,
-            Load::ArpIp | Load::Source4 | Load::Target4 => 4,
+            Load::ArpIp | Load::Source4 | Load::Target4 | Load::Quoted4 | Load::CtSource4(_) => 4,
             Load::Port => 2,
             Load::L4Proto => 1,
         }
@@ -52,6 +59,11 @@ impl Load {
             Load::Target6 => payload(PayloadBase::Network, 24),
             Load::Port => payload(PayloadBase::Transport, 2),
             Load::NdTarget => payload(PayloadBase::Transport, 8),
+            // Behind the error's own eight bytes, where an IP header has its destination (RFC 792, RFC 4443).
+            Load::Quoted4 => payload(PayloadBase::Transport, 8 + 16),
+            Load::Quoted6 => payload(PayloadBase::Transport, 8 + 24),
+            Load::CtSource4(direction) => Expr::Ct { key: CtKey::SrcIp, dreg, direction: Some(direction) },
+            Load::CtSource6(direction) => Expr::Ct { key: CtKey::SrcIp6, dreg, direction: Some(direction) },
         }
     }
 }
@@ -142,6 +154,14 @@ pub fn icmp(l4_number: u8, kind: u8) -> Vec<Expr> {
     [l4(l4_number), equals(bytes(PayloadBase::Transport, 0, 1), [kind])].concat()
 }
 
+/// An ICMPv6 error: its type is less than 128 (RFC 4443).
+pub fn error6() -> Vec<Expr> {
+    [l4(58), compare(bytes(PayloadBase::Transport, 0, 1), CmpOp::Lt, [128])].concat()
+}
+
+/// The types of ICMP errors that quote a packet (RFC 792), but for redirects.
+pub const ERRORS4: [u8; 4] = [3, 4, 11, 12];
+
 /// Bytes of the network header.
 pub fn network(offset: u32, value: &[u8]) -> Vec<Expr> {
     equals(bytes(PayloadBase::Network, offset, value.len() as u32), value)
@@ -199,11 +219,21 @@ fn ct_bits(key: CtKey, bits: u32) -> Vec<Expr> {
     ]
 }
 
-/// The packet belongs to a connection that was let through, or is an error message about one.
+/// The packet belongs to a connection that was let through, in either direction.
 pub fn established() -> Vec<Expr> {
     const ESTABLISHED: u32 = 2;
+    ct_bits(CtKey::State, ESTABLISHED)
+}
+
+/// The packet is an ICMP error about a connection, whoever sends it, or the first of a connection that a helper expected.
+pub fn related() -> Vec<Expr> {
     const RELATED: u32 = 4;
-    ct_bits(CtKey::State, ESTABLISHED | RELATED)
+    ct_bits(CtKey::State, RELATED)
+}
+
+/// The packet goes in this direction of its connection, or of that which it speaks of.
+pub fn goes(direction: CtDirection) -> Vec<Expr> {
+    equals(Expr::Ct { key: CtKey::Direction, dreg: R1, direction: None }, [direction as u8])
 }
 
 /// The connection's destination was translated (`IPS_DST_NAT`).

@@ -2,7 +2,7 @@
 
 use super::build::Builder;
 use super::exprs::*;
-use qiao_nft::{ChainType, Expr, Family, Hook};
+use qiao_nft::{ChainType, CtDirection, Expr, Family, Hook};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -27,7 +27,9 @@ const SRCNAT: i32 = 100;
 /// The chains of the table.
 pub fn chains(table: &mut Builder) {
     publish(table);
+    quoted(table);
     closed_input(table);
+    routed_icmp(table);
     from_routed(table);
     raw_prerouting(table);
     masqueraded(table);
@@ -36,7 +38,7 @@ pub fn chains(table: &mut Builder) {
         "input",
         ChainType::Filter,
         (Hook::INPUT, FILTER),
-        vec![goto(&[iif_in("closed")], "closed_input")],
+        vec![goto(&[iif_in("closed")], "closed_input"), jump(&[related()], "quoted")],
     );
     forward(table);
 }
@@ -107,6 +109,34 @@ fn publish(table: &mut Builder) {
     table.regular("publish", rules);
 }
 
+/// What is related to a connection is let through from a network of ours only if that end of the connection which it comes
+/// from is behind the link that it came in by: connection tracking takes an error for related whoever sends it. Which
+/// container of the network it is, the guard asks. What comes from elsewhere is none of this chain's business, since
+/// tracking sees to it that it goes to an end of the connection (`nf_conntrack_inet_error`).
+fn quoted(table: &mut Builder) {
+    let ends = |load: fn(CtDirection) -> Load, set| {
+        [CtDirection::Original, CtDirection::Reply].map(|direction| {
+            let end = is_in(&[load(direction), Load::IifName], set);
+            ([goes(direction), end, vec![back()]].concat(), "")
+        })
+    };
+    let mut rules = Vec::new();
+    rules.extend(ends(Load::CtSource4, "own4"));
+    rules.extend(ends(Load::CtSource6, "own6"));
+    rules.extend(ends(Load::CtSource4, "homes4"));
+    rules.extend(ends(Load::CtSource6, "homes6"));
+    let others = "ICMP error about a connection of others";
+    let own = |of, source, set| [family(of), is_in(&[source, Load::IifName], set)].concat();
+    rules.extend([
+        drop_because(&[iif_in("downlinks")], others),
+        drop_because(&[iif_in("apart")], others),
+        // An open network: as far as the source tells.
+        drop_because(&[own(Family::Ip, Load::Source4, "own4")], others),
+        drop_because(&[own(Family::Ip6, Load::Source6, "own6")], others),
+    ]);
+    table.regular("quoted", rules);
+}
+
 /// What members of a closed network may ask of the host: names, and where its addresses are.
 fn closed_input(table: &mut Builder) {
     let at_gateways = [own4(), own6(), peers4(), peers6()].map(|own| accept(&[own]));
@@ -117,6 +147,8 @@ fn closed_input(table: &mut Builder) {
         "closed_input",
         vec![
             accept(&[established()]),
+            jump(&[related()], "quoted"),
+            accept(&[related()]),
             names(UDP),
             names(TCP),
             nd(NEIGHBOUR_SOLICITATION),
@@ -126,14 +158,35 @@ fn closed_input(table: &mut Builder) {
     );
 }
 
+/// What a port of a routed network may send of ICMP: no redirects, no routers' messages, and errors only about packets
+/// that were for it.
+fn routed_icmp(table: &mut Builder) {
+    let icmp4 = |kind| [family(Family::Ip), icmp(ICMP, kind)].concat();
+    let icmp6 = |kind| [family(Family::Ip6), icmp(ICMPV6, kind)].concat();
+    let quoting = |quoted, set| {
+        let own = [is_in(&[quoted, Load::IifName], set), vec![back()]].concat();
+        vec![(own, ""), drop_because(&[], "ICMP error about a packet that was not for the port")]
+    };
+    table.regular("routed_quoting4", quoting(Load::Quoted4, "homes4"));
+    table.regular("routed_quoting6", quoting(Load::Quoted6, "homes6"));
+    let mut rules = vec![drop_because(&[icmp4(REDIRECT4)], "ICMP redirect")];
+    rules.extend(ERRORS4.map(|kind| goto(&[icmp4(kind)], "routed_quoting4")));
+    table.regular("routed_icmp4", rules);
+    let rules = vec![
+        drop_because(&[icmp6(ROUTER_ADVERTISEMENT)], "router advertisement"),
+        drop_because(&[icmp6(NEIGHBOUR_ADVERTISEMENT)], "neighbour advertisement"),
+        drop_because(&[icmp6(REDIRECT6)], "ICMPv6 redirect"),
+        goto(&[family(Family::Ip6), error6()], "routed_quoting6"),
+    ];
+    table.regular("routed_icmp6", rules);
+}
+
 /// What a port of a routed network may send. Neither ARP nor frames of other protocols get here: the port heeds
 /// none, and the host has no use for them.
 fn from_routed(table: &mut Builder) {
     const LOOSE_SOURCE_ROUTE: u8 = 131;
     const STRICT_SOURCE_ROUTE: u8 = 137;
     let home = |of, source, set| [family(of), is_in(&[source, Load::IifName], set), vec![back()]].concat();
-    let icmp4 = |kind| [family(Family::Ip), icmp(ICMP, kind)].concat();
-    let icmp6 = |kind| [family(Family::Ip6), icmp(ICMPV6, kind)].concat();
     let foreign_mac = [ethernet(), is_not_in(&[Load::IifName, Load::EtherSource], "senders")].concat();
     let rules = vec![
         drop_because(&[foreign_mac], "hardware address that is not the port's"),
@@ -141,10 +194,8 @@ fn from_routed(table: &mut Builder) {
         drop_because(&[family(Family::Ip), option4(STRICT_SOURCE_ROUTE)], "source route"),
         drop_because(&[port(UDP, (SOURCE, 67))], "DHCP server"),
         drop_because(&[port(UDP, (SOURCE, 547))], "DHCPv6 server"),
-        drop_because(&[icmp4(REDIRECT4)], "ICMP redirect"),
-        drop_because(&[icmp6(ROUTER_ADVERTISEMENT)], "router advertisement"),
-        drop_because(&[icmp6(NEIGHBOUR_ADVERTISEMENT)], "neighbour advertisement"),
-        drop_because(&[icmp6(REDIRECT6)], "ICMPv6 redirect"),
+        jump(&[family(Family::Ip), l4(ICMP)], "routed_icmp4"),
+        jump(&[family(Family::Ip6), l4(ICMPV6)], "routed_icmp6"),
         (home(Family::Ip, Load::Source4, "homes4"), ""),
         (home(Family::Ip6, Load::Source6, "homes6"), ""),
         drop_because(&[], "source that is not the port's"),
@@ -249,11 +300,14 @@ fn forward(table: &mut Builder) {
         accept(&[is_in(&[Load::IifName, Load::OifName], "pairs")]),
         accept(&[peers4()]),
         accept(&[peers6()]),
+        jump(&[related()], "quoted"),
         drop_because(&[iif_in("internal")], "out of an internal network"),
         drop_because(&[oif_in("internal")], "into an internal network"),
         accept(&[oif_in("downlinks"), was_translated()]),
         accept(&[oif_in("apart"), was_translated()]),
         drop_because(&[iif_in("apart"), oif_in("apart")], "from one network to another"),
+        // From a network of ours it is let through like what begins a connection.
+        accept(&[related(), is_not_in(&[Load::IifName], "downlinks")]),
         accept(&[iif_in("friends"), oif_in("friends")]),
         drop_because(&[oif_in("downlinks")], "into a network, not published"),
         drop_because(&[iif_in("downlinks"), port(UDP, (TARGET, VXLAN))], "VXLAN from a container"),

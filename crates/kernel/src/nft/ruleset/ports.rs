@@ -21,7 +21,9 @@ const LOOPBACK6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 /// The chains of the table.
 pub fn chains(table: &mut Builder) {
     from_arp(table);
+    from_icmp4(table);
     from_ip4(table);
+    from_icmp6(table);
     from_ip6(table);
     from_port(table);
     to_port(table);
@@ -69,32 +71,66 @@ fn from_ip4(table: &mut Builder) {
             drop_because(&[ether_type(IPV4), option4(LOOSE_SOURCE_ROUTE)], "source route"),
             drop_because(&[ether_type(IPV4), option4(STRICT_SOURCE_ROUTE)], "source route"),
             drop_because(&[port(UDP, (SOURCE, 67))], "DHCP server"),
-            drop_because(&[ether_type(IPV4), icmp(ICMP, REDIRECT4)], "ICMP redirect"),
+            goto(&[l4(ICMP)], "from_icmp4"),
             accept(&[protocol(IPV4), is_in(&[Load::IifName, Load::Source4], "ip4s")]),
-            drop_because(&[], "IPv4 source that is not the port's"),
+            drop_because(&[], FOREIGN_SOURCE4),
         ],
     );
 }
 
+const FOREIGN_SOURCE4: &str = "IPv4 source that is not the port's";
+const FOREIGN_SOURCE6: &str = "IPv6 source that is not the port's";
+const FOREIGN_ERROR: &str = "ICMP error about a packet that was not for the port";
+
+/// An error may quote only what was sent to the port's own addresses. Where the quoted destination stands in a second
+/// fragment it is not seen, and the error goes no further.
+fn from_icmp4(table: &mut Builder) {
+    let own = is_in(&[Load::IifName, Load::Quoted4], "ip4s");
+    table.regular("quoting4", vec![accept(&[own]), drop_because(&[], FOREIGN_ERROR)]);
+    let foreign = [protocol(IPV4), is_not_in(&[Load::IifName, Load::Source4], "ip4s")].concat();
+    let mut rules = vec![
+        drop_because(&[ether_type(IPV4), icmp(ICMP, REDIRECT4)], "ICMP redirect"),
+        drop_because(&[foreign], FOREIGN_SOURCE4),
+    ];
+    rules.extend(ERRORS4.map(|kind| goto(&[ether_type(IPV4), icmp(ICMP, kind)], "quoting4")));
+    rules.push(accept(&[]));
+    table.regular("from_icmp4", rules);
+}
+
 fn from_ip6(table: &mut Builder) {
-    let nd_target = [Load::IifName, Load::NdTarget];
-    let own = is_in(&[Load::IifName, Load::Source6], "ip6s");
-    // The target must be seen: where it stands in a second fragment, br_netfilter would put it together again
-    // behind the guard.
-    let advertisement = [ether_type(IPV6), icmp(ICMPV6, NEIGHBOUR_ADVERTISEMENT)].concat();
-    let unspecified = [protocol(IPV6), network(8, &[0; 16])].concat();
     table.regular(
         "from_ip6",
         vec![
             drop_because(&[protocol(IPV6), network(24, &LOOPBACK6)], "loopback address on the wire"),
             drop_because(&[port(UDP, (SOURCE, 547))], "DHCPv6 server"),
+            goto(&[l4(ICMPV6)], "from_icmp6"),
+            accept(&[protocol(IPV6), is_in(&[Load::IifName, Load::Source6], "ip6s")]),
+            drop_because(&[], FOREIGN_SOURCE6),
+        ],
+    );
+}
+
+fn from_icmp6(table: &mut Builder) {
+    let quoted = is_in(&[Load::IifName, Load::Quoted6], "ip6s");
+    table.regular("quoting6", vec![accept(&[quoted]), drop_because(&[], FOREIGN_ERROR)]);
+    let nd_target = [Load::IifName, Load::NdTarget];
+    let own = is_in(&[Load::IifName, Load::Source6], "ip6s");
+    let foreign = [protocol(IPV6), is_not_in(&[Load::IifName, Load::Source6], "ip6s")].concat();
+    // The target must be seen: where it stands in a second fragment, br_netfilter would put it together again
+    // behind the guard.
+    let advertisement = [ether_type(IPV6), icmp(ICMPV6, NEIGHBOUR_ADVERTISEMENT)].concat();
+    let unspecified = [protocol(IPV6), network(8, &[0; 16])].concat();
+    table.regular(
+        "from_icmp6",
+        vec![
             drop_because(&[ether_type(IPV6), icmp(ICMPV6, ROUTER_ADVERTISEMENT)], "router advertisement"),
             drop_because(&[ether_type(IPV6), icmp(ICMPV6, REDIRECT6)], "ICMPv6 redirect"),
-            accept(&[advertisement.clone(), is_in(&nd_target, "ip6s"), own.clone()]),
+            accept(&[advertisement.clone(), is_in(&nd_target, "ip6s"), own]),
             drop_because(&[advertisement], "neighbour advertisement for an address that is not the port's"),
-            accept(&[protocol(IPV6), own]),
             accept(&[unspecified, icmp(ICMPV6, NEIGHBOUR_SOLICITATION), is_in(&nd_target, "ip6s")]),
-            drop_because(&[], "IPv6 source that is not the port's"),
+            drop_because(&[foreign], FOREIGN_SOURCE6),
+            goto(&[ether_type(IPV6), error6()], "quoting6"),
+            accept(&[]),
         ],
     );
 }
