@@ -6,6 +6,7 @@ use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::dhcp::{Ask, Keeper, Leased, Over, Tenant};
 use qiao_core::endpoint::Wire;
+use qiao_core::ipam::refuse_mac;
 use qiao_core::network::Bridge;
 use qiao_core::request::{Attach, Detach, Wish};
 use qiao_core::{Endpoint, Network, NetworkName, Refusal, SandboxName};
@@ -130,6 +131,10 @@ impl<K: Kernel> Engine<K> {
         let parent = passthru.map(|child| self.kernel.link(&child.parent)).transpose()?.flatten();
         let parents = parent.and_then(|link| link.mac);
         let mac = parents.or(request.wish.mac).unwrap_or_else(|| tenant.mac());
+        let link = if passthru.is_none() { self.kernel.link(over.first())? } else { None };
+        if let Some(of_device) = link.and_then(|link| link.mac) {
+            refuse_mac(network, (over.first(), of_device), mac)?;
+        }
         Ok(Ask {
             provide: host_name(request).map(|name| (HOST_NAME, name)).into_iter().collect(),
             request: REQUEST.to_vec(),

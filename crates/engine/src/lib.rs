@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod forward;
 mod gc;
+mod identity;
 mod inline;
 mod inspect;
 mod lease;

@@ -249,6 +249,14 @@ pub fn network_state(network: &Network, activation: &Activation) -> State {
     }
 }
 
+/// What of a network in use comes with its devices. No command need look at it; `check` and `repair` do.
+pub fn implied_state(network: &Network, activation: &Activation) -> State {
+    match &network.driver {
+        Driver::Bridge(_) => bridge::implied(network, activation),
+        _ => State::default(),
+    }
+}
+
 /// What must exist for an endpoint.
 pub fn endpoint_state(network: &Network, activation: &Activation, endpoint: &Endpoint) -> State {
     let Some(wire) = &endpoint.wire else { return plain_state(network, endpoint) };

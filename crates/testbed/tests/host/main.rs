@@ -16,6 +16,7 @@ mod cni_sbr;
 mod cni_settings;
 mod cni_solo;
 mod containers;
+mod d2_identities;
 mod dhcp_networks;
 mod dns_aardvark;
 mod dns_abuse;
