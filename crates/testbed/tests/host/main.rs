@@ -17,6 +17,7 @@ mod cni_settings;
 mod cni_solo;
 mod containers;
 mod d2_identities;
+mod d3_odd_names;
 mod dhcp_networks;
 mod dns_aardvark;
 mod dns_abuse;
