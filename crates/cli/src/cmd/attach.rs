@@ -74,8 +74,8 @@ fn sentence(endpoint: &Endpoint) -> String {
     words.extend(endpoint.addresses().iter().map(ToString::to_string));
     let gateways = endpoint.wire.iter().flat_map(|wire| &wire.gateways);
     words.extend(gateways.map(|gateway| format!("via {gateway}")));
-    let ports: Vec<String> = endpoint.publish().iter().map(ToString::to_string).collect();
-    let ports = if ports.is_empty() { String::new() } else { format!(", {}", ports.join(", ")) };
+    let ports = crate::output::ports::text(endpoint.publish());
+    let ports = if ports.is_empty() { ports } else { format!(", {ports}") };
     words.join(" ") + &ports
 }
 
