@@ -231,13 +231,17 @@ impl<K: Kernel> Session<'_, K> {
         self.txn.note(format!("DHCP leases are not renewed: {trouble}"));
     }
 
-    /// Gives back the leases of a sandbox that has no endpoint: whoever attached it was killed before there was one.
-    pub fn release_lost(&mut self, request: &Detach) {
-        let Some(Ok(tenants)) = self.keeper.as_mut().map(|keeper| keeper.tenants()) else { return };
+    /// Gives back the leases of a sandbox that has no endpoint: whoever attached it was killed before there was one. How
+    /// many they were.
+    pub fn release_lost(&mut self, request: &Detach) -> usize {
+        let Some(Ok(tenants)) = self.keeper.as_mut().map(|keeper| keeper.tenants()) else { return 0 };
         let is_on = |network: &str| request.network.as_ref().is_none_or(|wanted| wanted.as_str() == network);
         let lost = tenants.into_iter().map(|(tenant, _)| tenant);
-        lost.filter(|tenant| tenant.sandbox == request.sandbox.as_str() && is_on(&tenant.network))
-            .for_each(|tenant| self.release_lease(&tenant));
+        let lost: Vec<Tenant> = lost
+            .filter(|tenant| tenant.sandbox == request.sandbox.as_str() && is_on(&tenant.network))
+            .collect();
+        lost.iter().for_each(|tenant| self.release_lease(tenant));
+        lost.len()
     }
 
     /// Gives back the leases of attachments that were never completed.
