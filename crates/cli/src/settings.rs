@@ -27,7 +27,8 @@ pub fn load(path: Option<&str>) -> Result<Settings, Refusal> {
 fn parse(file: &str, text: &str) -> Result<Settings, Refusal> {
     let settings: Settings = toml::from_str(text).map_err(|error| {
         let why = error.message().to_owned();
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        let line =
+            error.span().map_or(1, |span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1);
         Refusal::invalid(format!("the settings in {file} make no sense, line {line}")).why(why)
     })?;
     settings.check().map_err(|r| r.context(file))?;

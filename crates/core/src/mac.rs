@@ -12,6 +12,9 @@ use std::str::FromStr;
 #[serde(try_from = "String", into = "String")]
 pub struct Mac([u8; 6]);
 
+/// The first byte of the hardware addresses of host ends. Programs that make bridge ports keep it for them (libvirt).
+const HOST_END: u8 = 0xfe;
+
 impl Mac {
     /// Refuses group addresses (lowest bit of the first byte set) and all zeroes.
     pub fn new(bytes: [u8; 6]) -> Result<Self, Refusal> {
@@ -32,7 +35,10 @@ impl Mac {
             IpAddr::V4(ip) => ip.octets(),
             IpAddr::V6(ip) => low_32(ip),
         };
-        let first = ((network >> 8) as u8 & 0xfc) | 0x02;
+        let first = match ((network >> 8) as u8 & 0xfc) | 0x02 {
+            HOST_END => HOST_END & 0x7f, // a container's is never a host end's: not even its own one's
+            first => first,
+        };
         Self([first, network as u8, low[0], low[1], low[2], low[3]])
     }
 
@@ -40,8 +46,13 @@ impl Mac {
     /// prefers it (a bridge takes the lowest address of its ports unless it is given one).
     pub fn host_end(self) -> Self {
         let mut bytes = self.0;
-        bytes[0] = 0xfe;
+        bytes[0] = HOST_END;
         Self(bytes)
+    }
+
+    /// Whether it is one that host ends have. No container has such a one, so that none is taken for a port.
+    pub fn is_host_end(self) -> bool {
+        self.0[0] == HOST_END
     }
 
     /// The bytes in the order they are sent.
@@ -136,6 +147,14 @@ mod tests {
         assert_eq!(mac.octets()[0] & 3, 2);
         assert_ne!(mac, Mac::derived(0xffff, "172.17.0.3".parse().unwrap()));
         assert!(Mac::new(mac.octets()).is_ok());
+    }
+
+    #[test]
+    fn d2_no_derived_address_is_a_host_ends() {
+        for network in 0..=u16::MAX {
+            let mac = Mac::derived(network, "172.17.0.2".parse().unwrap());
+            assert!(!mac.is_host_end() && mac.host_end().is_host_end(), "{network}: {mac}");
+        }
     }
 
     #[test]

@@ -94,6 +94,21 @@ name_type!(
     check_hostname
 );
 
+impl NetworkName {
+    /// What all networks on a bridge are called together: `on.BRIDGE`. A bridge's name may have more than a network's: its
+    /// bytes are written in hexadecimal then, with so many zeros in front that no bridge is called so.
+    pub fn of_device(device: &IfName) -> Self {
+        let name = format!("on.{device}");
+        match check_network(&name) {
+            Ok(()) => Self(name.into()),
+            Err(_) => {
+                let hex: String = device.0.bytes().map(|byte| format!("{byte:02x}")).collect();
+                Self(format!("on.{hex:0>width$}", width = 2 * IFNAME_MAX).into())
+            }
+        }
+    }
+}
+
 impl NetworkId {
     /// An id from 32 random bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -186,6 +201,16 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "eth%d", "a b", "a:1", "0123456789abcdef", "a\n", "a\"", "ö"] {
             assert!(IfName::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn d3_every_bridge_has_an_owner_of_its_own() {
+        let owner = |device: &str| NetworkName::of_device(&IfName::new(device).unwrap());
+        assert_eq!(owner("cni0").as_str(), "on.cni0");
+        let devices = ["*", "2a", "a,b", "612c62", "000000000000002", "e;x", "-x", ".x", "0123456789abcd*"];
+        let owners: std::collections::BTreeSet<NetworkName> = devices.iter().map(|d| owner(d)).collect();
+        assert_eq!(owners.len(), devices.len());
+        owners.iter().for_each(|owner| assert!(NetworkName::new(owner.as_str()).is_ok(), "{owner}"));
     }
 
     #[test]

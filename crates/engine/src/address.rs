@@ -4,6 +4,7 @@ use crate::error::EngineError;
 use crate::leaving;
 use crate::session::Session;
 use ipnet::IpNet;
+use qiao_core::driver::Activation;
 use qiao_core::ipam::assign;
 use qiao_core::owner::{EndpointId, fnv};
 use qiao_core::request::Wish;
@@ -66,19 +67,14 @@ impl<K: Kernel> Session<'_, K> {
     /// endpoint's name.
     pub fn mac(
         &mut self,
-        network: &Network,
+        (network, activation): (&Network, &Activation),
         (id, addresses): (&EndpointId, &[Given]),
         wish: &Wish,
     ) -> Result<Mac, EngineError> {
         let nameless = || IpAddr::V4((fnv(&id.key(), 0) as u32).into());
         let first = addresses.first().map_or_else(nameless, |(net, _)| net.addr());
         let mac = wish.mac.unwrap_or_else(|| Mac::derived(network.mac_number(), first));
-        match self.txn.claims().mac_owner(&network.name, mac)? {
-            Some(owner) => {
-                Err(Refusal::conflict(format!("the hardware address `{mac}` is taken by {owner}")).into())
-            }
-            None => Ok(mac),
-        }
+        self.refuse_mac((network, activation), (None, mac)).map(|()| mac)
     }
 }
 

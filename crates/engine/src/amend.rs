@@ -139,15 +139,6 @@ impl<K: Kernel> Session<'_, K> {
         Ok(())
     }
 
-    pub fn refuse_taken_mac(&self, endpoint: &Endpoint, mac: Mac) -> Result<(), EngineError> {
-        match self.txn.claims().mac_owner(endpoint.network(), mac)? {
-            Some(owner) if owner != endpoint.id.key() => {
-                Err(Refusal::conflict(format!("the hardware address `{mac}` is taken by {owner}")).into())
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn carry_out_change(
         &mut self,
         before: &Journal,

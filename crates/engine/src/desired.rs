@@ -4,7 +4,7 @@ use crate::activate::host_state;
 use crate::error::EngineError;
 use crate::recover::places;
 use crate::session::Session;
-use qiao_core::driver::{Activation, Active, network_state};
+use qiao_core::driver::{Activation, Active, implied_state, network_state};
 use qiao_core::plan::{Found, Key, Ownership, State};
 use qiao_core::{Endpoint, NetworkName, Owner};
 use qiao_kernel::{Kernel, Places};
@@ -109,7 +109,10 @@ impl<K: Kernel> Session<'_, K> {
 
     fn network_desired(&self, name: &NetworkName, activation: &Activation) -> Result<State, EngineError> {
         let network = self.txn.network(name)?;
-        Ok(network.map_or_else(|| activation.essence(name), |network| network_state(&network, activation)))
+        let Some(network) = network else { return Ok(activation.essence(name)) };
+        let mut state = network_state(&network, activation);
+        state.extend(implied_state(&network, activation));
+        Ok(state)
     }
 
     fn endpoint_desired(

@@ -37,7 +37,7 @@ impl<K: Kernel> Engine<K> {
         }
         if done.endpoints.is_empty() {
             done.plans.extend(session.detach_lost(request)?);
-            session.release_lost(request);
+            done.leases = session.release_lost(request);
         }
         Ok(done)
     }

@@ -99,6 +99,7 @@ impl<K: Kernel> Session<'_, K> {
         }
         let netns = self.netns(request, &network, &others)?;
         let others = self.with_namesakes((&network, netns.as_ref()), others)?;
+        self.detach_gone_beside(&network, request)?;
         match &network.driver {
             Driver::Bridge(_) | Driver::Routed(_) | Driver::Child(_) | Driver::Solo(_) => {
                 self.draft_wired(network, request, (netns, &others))
@@ -240,6 +241,9 @@ impl<K: Kernel> Session<'_, K> {
             }
             _ => self.addresses(&network, &request.wish, &host)?,
         };
+        if request.given.is_some() || network.is_dhcp() {
+            self.refuse_addresses((&network, activation), &given, &host)?;
+        }
         let (mut wire, announced) = self.wire((&network, activation), request, (&id, &given, others))?;
         if let (Some(known), Some(netns)) = (&request.given, &netns) {
             self.add_extras(&mut wire, known, (&id, netns))?;
@@ -278,7 +282,7 @@ impl<K: Kernel> Session<'_, K> {
         let mut wire = Wire {
             join: Join::Pair,
             host_if: self.host_if(request, id)?,
-            mac: self.mac(network, (id, given), &self.leased_mac(&request.wish))?,
+            mac: self.mac((network, activation), (id, given), &self.leased_mac(&request.wish))?,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: activation.mtu,
             gateways: if defaults(request) { gateways(network, others) } else { Vec::new() },

@@ -6,7 +6,7 @@ use crate::error::EngineError;
 use crate::outcome::Finding;
 use crate::recover::places;
 use crate::session::Session;
-use qiao_core::driver::network_state;
+use qiao_core::driver::{implied_state, network_state};
 use qiao_core::owner::EndpointId;
 use qiao_core::{Driver, Endpoint, Network, NetworkName};
 use qiao_kernel::Kernel;
@@ -21,6 +21,7 @@ impl<K: Kernel> Engine<K> {
         let network = session.txn.network(endpoint.network())?;
         if let (Some(network), Some(activation)) = (network, active.get(endpoint.network())) {
             wanted.extend(network_state(&network, activation));
+            wanted.extend(implied_state(&network, activation));
             wanted.extend(session.wanted(&network, activation, endpoint));
         }
         let plan = session.missing(&wanted, &places(endpoint))?;

@@ -6,6 +6,7 @@ use crate::error::EngineError;
 use crate::session::Session;
 use qiao_core::dhcp::{Ask, Keeper, Leased, Over, Tenant};
 use qiao_core::endpoint::Wire;
+use qiao_core::ipam::refuse_mac;
 use qiao_core::network::Bridge;
 use qiao_core::request::{Attach, Detach, Wish};
 use qiao_core::{Endpoint, Network, NetworkName, Refusal, SandboxName};
@@ -130,6 +131,10 @@ impl<K: Kernel> Engine<K> {
         let parent = passthru.map(|child| self.kernel.link(&child.parent)).transpose()?.flatten();
         let parents = parent.and_then(|link| link.mac);
         let mac = parents.or(request.wish.mac).unwrap_or_else(|| tenant.mac());
+        let link = if passthru.is_none() { self.kernel.link(over.first())? } else { None };
+        if let Some(of_device) = link.and_then(|link| link.mac) {
+            refuse_mac(network, (over.first(), of_device), mac)?;
+        }
         Ok(Ask {
             provide: host_name(request).map(|name| (HOST_NAME, name)).into_iter().collect(),
             request: REQUEST.to_vec(),
@@ -226,13 +231,17 @@ impl<K: Kernel> Session<'_, K> {
         self.txn.note(format!("DHCP leases are not renewed: {trouble}"));
     }
 
-    /// Gives back the leases of a sandbox that has no endpoint: whoever attached it was killed before there was one.
-    pub fn release_lost(&mut self, request: &Detach) {
-        let Some(Ok(tenants)) = self.keeper.as_mut().map(|keeper| keeper.tenants()) else { return };
+    /// Gives back the leases of a sandbox that has no endpoint: whoever attached it was killed before there was one. How
+    /// many they were.
+    pub fn release_lost(&mut self, request: &Detach) -> usize {
+        let Some(Ok(tenants)) = self.keeper.as_mut().map(|keeper| keeper.tenants()) else { return 0 };
         let is_on = |network: &str| request.network.as_ref().is_none_or(|wanted| wanted.as_str() == network);
         let lost = tenants.into_iter().map(|(tenant, _)| tenant);
-        lost.filter(|tenant| tenant.sandbox == request.sandbox.as_str() && is_on(&tenant.network))
-            .for_each(|tenant| self.release_lease(&tenant));
+        let lost: Vec<Tenant> = lost
+            .filter(|tenant| tenant.sandbox == request.sandbox.as_str() && is_on(&tenant.network))
+            .collect();
+        lost.iter().for_each(|tenant| self.release_lease(tenant));
+        lost.len()
     }
 
     /// Gives back the leases of attachments that were never completed.

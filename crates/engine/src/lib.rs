@@ -18,6 +18,7 @@ mod error;
 mod forward;
 mod gc;
 mod home;
+mod identity;
 mod inline;
 mod inspect;
 mod lease;

@@ -25,6 +25,15 @@ pub struct Detached {
     pub plans: Vec<Plan>,
     /// Where the sandboxes are.
     pub places: Places,
+    /// Leases of DHCP servers that were given back, of attachments that never were.
+    pub leases: usize,
+}
+
+impl Detached {
+    /// Whether there was nothing to detach.
+    pub fn is_nothing(&self) -> bool {
+        self.endpoints.is_empty() && self.plans.iter().all(Plan::is_empty) && self.leases == 0
+    }
 }
 
 /// A network that was created.

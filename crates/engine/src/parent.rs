@@ -11,7 +11,7 @@ use qiao_core::endpoint::{Join, Netns, Wire};
 use qiao_core::owner::EndpointId;
 use qiao_core::request::{Attach, CreateNetwork, Kind};
 use qiao_core::subnet::Family;
-use qiao_core::{Child, Code, Endpoint, IfName, Mac, Network, Refusal, Subnet};
+use qiao_core::{Child, Code, Driver, Endpoint, IfName, Mac, Network, Refusal, Subnet};
 use qiao_kernel::{Facts, HostLink, Kernel};
 use std::net::IpAddr;
 
@@ -159,7 +159,11 @@ impl<K: Kernel> Session<'_, K> {
         network: &Network,
         activation: &Activation,
     ) -> Result<Vec<IpAddr>, EngineError> {
-        if network.child().map_or(!network.is_dhcp(), |child| child.inside) {
+        let asks = match &network.driver {
+            Driver::Child(child) => !child.inside,
+            _ => network.is_dhcp() || activation.foreign,
+        };
+        if !asks {
             return Ok(Vec::new());
         }
         let link = self.kernel.link(&activation.device)?;
@@ -189,7 +193,7 @@ impl<K: Kernel> Session<'_, K> {
             Mode::Vlan(_) => Join::Vlan,
         };
         let wish = self.leased_mac(&request.wish);
-        let mac = if passthru { found.mac } else { self.mac(network, (id, given), &wish)? };
+        let mac = if passthru { found.mac } else { self.mac((network, activation), (id, given), &wish)? };
         let mut wire = Wire {
             join,
             host_if: activation.device.clone(),

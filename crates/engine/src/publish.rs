@@ -170,7 +170,7 @@ impl<K: Kernel> Session<'_, K> {
             return host.ports().collect();
         }
         let (first, last) = self.kernel.ephemeral_ports();
-        let count = usize::from(last - first) + 1;
+        let count = usize::from(last.saturating_sub(first)) + 1;
         let seed = random();
         let start = usize::from(u16::from_le_bytes([seed[0], seed[1]])) % count;
         (first..=last).cycle().skip(start).take(count).collect()

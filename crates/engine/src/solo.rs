@@ -23,7 +23,7 @@ impl<K: Kernel> Session<'_, K> {
         let mut wire = Wire {
             join: Join::Nothing,
             host_if: activation.device.clone(),
-            mac: self.mac(network, (id, given), &request.wish)?,
+            mac: self.mac((network, activation), (id, given), &request.wish)?,
             addresses: given.iter().map(|(net, _)| *net).collect(),
             mtu: ETHERNET_MTU,
             gateways: Vec::new(),

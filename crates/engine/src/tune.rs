@@ -32,15 +32,15 @@ impl<K: Kernel> Session<'_, K> {
         }
         let mac = tuned.iter().chain(&known).find(|tuned| tuned.what == Tunable::Mac);
         let mac = mac.map(|now| if tuned.contains(now) { now.after.clone() } else { now.before.clone() });
-        if let Some(Value::Mac(mac)) = mac.filter(|_| !is_adopted(endpoint.wire.as_ref())) {
-            self.refuse_taken_mac(endpoint, mac)?;
-            endpoint.wire.iter_mut().for_each(|wire| wire.mac = mac);
+        if let Some(Value::Mac(mac)) = mac {
+            self.refuse_new_mac(endpoint, mac)?;
+            endpoint.wire.iter_mut().filter(|wire| !is_adopted(wire)).for_each(|wire| wire.mac = mac);
         }
         endpoint.wire.iter_mut().for_each(|wire| wire.extras.tuned.clone_from(&tuned));
         Ok(())
     }
 }
 
-fn is_adopted(wire: Option<&Wire>) -> bool {
-    wire.is_some_and(|wire| wire.join == Join::Adopted)
+fn is_adopted(wire: &Wire) -> bool {
+    wire.join == Join::Adopted
 }

@@ -13,9 +13,10 @@ use crate::linux::Linux;
 use crate::netlink::Answer;
 use crate::nft::{self, Damage};
 use crate::rtnl::link::{BRIDGE_GROUPS, Link};
+use crate::rtnl::neighbour::{Forward, Neighbour};
 use crate::rtnl::{Request, address, ask, ask_one, link, neighbour, netconf, route, vlan};
 use crate::{lend, mark, sysctl};
-use qiao_core::plan::{Key, Observed, Ownership, State, Switch, Sysctl, Value};
+use qiao_core::plan::{Key, Object, Observed, Ownership, State, Switch, Sysctl, Value};
 use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
 use qiao_core::{EngineId, IfName, Mac, Owner};
@@ -150,6 +151,7 @@ fn link_of(key: &Key) -> Option<&IfName> {
         | Key::Shape(name)
         | Key::Redirect(name)
         | Key::Fdb(name, _)
+        | Key::OwnFdb(name, _)
         | Key::HostUp(name) => Some(name),
         _ => None,
     }
@@ -321,12 +323,49 @@ impl Host<'_> {
         let requests: Vec<Request> = asked.iter().map(|(_, request)| request.clone()).collect();
         for ((key, _), answer) in asked.into_iter().zip(ask(&mut linux.rtnl, &requests)?) {
             let owner = self.wanted.get(key).map(|object| &object.owner);
-            if let (Some(owner), Some((ownership, value))) = (owner, read_neighbour(key, answer)?) {
-                let ownership = ownership.unwrap_or_else(|| self.neighbour_owner(key, owner));
+            let (Some(owner), Some(found)) = (owner, read_neighbour(answer)?) else { continue };
+            let seen = match key {
+                Key::Fdb(..) | Key::OwnFdb(..) => self.forwarding(linux, (key, owner), &found)?,
+                _ => self.neighbour((key, owner), &found),
+            };
+            if let Some((ownership, value)) = seen {
                 observed.insert(key.clone(), ownership, value);
             }
         }
         Ok(())
+    }
+
+    /// A neighbour that stays for good and bears no mark of ours is somebody else's; whosever the bridge is.
+    fn neighbour(&self, (key, owner): (&Key, &Owner), found: &Neighbour) -> Option<(Ownership, Value)> {
+        let Key::Neighbour(name, _) = key else { return None };
+        let mac = found.mac.and_then(|mac| Mac::new(mac).ok())?;
+        let is_ours = found.ours && self.links.index(name).is_some();
+        let ownership = if is_ours { Ownership::Marked(owner.clone()) } else { Ownership::Foreign };
+        Some((ownership, Value::Mac(mac)))
+    }
+
+    /// A bridge has one entry for a hardware address, which may lead elsewhere: to a port of ours by mistake, to somebody
+    /// else's, to the host.
+    fn forwarding(
+        &self,
+        linux: &mut Linux,
+        (key, owner): (&Key, &Owner),
+        found: &Neighbour,
+    ) -> Result<Option<(Ownership, Value)>, KernelError> {
+        let (name, kind, entry) = match key {
+            Key::Fdb(name, mac) => (name, "veth", Forward::Port(0, *mac)),
+            Key::OwnFdb(name, mac) => (name, "bridge", Forward::Own(0, *mac)),
+            _ => return Ok(None),
+        };
+        let Some(link) = self.links.get(name) else { return Ok(None) };
+        if found.is(entry.at(link.index)) {
+            return Ok(Some((self.links.hanging(link, kind, owner), Value::Present)));
+        }
+        let at = link::read(&ask_one(&mut linux.rtnl, &link::get_at(found.index))?).into_iter().next();
+        let astray =
+            !found.own && at.is_some_and(|at| self.links.ownership(&at, "veth", owner) != Ownership::Foreign);
+        let ownership = if astray { self.links.hanging(link, kind, owner) } else { Ownership::Foreign };
+        Ok(Some((ownership, Value::Number(found.index))))
     }
 
     /// The host's routes to containers, each asked for by itself.
@@ -341,12 +380,30 @@ impl Host<'_> {
             let routes = route::read(&messages);
             let found = routes.into_iter().find(|route| *key == Key::HostRoute(route.destination));
             if let Some(route) = found.filter(|route| route.forwards) {
-                let owner =
-                    if route.ours { Ownership::Marked(object.owner.clone()) } else { Ownership::Foreign };
+                let owner = self.route_owner(linux, &route, object)?;
                 observed.insert(key.clone(), owner, self.hop(&route));
             }
         }
         Ok(())
+    }
+
+    /// Whose a route is: one of ours by another link is that of whoever has the link.
+    fn route_owner(
+        &self,
+        linux: &mut Linux,
+        route: &route::Route,
+        wanted: &Object,
+    ) -> Result<Ownership, KernelError> {
+        if !route.ours {
+            return Ok(Ownership::Foreign);
+        }
+        let own = Ownership::Marked(wanted.owner.clone());
+        let is_wanted =
+            |index| matches!(&wanted.value, Value::Route { dev, .. } if self.links.index(dev) == Some(index));
+        let Some(index) = route.index.filter(|index| !is_wanted(*index)) else { return Ok(own) };
+        let link = link::read(&ask_one(&mut linux.rtnl, &link::get_at(index))?).into_iter().next();
+        let alias = link.and_then(|link| link.alias);
+        Ok(alias.map_or(own, |alias| nft::owner_of(Some(&alias), Some(&wanted.owner))))
     }
 
     /// Where a route of the host leads. Through another link than the wanted one, it is not the wanted one.
@@ -356,18 +413,6 @@ impl Host<'_> {
         Value::Route { dev, via: route.via, onlink: route.onlink, src: route.src, attributes }
     }
 
-    fn neighbour_owner(&self, key: &Key, owner: &Owner) -> Ownership {
-        match key {
-            // It bears our mark, whosever the bridge is.
-            Key::Neighbour(name, _) => self.links.index(name).map(|_| Ownership::Marked(owner.clone())),
-            Key::Fdb(name, _) => {
-                self.links.get(name).map(|link| self.links.hanging(link, ours_or_bridge(link), owner))
-            }
-            _ => None,
-        }
-        .unwrap_or(Ownership::Foreign)
-    }
-
     fn neighbour_request(&self, key: &Key) -> Option<Request> {
         match key {
             Key::Neighbour(device, ip) => Some(neighbour::get(self.links.index(device)?, *ip)),
@@ -375,15 +420,15 @@ impl Host<'_> {
                 .links
                 .get(port)
                 .filter(|link| link.master.is_some() && self.is_in_place(port))
-                .map(|link| neighbour::get_port(link.index, *mac)),
+                .map(|link| neighbour::get_forward(Forward::Port(link.index, *mac))),
+            Key::OwnFdb(bridge, mac) => self
+                .links
+                .get(bridge)
+                .filter(|link| link.kind.as_deref() == Some("bridge"))
+                .map(|link| neighbour::get_forward(Forward::Own(link.index, *mac))),
             _ => None,
         }
     }
-}
-
-/// The kind that a link with neighbours of ours has: a bridge, or a pair's end.
-fn ours_or_bridge(link: &Link) -> &'static str {
-    if link.kind.as_deref() == Some("veth") { "veth" } else { "bridge" }
 }
 
 fn bridge_of_address(key: &Key) -> Option<&IfName> {
@@ -393,20 +438,14 @@ fn bridge_of_address(key: &Key) -> Option<&IfName> {
     }
 }
 
-/// A neighbour that stays for good and bears no mark of ours is somebody else's; one that was learned is
-/// nobody's.
-fn read_neighbour(key: &Key, answer: Answer) -> Result<Option<(Option<Ownership>, Value)>, KernelError> {
+/// A neighbour, or a forwarding entry, that stays for good. One that was learned is nobody's.
+fn read_neighbour(answer: Answer) -> Result<Option<Neighbour>, KernelError> {
     let found = match answer {
         Ok(messages) => neighbour::read(&messages).into_iter().next(),
         Err(error) if error.is_absent() => None,
         Err(error) => return Err(error),
     };
-    let Some(found) = found.filter(|found| found.permanent) else { return Ok(None) };
-    if matches!(key, Key::Fdb(..)) {
-        return Ok(Some((None, Value::Present)));
-    }
-    let foreign = (!found.ours).then_some(Ownership::Foreign);
-    Ok(found.mac.and_then(|mac| Mac::new(mac).ok()).map(|mac| (foreign, Value::Mac(mac))))
+    Ok(found.filter(|found| found.permanent))
 }
 
 /// The rule set, and the elements of its sets. A damaged rule set is made anew with all its elements, so

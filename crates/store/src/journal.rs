@@ -269,5 +269,12 @@ fn file(kind: &str, key: &str) -> String {
 
 /// The name of an endpoint's record in its sandbox's directory.
 pub fn endpoint_file(endpoint: &Endpoint) -> String {
-    format!("{}.json", endpoint.id.ifname)
+    record_file(endpoint.id.ifname.as_str())
+}
+
+/// The same by the interface's name. Files that begin with a dot are ours while they are written; no interface's name
+/// has a `%`.
+pub fn record_file(ifname: &str) -> String {
+    let mark = if ifname.starts_with('.') { "%" } else { "" };
+    [mark, ifname, ".json"].concat()
 }

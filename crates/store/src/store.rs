@@ -3,7 +3,7 @@
 use crate::claims::Claims;
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
-use crate::journal::{Changes, Journal, endpoint_file};
+use crate::journal::{Changes, Journal, endpoint_file, record_file};
 use crate::lock::Lock;
 use crate::names::Names;
 use crate::record::{self, Read};
@@ -181,7 +181,7 @@ impl Store {
     /// An endpoint's record.
     pub fn record(&self, sandbox: &SandboxName, ifname: &str) -> Result<Option<Journal>, StoreError> {
         let Some(dir) = runtime::sandbox_dir(&self.run, sandbox)? else { return Ok(None) };
-        self.good_record(&dir, (sandbox, &format!("{ifname}.json")))
+        self.good_record(&dir, (sandbox, &record_file(ifname)))
     }
 
     /// The endpoints of a sandbox, by interface.

@@ -46,6 +46,7 @@ pub fn detach(words: &[OsString]) -> Option<(Global, Detach)> {
         name: words.name?.parse().ok()?,
         network: words.take("--network")?,
         ifname: words.take("--ifname")?,
+        if_exists: false,
         changing: Changing::default(),
     };
     words.options.is_empty().then_some((global, detach))

@@ -60,6 +60,9 @@ pub struct Detach {
     /// Only this interface
     #[arg(long, value_name = "NAME")]
     pub ifname: Option<IfName>,
+    /// No error where it is not attached
+    #[arg(long)]
+    pub if_exists: bool,
     /// Dry run and explanation.
     #[command(flatten)]
     pub changing: Changing,

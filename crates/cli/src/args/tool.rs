@@ -37,7 +37,7 @@ pub struct Ps {
     /// Only names
     #[arg(short, long)]
     pub quiet: bool,
-    /// Whole commands
+    /// Whole commands, and all ports
     #[arg(long)]
     pub no_trunc: bool,
     /// `json`, `table COLUMN…`, or a template such as '{{.Names}}'

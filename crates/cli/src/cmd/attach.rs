@@ -4,9 +4,10 @@ use super::{Done, OK};
 use crate::app::App;
 use crate::args::{Attach, Changing, Detach};
 use crate::output::{self, json, line, plan};
+use qiao_container::Containers;
 use qiao_core::endpoint::Names;
 use qiao_core::request::{self, Wish};
-use qiao_core::{Endpoint, NetworkName, Refusal};
+use qiao_core::{Endpoint, NetworkName, Refusal, SandboxName};
 use qiao_engine::{Attached, Detached, Engine, EngineError};
 use qiao_kernel::Linux;
 use serde_json::json;
@@ -14,9 +15,13 @@ use serde_json::json;
 /// Attaches.
 pub fn attach(app: &App, args: &Attach) -> Done {
     let mut engine = app.engine()?;
+    let netns = match &args.netns {
+        None if engine.store().sandbox(&args.name)?.is_empty() => netns_of_container(app, &args.name),
+        given => given.clone(),
+    };
     let request = request::Attach {
         sandbox: args.name.clone(),
-        netns: args.netns.clone(),
+        netns,
         network: network_name(&engine, args.network.as_ref())?,
         ifname: args.ifname.clone(),
         wish: Wish { ip: args.ip, ip6: args.ip6, mac: args.mac_address },
@@ -27,6 +32,13 @@ pub fn attach(app: &App, args: &Attach) -> Done {
         given: None,
     };
     attach_request(app, (&mut engine, &request), &args.changing)
+}
+
+/// The network namespace of a container of ours that runs, whether it is attached or not.
+pub fn netns_of_container(app: &App, name: &SandboxName) -> Option<String> {
+    let container = Containers::of(&app.paths().run).get(name)?;
+    let init = container.state.init.filter(|_| container.spec.own_network && container.lives())?;
+    Some(format!("/proc/{}/ns/net", init.pid))
 }
 
 /// Attaches as a request says, and tells what came of it.
@@ -74,8 +86,8 @@ fn sentence(endpoint: &Endpoint) -> String {
     words.extend(endpoint.addresses().iter().map(ToString::to_string));
     let gateways = endpoint.wire.iter().flat_map(|wire| &wire.gateways);
     words.extend(gateways.map(|gateway| format!("via {gateway}")));
-    let ports: Vec<String> = endpoint.publish().iter().map(ToString::to_string).collect();
-    let ports = if ports.is_empty() { String::new() } else { format!(", {}", ports.join(", ")) };
+    let ports = crate::output::ports::text(endpoint.publish());
+    let ports = if ports.is_empty() { ports } else { format!(", {ports}") };
     words.join(" ") + &ports
 }
 
@@ -87,23 +99,58 @@ pub fn detach(app: &App, args: &Detach) -> Done {
         network: args.network.clone(),
         ifname: args.ifname.clone(),
     };
-    detach_request(app, (&mut engine, &request), &args.changing)
+    let missing = match args.if_exists || engine.is_begun(&args.name)? {
+        true => None,
+        false => Some(not_attached(app, &engine, &request)?),
+    };
+    detach_request(app, (&mut engine, &request, missing), &args.changing)
 }
 
-/// Detaches as a request says.
+/// The refusal for what is not attached, with what it may be about.
+fn not_attached(
+    app: &App,
+    engine: &Engine<Linux>,
+    request: &request::Detach,
+) -> Result<Refusal, EngineError> {
+    let name = &request.sandbox;
+    let attached = engine.store().sandbox(name)?;
+    if let Some(first) = attached.first() {
+        let wanted = match (&request.network, &request.ifname) {
+            (Some(network), _) => format!("to network `{network}`"),
+            (None, Some(ifname)) => format!("as `{ifname}`"),
+            (None, None) => String::new(),
+        };
+        let is = format!("it is attached to network `{}` as `{}`", first.network(), first.id.ifname);
+        return Ok(Refusal::not_found(format!("`{name}` is not attached {wanted}")).why(is));
+    }
+    Ok(match netns_of_container(app, name) {
+        Some(_) => Refusal::not_found(format!("container `{name}` is attached to no network"))
+            .fix(format!("qiao network connect NETWORK {name}")),
+        None => Refusal::not_found(format!("there is no container `{name}`")).fix("qiao ps"),
+    })
+}
+
+/// Detaches as a request says; where nothing came of it, `missing` says why.
 pub fn detach_request(
     app: &App,
-    (engine, request): (&mut Engine<Linux>, &request::Detach),
+    (engine, request, missing): (&mut Engine<Linux>, &request::Detach, Option<Refusal>),
     changing: &Changing,
 ) -> Done {
+    let refused = |done: &Detached| match missing.clone().filter(|_| done.is_nothing()) {
+        Some(refusal) => Err(EngineError::from(refusal)),
+        None => Ok(()),
+    };
     if changing.dry_run {
-        let Detached { plans, places, .. } = engine.plan_detach(request)?;
+        let done = engine.plan_detach(request)?;
         tell_notes(engine);
+        refused(&done)?;
+        let Detached { plans, places, .. } = done;
         plan::print_dry(&plans, &places, (changing, app.global.json));
         return Ok(OK);
     }
     let detached = engine.detach(request)?;
     tell_notes(engine);
+    refused(&detached)?;
     if app.global.json {
         let endpoints: Vec<_> = detached.endpoints.iter().map(json::endpoint).collect();
         let plan = plan::json_of(&detached.plans, &detached.places);

@@ -1,12 +1,13 @@
 //! `qiao network …`.
 
-use super::attach::{attach_request, connected, detach_request};
+use super::attach::{attach_request, connected, detach_request, netns_of_container};
 use super::{Done, OK, matches_all};
 use crate::app::App;
 use crate::args::ChildOptions;
 use crate::args::{self, Allocations, Connect, Create, Disconnect, Inspect, Ls, Network, Prune, Rm};
 use crate::output::table::Table;
 use crate::output::{format, json, line, plan, print, time};
+use qiao_container::Containers;
 use qiao_core::endpoint::Names;
 use qiao_core::request::{self, BridgeOptions, CreateNetwork, Kind, Wish};
 use qiao_core::{Code, Endpoint, Network as CoreNetwork, Refusal};
@@ -297,7 +298,14 @@ fn is_filter_of_prune(key: &str) -> Result<(), Refusal> {
 fn connect(app: &App, args: &Connect) -> Done {
     let mut engine = app.engine()?;
     let network = engine.find_network(&args.network)?;
+    let known = engine.store().sandbox(&args.container)?;
+    // A container that was disconnected from its last network is a container all the same.
+    let netns = if known.is_empty() { netns_of_container(app, &args.container) } else { None };
+    if known.is_empty() && netns.is_none() {
+        return Err(not_running(app, args).into());
+    }
     let request = request::Attach {
+        netns,
         network: Some(network.name),
         ifname: args.ifname.clone(),
         wish: Wish { ip: args.ip, ip6: args.ip6, mac: args.mac_address },
@@ -305,13 +313,24 @@ fn connect(app: &App, args: &Connect) -> Done {
         names: Names { aliases: args.naming.alias.clone(), upstreams: Vec::new() },
         ..request::Attach::new(args.container.clone())
     };
-    if engine.store().sandbox(&args.container)?.is_empty() {
-        return Err(Refusal::not_found(format!("there is no container `{}`", args.container))
-            .fix("qiao ps")
-            .fix(format!("qiao attach {} --netns PATH --network {}", args.container, args.network))
-            .into());
-    }
     attach_request(app, (&mut engine, &request), &args.changing)
+}
+
+/// The refusal for what cannot be connected: a container that has ended, or none at all. A namespace that was detached is
+/// forgotten: only its path tells which it was.
+fn not_running(app: &App, args: &Connect) -> Refusal {
+    let name = &args.container;
+    if let Some(container) = Containers::of(&app.paths().run).get(name) {
+        let refusal = Refusal::conflict(format!("container `{name}` does not run"));
+        return match container.lives() {
+            true => refusal.why("it has no network namespace of its own").fix("qiao run --network NETWORK"),
+            false => refusal.fix(format!("qiao rm {name}")),
+        };
+    }
+    Refusal::not_found(format!("there is no container `{name}`")).fix("qiao ps -a").fix(format!(
+        "qiao attach {name} --netns PATH --network {}      (PATH: its namespace, such as /run/netns/{name})",
+        args.network
+    ))
 }
 
 fn disconnect(app: &App, args: &Disconnect) -> Done {
@@ -328,7 +347,7 @@ fn disconnect(app: &App, args: &Disconnect) -> Done {
     }
     let request =
         request::Detach { sandbox: args.container.clone(), network: Some(network.name), ifname: None };
-    detach_request(app, (&mut engine, &request), &args.changing)
+    detach_request(app, (&mut engine, &request, None), &args.changing)
 }
 
 fn allocations(app: &App, args: &Allocations) -> Done {

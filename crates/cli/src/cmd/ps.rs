@@ -4,11 +4,14 @@ use super::{Done, OK};
 use crate::app::App;
 use crate::args::Ps;
 use crate::output::table::{Table, cut};
-use crate::output::{format, json, line, print, time};
+use crate::output::{format, json, line, ports, print, time};
 use qiao_container::{Container, Containers, Status};
 use qiao_core::{Endpoint, Refusal, SandboxName};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// So many characters of a list of ports are shown, unless all is asked for.
+const PORTS: usize = 120;
 
 /// Lists containers and attached namespaces.
 pub fn run(app: &App, args: &Ps) -> Done {
@@ -115,8 +118,7 @@ impl Row {
         let networks: Vec<String> = endpoints.iter().map(|e| e.network().to_string()).collect();
         let addresses: Vec<String> =
             endpoints.iter().map(json::addresses).filter(|text| !text.is_empty()).collect();
-        let ports = endpoints.iter().flat_map(Endpoint::publish).map(ToString::to_string);
-        let ports: Vec<String> = ports.collect();
+        let ports: Vec<_> = endpoints.iter().flat_map(Endpoint::publish).copied().collect();
         let command = self.container.as_ref().map(|c| c.spec.command.join(" ")).unwrap_or_default();
         json!({
             "ID": self.id(name),
@@ -124,7 +126,7 @@ impl Row {
             "Command": command,
             "Networks": networks.join(","),
             "Addresses": addresses.join(","),
-            "Ports": ports.join(", "),
+            "Ports": ports::text(&ports),
             "Status": self.status(),
             "Netns": endpoints.iter().find_map(|e| e.netns.as_ref()).map(|n| n.path.clone()),
         })
@@ -135,14 +137,16 @@ fn table(rows: &[Value], whole: bool) -> String {
     let mut table = Table::new(&["CONTAINER ID", "NAME", "COMMAND", "NETWORK", "ADDRESS", "PORTS", "STATUS"]);
     for row in rows {
         let cell = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        let command = if whole { cell("Command") } else { cut(&cell("Command"), 24) };
+        let (command, listed) = (cell("Command"), cell("Ports"));
+        let command = if whole { command } else { cut(&command, 24) };
+        let listed = if whole { listed } else { ports::cut(&listed, PORTS) };
         table.row([
             cell("ID"),
             cell("Names"),
             command,
             cell("Networks"),
             cell("Addresses"),
-            cell("Ports"),
+            listed,
             cell("Status"),
         ]);
     }

@@ -50,8 +50,9 @@ fn take(
     let set = &wanted.sets[place];
     for ip in &wanted.wishes {
         let Some(range) = set.iter().find(|range| range.has(*ip)) else { continue };
-        if range.gateway == *ip {
-            return Err(Failure::new(106, format!("the address {ip} that is asked for is the gateway's")));
+        if !range.gives(*ip) {
+            let whose = if range.gateway == *ip { "the gateway's" } else { "not for a host" };
+            return Err(Failure::new(106, format!("the address {ip} that is asked for is {whose}")));
         }
         if leases.take(*ip, tenant).map_err(io)? {
             return Ok((*ip, *range));

@@ -4,6 +4,7 @@ pub mod error;
 pub mod format;
 pub mod json;
 pub mod plan;
+pub mod ports;
 pub mod table;
 pub mod time;
 

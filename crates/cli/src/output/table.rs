@@ -28,8 +28,13 @@ impl Table {
     }
 }
 
+/// The width of a format has 16 bits, a cell has no limit.
 fn line(row: &[String], widths: &[usize]) -> String {
-    row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ", width = *width)).collect()
+    let padded = |(cell, width): (&String, &usize)| {
+        let room = width.saturating_sub(cell.chars().count());
+        [cell.as_str(), &" ".repeat(room), "  "].concat()
+    };
+    row.iter().zip(widths).map(padded).collect()
 }
 
 /// Cuts a text to a width, with an ellipsis.
@@ -38,4 +43,22 @@ pub fn cut(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f2_a_cell_may_have_any_width() {
+        let mut table = Table::new(&["NAME", "PORTS", "STATUS"]);
+        table.row(["web".into(), "x".repeat(70_000), "Up".into()]);
+        table.row(["öl".into(), "y".into(), "Up".into()]);
+        let text = table.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines.iter().all(|line| line.chars().count() >= 70_000 + 8 && line.chars().count() <= 70_014)
+        );
+        assert!(lines[2].starts_with("öl    y "), "{}", &lines[2][..20]);
+    }
 }

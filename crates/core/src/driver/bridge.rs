@@ -38,6 +38,16 @@ pub fn network(network: &Network, bridge: &Bridge, activation: &Activation) -> S
     state
 }
 
+/// What the kernel makes with the bridge, and only loses if somebody takes it away: frames to the bridge are the host's.
+pub fn implied(network: &Network, activation: &Activation) -> State {
+    let mut state = State::default();
+    if !activation.foreign {
+        let key = Key::OwnFdb(activation.device.clone(), activation.mac);
+        state.insert(key, &activation.owner(&network.name), Value::Present);
+    }
+    state
+}
+
 /// That the bridge tells VLANs apart, and the interface in the one that the gateways are in.
 fn vlans(bridge: &Bridge) -> Vec<(Key, Value)> {
     let Some(inline) = bridge.inline.filter(|inline| inline.filtering) else { return Vec::new() };

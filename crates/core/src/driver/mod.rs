@@ -190,8 +190,7 @@ impl Activation {
 
     /// Whose the network's objects are: its own, or those of all that share its bridge.
     pub fn owner(&self, network: &NetworkName) -> Owner {
-        let shared = Some(sharers(&self.device)).filter(|_| self.shared);
-        shared.unwrap_or_else(|| Owner::Network(network.clone()))
+        if self.shared { sharers(&self.device) } else { Owner::Network(network.clone()) }
     }
 
     /// What must exist of the network for anything of it to work: little enough to look at every time.
@@ -234,8 +233,7 @@ pub fn is_closed(network: &Network) -> bool {
 
 /// All the networks that share a bridge.
 fn sharers(device: &IfName) -> Owner {
-    let name = NetworkName::new(&format!("on.{device}"));
-    Owner::Network(name.expect("an interface name is the end of a network name"))
+    Owner::Network(NetworkName::of_device(device))
 }
 
 /// What must exist for a network that is in use.
@@ -246,6 +244,14 @@ pub fn network_state(network: &Network, activation: &Activation) -> State {
         Driver::Child(_) | Driver::Solo(_) => activation.essence(&network.name),
         Driver::Adopted(adopted) => adopted::network(adopted, activation.essence(&network.name)),
         Driver::Host | Driver::None => State::default(),
+    }
+}
+
+/// What of a network in use comes with its devices. No command need look at it; `check` and `repair` do.
+pub fn implied_state(network: &Network, activation: &Activation) -> State {
+    match &network.driver {
+        Driver::Bridge(_) => bridge::implied(network, activation),
+        _ => State::default(),
     }
 }
 

@@ -59,6 +59,9 @@ pub enum Key {
     Switch(IfName, Switch),
     /// The forwarding entry of a port's hardware address.
     Fdb(IfName, Mac),
+    /// The forwarding entry of a bridge's own hardware address: what is sent to it is the host's. The kernel makes it with
+    /// the bridge.
+    OwnFdb(IfName, Mac),
     /// The host's neighbour entry for a container, on its bridge or on its port.
     Neighbour(IfName, IpAddr),
     /// An `ifb` device, up: what comes in elsewhere is made to wait there.
@@ -347,6 +350,7 @@ impl Key {
                 | Key::PortVlans(link)
                 | Key::Switch(link, _)
                 | Key::Fdb(link, _)
+                | Key::OwnFdb(link, _)
                 | Key::Neighbour(link, _)
                 | Key::Shape(link)
                 | Key::Redirect(link)

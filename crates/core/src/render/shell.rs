@@ -102,6 +102,9 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::SandboxMac(_, link), Value::Mac(mac)) => vec![format!("ip link set {link} address {mac}")],
         (Key::Tuned(_, link, what), Value::Number(number)) => vec![tuned(link, what, *number)],
         (Key::Fdb(host_if, mac), _) => vec![format!("bridge fdb add {mac} dev {host_if} master static")],
+        (Key::OwnFdb(bridge, mac), _) => {
+            vec![format!("bridge fdb replace {mac} dev {bridge} self permanent")]
+        }
         (Key::Neighbour(device, ip) | Key::SandboxNeighbour(_, device, ip), Value::Mac(mac)) => {
             vec![neighbour(device, *ip, *mac)]
         }
@@ -185,6 +188,7 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
         Key::SandboxLoopback(_) => vec!["ip link set lo down".into()],
         Key::Port(_) => Vec::new(),
         Key::Fdb(host_if, mac) => vec![format!("bridge fdb del {mac} dev {host_if} master")],
+        Key::OwnFdb(bridge, mac) => vec![format!("bridge fdb del {mac} dev {bridge} self")],
         Key::Neighbour(device, ip) => vec![
             format!("ip neigh del {ip} dev {device}"),
             format!("conntrack -D -s {ip}"),

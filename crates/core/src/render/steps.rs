@@ -133,7 +133,7 @@ fn step_of(key: &Key) -> usize {
         Key::Sysctl(_) | Key::Ruleset | Key::Member(_) => 0,
         Key::Bridge(_) | Key::BridgeVrf(..) | Key::VlanFiltering(_) | Key::Vlan(_) => 1,
         Key::BridgeAddress(..) => 2,
-        Key::BridgeUp(_) | Key::BridgeVlan(..) | Key::VlanAddress(..) => 3,
+        Key::OwnFdb(..) | Key::BridgeUp(_) | Key::BridgeVlan(..) | Key::VlanAddress(..) => 3,
         Key::Veth(_) | Key::Child(..) | Key::Lone(..) | Key::Lent(..) => 4,
         Key::Guard(_)
         | Key::Port(_)

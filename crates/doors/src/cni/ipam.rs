@@ -100,10 +100,18 @@ impl Range {
         same && (number(self.first)..=number(self.last)).contains(&number(ip))
     }
 
+    /// Whether it gives an address of it to a host: neither the gateway nor the subnet's own, nor its broadcast address.
+    pub fn gives(&self, ip: IpAddr) -> bool {
+        ip != self.gateway && self.subnet.usable(ip)
+    }
+
     /// How many addresses it can give.
     pub fn count(&self) -> u128 {
-        let all = number(self.last) - number(self.first) + 1;
-        all - u128::from(self.has(self.gateway))
+        let (low, high) = self.subnet.host_range();
+        let (first, last) = (number(self.first).max(low), number(self.last).min(high));
+        let all = (last + 1).saturating_sub(first);
+        let gateway = number(self.gateway);
+        all - u128::from(self.has(self.gateway) && (first..=last).contains(&gateway))
     }
 }
 
@@ -114,7 +122,7 @@ pub fn candidates(set: &[Range], last: Option<IpAddr>) -> impl Iterator<Item = (
     let part = |range: Range, from: u128, to: u128| {
         let family = Family::of(range.first);
         let ips = (from..to).map(move |n| (family.address(n), range));
-        ips.filter(move |(ip, _)| *ip != range.gateway)
+        ips.filter(move |(ip, _)| range.gives(*ip))
     };
     let all = |range: &Range| (number(range.first), number(range.last) + 1);
     let current = set.get(at).map(|range| (*range, all(range)));

@@ -7,6 +7,7 @@ mod faults;
 mod flows;
 mod foreign;
 mod host;
+mod hostile;
 mod inside;
 mod kills;
 mod looking;

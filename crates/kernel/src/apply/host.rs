@@ -8,6 +8,7 @@ use crate::linux::Linux;
 use crate::reap;
 use crate::rtnl::child::NewChild;
 use crate::rtnl::link::{NewBridge, NewVeth};
+use crate::rtnl::neighbour::Forward;
 use crate::rtnl::route::Hop;
 use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, merge, neighbour, route, vlan};
 use crate::sysctl::has_ipv6;
@@ -77,11 +78,32 @@ impl<'a> Batch<'a> {
         for ((op, _), answer) in waiting.iter().zip(answers) {
             match answer {
                 Err(error) if matches!(op, Op::Del { .. }) && error.is_absent() => {}
+                Err(error) if error.errno() == Some(libc::EEXIST) => self.over_learned(op, error)?,
                 Err(error) => return Err(failed(op, error)),
                 Ok(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// A forwarding entry that the bridge only learned is nobody's: another one is made over it. One that is as wanted is
+    /// left; any other is somebody's, be it the bridge's own.
+    fn over_learned(&mut self, op: &Op, error: KernelError) -> Result<(), ApplyError> {
+        let (Key::Fdb(name, _) | Key::OwnFdb(name, _)) = op.key() else { return Err(failed(op, error)) };
+        let index = self.linux.interfaces.index(name).map_err(|e| failed(op, e))?;
+        let Some(entry) = index.and_then(|index| entry(op.key(), index)) else {
+            return Err(failed(op, error));
+        };
+        let rtnl = &mut self.linux.rtnl;
+        let answer = ask_one(rtnl, &neighbour::get_forward(entry)).map_err(|e| failed(op, e))?;
+        match neighbour::read(&answer).first() {
+            Some(found) if found.is(entry) => Ok(()),
+            Some(found) if !found.permanent => {
+                let over = neighbour::forward(entry, Mode::Replace);
+                ask_one(rtnl, &over).map(drop).map_err(|e| failed(op, e))
+            }
+            _ => Err(failed(op, error)),
+        }
     }
 
     /// The index of a link. What waits goes first, if it makes the link or takes it away.
@@ -262,7 +284,7 @@ impl<'a> Batch<'a> {
             (Key::BridgeVrf(name, vrf), _) => (vrf, Box::new(|index| link::enslave(name, index))),
             (Key::BridgeVlan(name, id), _) => (name, Box::new(|index| vlan::own(index, *id, true))),
             (Key::HostRoute(net), Value::Route { dev, via, onlink, src, attributes }) => {
-                let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
+                let mode = mode(op);
                 let attributes = *attributes;
                 let hop = move |index| Hop { index, via: *via, onlink: *onlink, src: *src, attributes };
                 (dev, Box::new(move |index| route::set(*net, hop(index), mode)))
@@ -273,7 +295,14 @@ impl<'a> Batch<'a> {
             (Key::BridgeAddress(name, net) | Key::VlanAddress(name, net), _) => {
                 (name, Box::new(|index| address::add(index, *net)))
             }
-            (Key::Fdb(name, mac), _) => (name, Box::new(|index| neighbour::set_port(index, *mac))),
+            (Key::Fdb(name, mac), _) => {
+                let mode = mode(op);
+                (name, Box::new(move |index| neighbour::forward(Forward::Port(index, *mac), mode)))
+            }
+            (Key::OwnFdb(name, mac), _) => {
+                let mode = mode(op);
+                (name, Box::new(move |index| neighbour::forward(Forward::Own(index, *mac), mode)))
+            }
             (Key::Neighbour(name, ip), Value::Mac(mac)) => {
                 (name, Box::new(|index| neighbour::set(index, *ip, *mac)))
             }
@@ -328,6 +357,7 @@ impl<'a> Batch<'a> {
             | Key::VlanAddress(name, _)
             | Key::BridgeVlan(name, _)
             | Key::Fdb(name, _)
+            | Key::OwnFdb(name, _)
             | Key::Neighbour(name, _) => name,
             _ => return Ok(Ok(())),
         };
@@ -342,7 +372,9 @@ impl<'a> Batch<'a> {
                 self.push(op, [address::delete(index, *net)]);
             }
             Key::BridgeVlan(_, id) => self.push(op, [vlan::own(index, *id, false)]),
-            Key::Fdb(_, mac) => self.push(op, [neighbour::delete_port(index, *mac)]),
+            Key::Fdb(..) | Key::OwnFdb(..) => {
+                self.push(op, entry(key, index).map(neighbour::delete_forward));
+            }
             Key::Neighbour(_, ip) => self.push(op, [neighbour::delete(index, *ip)]),
             _ => {}
         }
@@ -354,6 +386,20 @@ impl<'a> Batch<'a> {
             return Ok(Err(error));
         }
         Ok(reap::delete(self.linux, name).map_err(|e| failed(op, e)))
+    }
+}
+
+/// What is added must not be there: it could be somebody else's.
+fn mode(op: &Op) -> Mode {
+    if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create }
+}
+
+/// The forwarding entry that a key is, at the link of this index.
+fn entry(key: &Key, index: u32) -> Option<Forward> {
+    match key {
+        Key::Fdb(_, mac) => Some(Forward::Port(index, *mac)),
+        Key::OwnFdb(_, mac) => Some(Forward::Own(index, *mac)),
+        _ => None,
     }
 }
 

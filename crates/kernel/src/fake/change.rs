@@ -3,7 +3,7 @@
 use super::world::{Errno, World, in_sandbox, leads_over};
 use crate::kernel::Places;
 use qiao_core::plan::{Found, Key, Object, Op, Value};
-use qiao_core::{IfName, Owner, SandboxName};
+use qiao_core::{IfName, Mac, Owner, SandboxName};
 
 impl World {
     /// Carries out one operation.
@@ -82,6 +82,7 @@ impl World {
                 | Key::BridgeUp(name)
                 | Key::VlanFiltering(name)
                 | Key::BridgeVrf(name, _)
+                | Key::OwnFdb(name, _)
                 | Key::BridgeVlan(name, _),
                 _,
             ) => {
@@ -98,6 +99,8 @@ impl World {
             (Key::Redirect(name), Value::Redirect { to }) if !self.has_end(name) || !self.has_link(to) => {
                 return Err(libc::ENODEV);
             }
+            // A bridge has one entry for each hardware address, and its own is there first.
+            (Key::Fdb(port, mac), _) if self.is_bridges_own(port, *mac) => return Err(libc::EEXIST),
             // Whether it is a port at all: settings and entries of what is none are refused.
             (Key::Port(name) | Key::PortVlans(name) | Key::Fdb(name, _), _) => {
                 self.needs(&Key::Port(name.clone()))?;
@@ -130,6 +133,15 @@ impl World {
         }
         self.put(key, object);
         Ok(())
+    }
+
+    /// Whether the bridge of a port has this hardware address itself.
+    fn is_bridges_own(&self, port: &IfName, mac: Mac) -> bool {
+        let bridge = match self.objects.get(&Key::Veth(port.clone())).map(|found| &found.value) {
+            Some(Value::Veth { bridge: Some(bridge), .. }) => bridge,
+            _ => return false,
+        };
+        self.objects.contains_key(&Key::OwnFdb(bridge.clone(), mac))
     }
 
     fn needs(&self, parent: &Key) -> Result<(), Errno> {

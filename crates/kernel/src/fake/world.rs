@@ -394,6 +394,11 @@ impl World {
             self.objects.remove(key);
             return;
         }
+        if let (Key::Bridge(name), Value::Bridge { mac, .. }) = (key, &object.value) {
+            self.objects.retain(|key, _| !matches!(key, Key::OwnFdb(bridge, _) if bridge == name));
+            let found = Found { owner: owner.clone(), value: Value::Present };
+            self.objects.insert(Key::OwnFdb(name.clone(), *mac), found);
+        }
         if let Key::Veth(name) = key {
             self.next_number += 1;
             self.indices.insert(name.clone(), self.next_number as u32);
@@ -432,6 +437,7 @@ pub(super) fn link_of(key: &Key) -> Option<&IfName> {
         | Key::Shape(name)
         | Key::Redirect(name)
         | Key::Fdb(name, _)
+        | Key::OwnFdb(name, _)
         | Key::Neighbour(name, _)
         | Key::HostUp(name) => Some(name),
         _ => None,

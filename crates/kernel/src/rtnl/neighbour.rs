@@ -39,23 +39,54 @@ fn message(index: u32, ip: IpAddr) -> NeighbourMessage {
     message
 }
 
-/// Writes down that a hardware address is behind a bridge port, for good.
-pub fn set_port(port: u32, mac: Mac) -> Request {
-    let mut message = port_message(port, mac);
-    message.header.state = NeighbourState::Noarp;
-    Request::change(Message::NewNeighbour(message), Mode::Replace)
+/// An entry of a bridge's forwarding table: where frames to a hardware address go. There is one for each address.
+#[derive(Clone, Copy, Debug)]
+pub enum Forward {
+    /// Out at this port.
+    Port(u32, Mac),
+    /// To the host: the address is that of the bridge itself.
+    Own(u32, Mac),
 }
 
-/// Forgets that a hardware address is behind a bridge port.
-pub fn delete_port(port: u32, mac: Mac) -> Request {
-    Request::change(Message::DelNeighbour(port_message(port, mac)), Mode::Change)
+impl Forward {
+    /// The same at another index.
+    pub fn at(self, index: u32) -> Self {
+        match self {
+            Forward::Port(_, mac) => Forward::Port(index, mac),
+            Forward::Own(_, mac) => Forward::Own(index, mac),
+        }
+    }
 }
 
-fn port_message(port: u32, mac: Mac) -> NeighbourMessage {
+/// Makes a forwarding entry, for good. Over another one it is made only on request: that may be the bridge's own.
+pub fn forward(entry: Forward, mode: Mode) -> Request {
+    let mut message = forward_message(entry);
+    message.header.state = match entry {
+        Forward::Port(..) => NeighbourState::Noarp,
+        Forward::Own(..) => NeighbourState::Permanent,
+    };
+    Request::change(Message::NewNeighbour(message), mode)
+}
+
+/// Takes a forwarding entry away.
+pub fn delete_forward(entry: Forward) -> Request {
+    Request::change(Message::DelNeighbour(forward_message(entry)), Mode::Change)
+}
+
+/// Asks where a bridge forwards a hardware address: to whatever port.
+pub fn get_forward(entry: Forward) -> Request {
+    Request::get(Message::GetNeighbour(forward_message(entry)))
+}
+
+fn forward_message(entry: Forward) -> NeighbourMessage {
+    let (index, mac, flags) = match entry {
+        Forward::Port(index, mac) => (index, mac, NeighbourFlags::Controller),
+        Forward::Own(index, mac) => (index, mac, NeighbourFlags::Own),
+    };
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Bridge;
-    message.header.ifindex = port;
-    message.header.flags = NeighbourFlags::Controller;
+    message.header.ifindex = index;
+    message.header.flags = flags;
     message.attributes = vec![Attribute::LinkLayerAddress(mac.octets().to_vec())];
     message
 }
@@ -63,11 +94,6 @@ fn port_message(port: u32, mac: Mac) -> NeighbourMessage {
 /// Asks where `ip` is.
 pub fn get(index: u32, ip: IpAddr) -> Request {
     Request::get(Message::GetNeighbour(message(index, ip)))
-}
-
-/// Asks whether a bridge forwards a hardware address to a port.
-pub fn get_port(port: u32, mac: Mac) -> Request {
-    Request::get(Message::GetNeighbour(port_message(port, mac)))
 }
 
 /// Asks for all neighbours of both families.
@@ -86,8 +112,18 @@ pub struct Neighbour {
     pub mac: Option<[u8; 6]>,
     /// Whether it stays for good.
     pub permanent: bool,
+    /// Of a forwarding entry: whether frames go to the host itself.
+    pub own: bool,
     /// Whether it bears our mark.
     pub ours: bool,
+}
+
+impl Neighbour {
+    /// Whether it is this forwarding entry.
+    pub fn is(&self, entry: Forward) -> bool {
+        let (Forward::Port(index, _) | Forward::Own(index, _)) = entry;
+        self.permanent && self.index == index && self.own == matches!(entry, Forward::Own(..))
+    }
 }
 
 /// Reads the neighbours out of an answer.
@@ -100,8 +136,9 @@ pub fn read(messages: &[Received]) -> Vec<Neighbour> {
 fn read_one(payload: &[u8]) -> Option<Neighbour> {
     let state = number16(payload.get(8..12)?)?;
     let permanent = matches!(state, libc::NUD_PERMANENT | libc::NUD_NOARP);
+    let own = state == libc::NUD_PERMANENT;
     let mut neighbour =
-        Neighbour { index: number_at(payload, 4)?, ip: None, mac: None, permanent, ours: false };
+        Neighbour { index: number_at(payload, 4)?, ip: None, mac: None, permanent, own, ours: false };
     for (kind, value) in attributes(&payload[12..]) {
         match kind {
             libc::NDA_DST => neighbour.ip = ip(value),

@@ -85,7 +85,7 @@ fn furnished(host: &Host) -> String {
 fn attach_then_detach() {
     on_a_host(|host| {
         let line = furnished(host);
-        sweep(host, &Sweep { prepare: &|| (), line, end: &["detach web"], first: 0 });
+        sweep(host, &Sweep { prepare: &|| (), line, end: &["detach --if-exists web"], first: 0 });
     });
 }
 
@@ -95,7 +95,7 @@ fn attach_then_repair() {
     on_a_host(|host| {
         let line = furnished(host);
         // A command that was killed after its last step has attached: only then there is something to detach.
-        sweep(host, &Sweep { prepare: &|| (), line, end: &["repair", "detach web"], first: 3 });
+        sweep(host, &Sweep { prepare: &|| (), line, end: &["repair", "detach --if-exists web"], first: 3 });
     });
 }
 
@@ -105,7 +105,15 @@ fn detach_then_detach() {
     on_a_host(|host| {
         let attach = furnished(host);
         let prepare = || drop(host.ok(&attach));
-        sweep(host, &Sweep { prepare: &prepare, line: "detach web".into(), end: &["detach web"], first: 1 });
+        sweep(
+            host,
+            &Sweep {
+                prepare: &prepare,
+                line: "detach web".into(),
+                end: &["detach --if-exists web"],
+                first: 1,
+            },
+        );
     });
 }
 
@@ -115,7 +123,7 @@ fn detach_then_repair() {
     on_a_host(|host| {
         let attach = furnished(host);
         let prepare = || drop(host.ok(&attach));
-        let end = ["repair", "detach web"];
+        let end = ["repair", "detach --if-exists web"];
         sweep(host, &Sweep { prepare: &prepare, line: "detach web".into(), end: &end, first: 5 });
     });
 }
@@ -129,7 +137,7 @@ fn attach_with_a_lease_then_detach() {
         host.ok("network create lan -d macvlan --ipam-driver dhcp -o parent=up0");
         host.attached("other", "--network lan"); // who keeps leases runs all the time
         let line = attach_line(&host.container("web"), "--network lan");
-        sweep(host, &Sweep { prepare: &|| (), line, end: &["detach web"], first: 4 });
+        sweep(host, &Sweep { prepare: &|| (), line, end: &["detach --if-exists web"], first: 4 });
         let left = || given.lock().unwrap().len();
         assert!(eventually(Duration::from_secs(10), || left() == 1), "{} leases", left());
     });
@@ -169,7 +177,12 @@ fn the_first_attach_then_detach() {
         let prepare = || drop(std::fs::remove_dir_all(host.qiao.directory()));
         sweep(
             host,
-            &Sweep { prepare: &prepare, line, end: &["detach web", "network rm -f bridge"], first: 2 },
+            &Sweep {
+                prepare: &prepare,
+                line,
+                end: &["detach --if-exists web", "network rm -f bridge"],
+                first: 2,
+            },
         );
     });
 }

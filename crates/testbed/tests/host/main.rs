@@ -1,6 +1,7 @@
 //! What users and attackers see of `qiao`, each test on a host of its own. The names begin with the
 //! requirement's group and number: isolation (`iso`), publishing (`port`), reliability (`rel`), inputs (`inp`).
 
+mod c_moving;
 mod cni_adopted;
 mod cni_bandwidth;
 mod cni_bridge;
@@ -16,6 +17,8 @@ mod cni_sbr;
 mod cni_settings;
 mod cni_solo;
 mod containers;
+mod d2_identities;
+mod d3_odd_names;
 mod dhcp_networks;
 mod dns_aardvark;
 mod dns_abuse;

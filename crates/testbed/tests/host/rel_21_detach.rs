@@ -18,7 +18,7 @@ fn detaches_after(host: &Host, breaking: impl FnOnce()) {
     host.attach(&web, "--network front -p 8080:80");
     breaking();
     host.ok("detach web");
-    host.ok("detach web");
+    host.ok("detach --if-exists web");
     host.ok("repair");
     host.assert_like(&before, "attach, something broken, detach");
     host.ok("check");

@@ -30,7 +30,7 @@ fn step(host: &Host, places: &[Place], random: &mut Random) {
     let network = ["red", "blue"][random.below(2)];
     let port = 8000 + random.below(20);
     let attach = attach_line(place, &format!("--network {network} -p {port}:80"));
-    let detach = format!("detach {}", place.name());
+    let detach = format!("detach --if-exists {}", place.name());
     match random.below(12) {
         0..=3 => drop(host.qiao.run(&attach)),
         4..=6 => drop(host.ok(&detach)),
@@ -67,7 +67,7 @@ fn random_changes_leave_nothing() {
         }
         host.ok("repair");
         host.ok("check");
-        places.iter().for_each(|place| drop(host.ok(&format!("detach {}", place.name()))));
+        places.iter().for_each(|place| drop(host.ok(&format!("detach --if-exists {}", place.name()))));
         host.ok("network rm -f red blue green");
         places.into_iter().for_each(Place::delete);
         eprintln!("soak: {steps} steps");
