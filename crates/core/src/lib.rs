@@ -13,6 +13,7 @@ pub mod dhcp;
 pub mod driver;
 pub mod endpoint;
 pub mod flows;
+pub mod forwarding;
 pub mod ipam;
 pub mod mac;
 pub mod name;

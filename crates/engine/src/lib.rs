@@ -30,6 +30,7 @@ mod parent;
 mod publish;
 mod reassert;
 mod recover;
+mod restore;
 mod session;
 mod shape;
 mod solo;
