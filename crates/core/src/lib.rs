@@ -14,6 +14,7 @@ pub mod driver;
 pub mod endpoint;
 pub mod engine;
 pub mod flows;
+pub mod forwarding;
 pub mod ipam;
 pub mod mac;
 pub mod name;

@@ -66,27 +66,30 @@ impl<K: Kernel> Session<'_, K> {
         if routes.contains(&Family::V6) {
             wanted.extend(facts.advertised.iter().map(|link| (Sysctl::AcceptRa(link.clone()), 2)));
         }
+        let had = saved.sysctls.len();
         for (sysctl, value) in wanted.into_iter().filter(|(sysctl, _)| !known.contains_key(sysctl)) {
             let now = self.kernel.sysctl(&sysctl)?;
             saved.sysctls.extend(now.filter(|now| *now != value).map(|now| (sysctl, now)));
         }
+        if had == 0 && !saved.sysctls.is_empty() {
+            saved.before = facts.links.iter().cloned().collect();
+        }
         Ok(saved)
     }
 
-    /// Notes that a network is in use no more. With the last one goes what was noted of the host.
+    /// Notes that a network is in use no more. With it goes what was noted of the host for its sake.
     pub fn deactivate(&mut self, network: &NetworkName) -> Result<(), EngineError> {
         let mut active = self.txn.active()?;
         if active.remove(network).is_some() {
             self.txn.set_active(&active)?;
         }
-        if active.is_empty() {
-            self.txn.save(&Saved::default())?;
-        }
+        self.forget_returned(&active)?;
         Ok(self.txn.forget_claims(network)?)
     }
 }
 
-fn routed(active: &Active) -> BTreeSet<Family> {
+/// The families that these networks route.
+pub(crate) fn routed(active: &Active) -> BTreeSet<Family> {
     active.values().flat_map(|activation| activation.routes.iter().copied()).collect()
 }
 
@@ -114,7 +117,8 @@ pub(crate) fn host_state(active: &Active, saved: &Saved) -> State {
     state
 }
 
-fn is_needed(sysctl: &Sysctl, forward: &BTreeSet<Family>) -> bool {
+/// Whether a setting is needed where these families are routed.
+pub(crate) fn is_needed(sysctl: &Sysctl, forward: &BTreeSet<Family>) -> bool {
     match sysctl {
         Sysctl::Forward4 => forward.contains(&Family::V4),
         Sysctl::Forward6 | Sysctl::AcceptRa(_) => forward.contains(&Family::V6),

@@ -32,6 +32,7 @@ mod parent;
 mod publish;
 mod reassert;
 mod recover;
+mod restore;
 mod session;
 mod shape;
 mod solo;

@@ -4,6 +4,7 @@ use crate::activate::{Activating, host_state};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::outcome::{Created, Removed};
+use crate::restore::keys;
 use crate::session::Session;
 use qiao_core::driver::{Activation, network_state};
 use qiao_core::plan::{Ownership, State, diff, diff_all};
@@ -272,7 +273,10 @@ impl<K: Kernel> Session<'_, K> {
         for key in shared {
             had.remove(&key); // several networks may be on one VLAN
         }
-        let rest = self.rest(&had, &active, &saved)?;
+        let left = self.left_on(&active, &saved)?;
+        keys(&left).for_each(|key| drop(had.remove(&key)));
+        let mut rest = self.rest(&had, &active, &saved)?;
+        keys(&left).for_each(|key| drop(rest.remove(&key)));
         let plan = diff(&self.kernel.observe(&had, &Places::new())?, &rest)?;
         if self.mend_lost_rules(&plan)? {
             return Ok(diff(&self.kernel.observe(&had, &Places::new())?, &rest)?);
@@ -296,12 +300,16 @@ impl<K: Kernel> Session<'_, K> {
         let mut had = host_state(&active, &saved);
         had.extend(was.essence(name));
         active.remove(name);
+        let left = self.left_on(&active, &saved)?;
+        keys(&left).for_each(|key| drop(had.remove(&key)));
+        let mut rest = host_state(&active, &saved);
+        keys(&left).for_each(|key| drop(rest.remove(&key)));
         self.twice(|session| {
             let mut observed = session.kernel.survey()?;
             let its = Ownership::Marked(Owner::Network(name.clone()));
             observed.retain(|_, found| found.owner == its);
             observed.extend(session.kernel.observe(&had, &Places::new())?);
-            let (plan, _) = diff_all(&observed, &host_state(&active, &saved));
+            let (plan, _) = diff_all(&observed, &rest);
             session.apply(&plan, &Places::new())
         })?;
         self.deactivate(name)

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::reassert::Reach;
+use crate::restore::keys;
 use crate::stuck::{Stuck, words};
 use qiao_core::dhcp::{Keeper, Leased};
 use qiao_core::driver::{Activation, Active, endpoint_state};
@@ -190,7 +191,14 @@ impl<'e, K: Kernel> Session<'e, K> {
     ///
     /// `rest` are the networks in use without it: where they came into use since, they keep what they need.
     pub fn undo(&mut self, plan: &Plan, places: &Places, rest: &Active) -> Result<(), EngineError> {
-        let (touched, mut before) = (touched(plan), plan.before());
+        let (mut touched, mut before) = (touched(plan), plan.before());
+        if before.keys().any(|key| matches!(key, Key::Sysctl(_))) {
+            let saved = self.txn.saved()?;
+            for key in keys(&self.left_on(rest, &saved)?) {
+                touched.remove(&key);
+                before.remove(&key);
+            }
+        }
         if !rest.is_empty() {
             let needed = self.rest(&touched, rest, &self.txn.saved()?)?;
             before.extend(needed.part(|key, _| touched.get(key).is_some()));

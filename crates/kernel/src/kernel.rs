@@ -7,6 +7,7 @@ use crate::sockets::InTheWay;
 use ipnet::IpNet;
 use qiao_core::endpoint::{Netns, Way};
 use qiao_core::flows::Flows;
+use qiao_core::forwarding::Forwarding;
 use qiao_core::plan::{Observed, Op, Plan, State, Sysctl};
 use qiao_core::port::Listen;
 use qiao_core::solo::Select;
@@ -201,6 +202,9 @@ pub trait Kernel {
 
     /// What else must be known of the host to bring a network into use.
     fn facts(&mut self) -> Result<Facts, KernelError>;
+
+    /// What others have on the host that forwards packets.
+    fn forwarding(&mut self) -> Result<Forwarding, KernelError>;
 
     /// What keeps clients of 127.0.0.1 and ::1 from being served, if anything does.
     fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {

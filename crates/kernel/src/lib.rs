@@ -13,6 +13,7 @@ mod error;
 pub mod facts;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+mod forwarding;
 mod heap;
 pub mod holders;
 mod kernel;

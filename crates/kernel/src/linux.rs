@@ -16,6 +16,7 @@ use crate::{adopt, announce, apply, conntrack, lend, observe, opening, parent, r
 use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
+use qiao_core::forwarding::Forwarding;
 use qiao_core::plan::{Observed, Plan, State, Sysctl};
 use qiao_core::port::Listen;
 use qiao_core::settings::LoopbackMethod;
@@ -391,6 +392,10 @@ impl Kernel for Linux {
 
     fn is_unmoved(&self) -> bool {
         !self.moved && self.seen.is_some()
+    }
+
+    fn forwarding(&mut self) -> Result<Forwarding, KernelError> {
+        crate::forwarding::forwarding(self)
     }
 
     fn loopback_trouble(&mut self) -> Result<Option<String>, KernelError> {

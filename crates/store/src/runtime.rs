@@ -10,7 +10,7 @@ use qiao_core::SandboxName;
 use qiao_core::driver::Active;
 use qiao_core::plan::Sysctl;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The host's settings as they were before we changed them.
@@ -19,6 +19,9 @@ use std::time::Duration;
 pub struct Saved {
     /// Each setting and its value.
     pub sysctls: Vec<(Sysctl, u32)>,
+    /// The interfaces that were there before forwarding was switched on.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub before: BTreeSet<String>,
 }
 
 impl Saved {

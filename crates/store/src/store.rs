@@ -163,9 +163,12 @@ impl Store {
         Ok(())
     }
 
-    /// Notes something to tell the user.
+    /// Notes something to tell the user, once.
     pub fn note(&self, text: String) {
-        self.notes.borrow_mut().push(text);
+        let mut notes = self.notes.borrow_mut();
+        if !notes.contains(&text) {
+            notes.push(text);
+        }
     }
 
     /// Takes what there is to tell the user.

@@ -1,6 +1,6 @@
 //! Carrying commands out.
 
-mod attach;
+pub mod attach;
 mod check;
 mod cni;
 mod config;

@@ -236,6 +236,7 @@ fn rm(app: &App, args: &Rm) -> Done {
             Err(EngineError::Refused(refusal)) if args.force && refusal.code == Code::NotFound => continue,
             done => done?,
         };
+        super::attach::tell_notes(&engine);
         if app.global.json {
             removed.push(network);
             continue;
@@ -277,6 +278,7 @@ fn prune(app: &App, args: &Prune) -> Done {
             }
         }
     }
+    super::attach::tell_notes(&engine);
     tell_removed(app, &removed);
     Ok(OK)
 }

@@ -3,6 +3,7 @@
 
 use super::door::{Door, failure};
 use super::{Done, allow, leftover};
+use crate::cmd::attach::tell_notes;
 use crate::firewalld;
 use qiao_core::condition::Condition;
 use qiao_core::endpoint::{Clients, Tunable};
@@ -197,6 +198,7 @@ pub(super) fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &
     match door.endpoint(&engine)? {
         Some(endpoint) if has_some(&endpoint) || *endpoint.network() == network => {
             engine.amend(nothing).map(drop).map_err(failure)?;
+            tell_notes(&engine);
         }
         _ => engine.settle_begun().map_err(failure)?,
     }
@@ -209,7 +211,9 @@ pub(super) fn collect(door: &Door) -> Done {
     let network: NetworkName = chain::adopted_network(&door.config)?;
     let lives =
         |id: &EndpointId| valid.iter().any(|(c, i)| c == id.sandbox.as_str() && i == id.ifname.as_str());
-    door.engine()?.collect_network(&network, &lives).map_err(failure)?;
+    let mut engine = door.engine()?;
+    engine.collect_network(&network, &lives).map_err(failure)?;
+    tell_notes(&engine);
     leftover::of_others(door, &valid).map(|()| None)
 }
 

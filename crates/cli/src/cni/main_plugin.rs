@@ -2,6 +2,7 @@
 
 use super::door::{Door, failure};
 use super::{Done, chain, check, host_local, ipam, leftover};
+use crate::cmd::attach::tell_notes;
 use qiao_core::endpoint::Tunable;
 use qiao_core::owner::EndpointId;
 use qiao_core::request::Detach;
@@ -177,7 +178,9 @@ fn detach(door: &Door, known: &mut Vec<IpAddr>) -> Result<(), Failure> {
         return if is_known { engine.settle().map_err(failure) } else { detach_lost(door, &mut engine) };
     };
     known.extend(endpoint.addresses().iter().map(|net| net.addr()));
-    engine.detach(&leaving(door)?).map(drop).map_err(failure)
+    let detached = engine.detach(&leaving(door)?).map(drop).map_err(failure);
+    tell_notes(&engine);
+    detached
 }
 
 /// There is no record: it was lost, or it was the reference's, or there is nothing any more.
@@ -196,9 +199,11 @@ fn leaving(door: &Door) -> Result<Detach, Failure> {
 fn collect(door: &Door) -> Result<(), Failure> {
     let Some(valid) = door.config.valid()? else { return Ok(()) };
     let network = door.config.network()?;
-    let collected = door.engine()?.collect_network(&network, &|id| {
+    let mut engine = door.engine()?;
+    let collected = engine.collect_network(&network, &|id| {
         valid.iter().any(|(c, i)| c == id.sandbox.as_str() && i == id.ifname.as_str())
     });
+    tell_notes(&engine);
     let released = ipam::kind(door).and_then(|kind| ipam::other(door, kind.as_deref(), &[]));
     collected.map_err(failure).and(released).and(leftover::of_others(door, &valid))
 }

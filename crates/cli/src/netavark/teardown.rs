@@ -32,6 +32,7 @@ pub fn teardown(call: &Call, netns: &str) -> Result<(), Failure> {
     let context =
         Context { options: &options, netns: "", firewall, rootless: call.line.rootless, dns_port: None };
     failures.extend(publish_again(&mut engine, context).err());
+    engine.store().take_notes().iter().for_each(|note| log::warn("commands::teardown", note));
     joined(failures)
 }
 

@@ -6,6 +6,7 @@ mod drift;
 mod faults;
 mod flows;
 mod foreign;
+mod forwarding;
 mod host;
 mod hostile;
 mod inside;

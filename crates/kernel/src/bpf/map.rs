@@ -20,6 +20,9 @@ pub enum Kind {
     /// A tree of prefixes, which begin with their length in bits, as a 32-bit number. An empty one takes no room, where
     /// a hash table has one for all that it may ever hold.
     Trie = 11,
+    /// Network devices by their indexes in the namespace of who puts them in. A device that is unregistered leaves the
+    /// map, whoever holds it (`dev_map_notification`).
+    DevMap = 14,
 }
 
 /// How many entries go in one call.
@@ -50,8 +53,8 @@ impl<const K: usize, const V: usize> Map<K, V> {
         unsafe { call_fd(Command::MapCreate, &mut attr) }.map(Self)
     }
 
-    /// Opens the map with this id if it has this name and our shape.
-    pub fn by_id(id: u32, label: &str) -> io::Result<Option<Self>> {
+    /// Opens the map with this id if it is of this kind and has this name and our shape.
+    pub fn by_id(kind: Kind, id: u32, label: &str) -> io::Result<Option<Self>> {
         // SAFETY: the command reads no memory besides; it makes a descriptor.
         let fd = unsafe { call_fd(Command::MapById, &mut ById { id, ..ById::default() }) }?;
         let mut info = [MapInfo::default()];
@@ -59,8 +62,8 @@ impl<const K: usize, const V: usize> Map<K, V> {
         let mut attr = InfoByFd { fd: number(fd.as_fd()), info_len, info: address_mut(&mut info) };
         // SAFETY: `info` is as long as is told, and the kernel writes no more than that.
         unsafe { call(Command::ObjectInfo, &mut attr) }?;
-        let ours =
-            info[0].name == name(label) && (info[0].key_size, info[0].value_size) == (K as u32, V as u32);
+        let shape = (info[0].map_type, info[0].key_size, info[0].value_size);
+        let ours = info[0].name == name(label) && shape == (kind as u32, K as u32, V as u32);
         Ok(ours.then_some(Self(fd)))
     }
 

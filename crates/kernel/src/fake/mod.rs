@@ -20,6 +20,7 @@ use fault::Act;
 use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
+use qiao_core::forwarding::Forwarding;
 use qiao_core::plan::{Key, Observed, Op, Plan, State, Sysctl, Value};
 use qiao_core::port::Listen;
 use qiao_core::solo::Select;
@@ -287,6 +288,11 @@ impl Kernel for Fake {
             Value::Number(number) => Some(number),
             _ => None,
         }))
+    }
+
+    fn forwarding(&mut self) -> Result<Forwarding, KernelError> {
+        self.point()?;
+        Ok(self.world().forwarding.clone())
     }
 
     fn facts(&mut self) -> Result<Facts, KernelError> {

@@ -7,6 +7,7 @@ use crate::kernel::{HostLink, Places, Reached, Routing};
 use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
 use qiao_core::flows::Flows;
+use qiao_core::forwarding::Forwarding;
 use qiao_core::plan::{Found, Key, Object, Ownership, Switch, Sysctl, Value};
 use qiao_core::port::Listen;
 use qiao_core::subnet::Family;
@@ -48,6 +49,8 @@ pub struct World {
     pub drops: BTreeSet<Family>,
     /// The same for what comes in to the host.
     pub drops_incoming: BTreeSet<Family>,
+    /// What others have on the host that forwards packets.
+    pub forwarding: Forwarding,
     /// How many ports a bridge may have.
     pub most_ports: usize,
     /// Whether what is made beside a host's first links is there only when it has to be.
@@ -95,6 +98,7 @@ impl Default for World {
             loopback_taken: false,
             drops: BTreeSet::new(),
             drops_incoming: BTreeSet::new(),
+            forwarding: Forwarding::default(),
             most_ports: 1023,
             slow_foundation: false,
             faults: Faults::default(),

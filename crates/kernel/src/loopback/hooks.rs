@@ -4,6 +4,11 @@
 //! their names, which hold the cookie of the engine's network namespace; the entries are found by the
 //! programs. A command that is killed while it makes or removes them leaves entries that can be found, never
 //! hooks without any: entries are put in before the first hook is attached, and go with the last.
+//!
+//! A network namespace can end without its engine: nobody takes the programs away then, and 64 of them fill a hook. So
+//! each program also holds an *anchor*, a map of network devices with the loopback interface of the namespace in it.
+//! That interface can be neither deleted nor moved; the kernel takes it out of the map when the namespace ends.
+//! Whoever finds the anchor empty knows that the namespace is gone, without having to see a process.
 
 use super::entry::{KEY_LEN, RawKey, RawValue, VALUE_LEN};
 use super::program::{HOOKS, Parts, program};
@@ -16,7 +21,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 /// The version of the programs: others are replaced.
-const VERSION: char = '2';
+const VERSION: char = '3';
 /// How many ports are published at one time at most. (A hash table of so many takes 0.6 ms to make.)
 const MOST_ENTRIES: u32 = 1 << 16;
 /// How many sockets' destinations are remembered (0.4 MB, 0.12 ms; four times as many take four times as long). What was
@@ -25,6 +30,10 @@ const MOST_FLOWS: u32 = 1 << 12;
 
 type Entries = Map<KEY_LEN, VALUE_LEN>;
 type Flows = Map<32, 20>;
+type Anchor = Map<4, 4>;
+
+/// `LOOPBACK_IFINDEX`: the first interface of every network namespace.
+const LOOPBACK: u32 = 1;
 
 /// A cgroup, and the namespace whose sockets are meant.
 #[derive(Debug)]
@@ -55,6 +64,31 @@ pub struct Loaded {
     programs: Vec<(Hook, Program)>,
 }
 
+/// The network namespaces that programs of other engines are for, by their cookies.
+#[derive(Debug, Default)]
+pub struct Others {
+    /// Those that are there.
+    pub living: BTreeSet<u64>,
+    /// Those that are gone.
+    pub gone: BTreeSet<u64>,
+    /// Those whose programs do not say it: they are of an earlier version.
+    pub unsure: BTreeSet<u64>,
+}
+
+impl Others {
+    fn has(&self, cookie: u64) -> bool {
+        [&self.living, &self.gone, &self.unsure].iter().any(|known| known.contains(&cookie))
+    }
+
+    fn of(&mut self, is_gone: Option<bool>) -> &mut BTreeSet<u64> {
+        match is_gone {
+            Some(true) => &mut self.gone,
+            Some(false) => &mut self.living,
+            None => &mut self.unsure,
+        }
+    }
+}
+
 impl Place {
     /// The cgroup to use, and the namespace that `socket` is in.
     pub fn open(socket: BorrowedFd<'_>) -> io::Result<Self> {
@@ -68,6 +102,13 @@ impl Place {
 
     fn label(&self, kind: char) -> String {
         format!("qiao_{kind}{:09x}", self.cookie)
+    }
+
+    /// A map with the loopback interface of the namespace that the calling thread is in, which is the engine's.
+    fn anchor(&self) -> io::Result<Anchor> {
+        let anchor = Anchor::create(Kind::DevMap, &self.label('n'), 1)?;
+        anchor.put(&0u32.to_ne_bytes(), &LOOPBACK.to_ne_bytes())?;
+        Ok(anchor)
     }
 
     /// Whether a program's name is one of this engine's, of whatever version.
@@ -120,9 +161,9 @@ impl Place {
     }
 
     fn hooks_of(&self, hook: Hook, about: &About) -> io::Result<Option<Hooks>> {
-        let [entries, flows] = about.maps[..] else { return Ok(None) };
+        let ([entries, flows] | [_, entries, flows]) = about.maps[..] else { return Ok(None) };
         let sentinel = (hook == HOOKS[0]).then_some(about.id);
-        let entries = Entries::by_id(entries, &self.label('e'))?;
+        let entries = Entries::by_id(Kind::Trie, entries, &self.label('e'))?;
         Ok(entries.map(|entries| Hooks { entries, sentinel, flows, whole: true }))
     }
 
@@ -134,16 +175,18 @@ impl Place {
         Ok(Loaded { entries, programs })
     }
 
-    /// Puts programs in their places, with these entries. On failure none is left.
+    /// Puts programs in their places, with these entries. On failure none is left. Those of namespaces that are gone
+    /// make room.
     pub fn put(&self, loaded: &Loaded, first: &[(RawKey, RawValue)]) -> io::Result<Hooks> {
         loaded.entries.put_all(first)?;
+        self.others().and_then(|others| self.remove_all(&others.gone))?;
         self.attach(&loaded.programs).inspect_err(|_| drop(self.remove()))?;
         self.find(false)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
     /// Makes programs anew that are not whole, keeping their entries. Old ones go after new ones have come.
     pub fn mend(&self, hooks: &Hooks) -> io::Result<Hooks> {
-        let flows = match Flows::by_id(hooks.flows, &self.label('f'))? {
+        let flows = match Flows::by_id(Kind::LruHash, hooks.flows, &self.label('f'))? {
             Some(flows) => flows,
             None => Flows::create(Kind::LruHash, &self.label('f'), MOST_FLOWS)?,
         };
@@ -157,8 +200,10 @@ impl Place {
     }
 
     fn programs(&self, entries: &Entries, flows: &Flows) -> io::Result<Vec<(Hook, Program)>> {
+        let anchor = self.anchor()?;
+        let anchor_fd = number(anchor.as_fd());
         let (entries, flows) = (number(entries.as_fd()), number(flows.as_fd()));
-        let parts = Parts { entries, flows, cookie: self.cookie };
+        let parts = Parts { anchor: anchor_fd, entries, flows, cookie: self.cookie };
         let load = |hook: Hook| Ok((hook, Program::load(hook, &self.label(VERSION), &program(hook, parts))?));
         HOOKS.into_iter().rev().map(load).collect()
     }
@@ -172,32 +217,52 @@ impl Place {
         Ok(Self { cgroup: self.cgroup.try_clone()?, path: self.path.clone(), cookie: self.cookie })
     }
 
-    /// Detaches every program of ours. With the last go the entries.
+    /// Detaches every program of ours. With the last go the entries. What somebody else has detached meanwhile is
+    /// detached.
     pub fn remove(&self) -> io::Result<()> {
         for hook in HOOKS {
             for (program, _) in self.ours_at(hook)? {
-                program.detach(self.cgroup.as_fd(), hook)?;
+                match program.detach(self.cgroup.as_fd(), hook) {
+                    Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+                    _ => {}
+                }
             }
         }
         Ok(())
     }
 
     /// Which namespaces the programs of other engines are for, by their cookies.
-    pub fn others(&self) -> io::Result<BTreeSet<u64>> {
-        let mut cookies = BTreeSet::new();
+    pub fn others(&self) -> io::Result<Others> {
+        let mut others = Others::default();
         for hook in HOOKS {
             for id in attached(self.cgroup.as_fd(), hook)? {
-                let about = Program::by_id(id).and_then(|program| program.about());
-                cookies.extend(about.ok().and_then(|about| cookie_of(&about.name)));
+                let Ok(about) = Program::by_id(id).and_then(|program| program.about()) else { continue };
+                let Some(cookie) = cookie_of(&about.name).filter(|cookie| *cookie != self.cookie) else {
+                    continue;
+                };
+                if !others.has(cookie) {
+                    others.of(self.is_gone(cookie, &about)?).insert(cookie);
+                }
             }
         }
-        cookies.remove(&self.cookie);
-        Ok(cookies)
+        Ok(others)
     }
 
-    /// Detaches the programs for another namespace.
-    pub fn remove_of(&self, cookie: u64) -> io::Result<()> {
-        Self { cookie, ..self.again()? }.remove()
+    /// Whether the namespace of another engine's program is gone; none where its anchor does not tell.
+    fn is_gone(&self, cookie: u64, about: &About) -> io::Result<Option<bool>> {
+        let [anchor, _, ..] = about.maps[..] else { return Ok(None) };
+        let label = Self { cookie, ..self.again()? }.label('n');
+        let anchor = match Anchor::by_id(Kind::DevMap, anchor, &label) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None), // it goes at this moment
+            anchor => anchor?,
+        };
+        let Some(anchor) = anchor else { return Ok(None) };
+        Ok(Some(anchor.get(&0u32.to_ne_bytes())?.is_none()))
+    }
+
+    /// Detaches the programs for other namespaces.
+    pub fn remove_all(&self, cookies: &BTreeSet<u64>) -> io::Result<()> {
+        cookies.iter().try_for_each(|cookie| Self { cookie: *cookie, ..self.again()? }.remove())
     }
 
     /// Whether programs could be made here: tries it with one, and attaches it nowhere.
@@ -205,8 +270,10 @@ impl Place {
         attached(self.cgroup.as_fd(), HOOKS[0])?;
         let entries = Entries::create(Kind::Trie, &self.label('e'), 1)?;
         let flows = Flows::create(Kind::LruHash, &self.label('f'), 1)?;
+        let anchor = self.anchor()?;
         let (entries, flows) = (number(entries.as_fd()), number(flows.as_fd()));
-        let code = program(HOOKS[0], Parts { entries, flows, cookie: self.cookie });
+        let parts = Parts { anchor: number(anchor.as_fd()), entries, flows, cookie: self.cookie };
+        let code = program(HOOKS[0], parts);
         Program::load(HOOKS[0], &self.label(VERSION), &code).map(|_| ())
     }
 }
@@ -236,8 +303,9 @@ mod tests {
     fn the_kernel_takes_every_program() {
         let entries = Entries::create(Kind::Trie, "qiao_test", 8).unwrap();
         let flows = Flows::create(Kind::LruHash, "qiao_test", 8).unwrap();
-        let parts =
-            Parts { entries: number(entries.as_fd()), flows: number(flows.as_fd()), cookie: 0x1_2345_6789 };
+        let anchor = Anchor::create(Kind::DevMap, "qiao_test", 1).unwrap();
+        let (entries, flows) = (number(entries.as_fd()), number(flows.as_fd()));
+        let parts = Parts { anchor: number(anchor.as_fd()), entries, flows, cookie: 0x1_2345_6789 };
         for hook in HOOKS {
             let code = program(hook, parts);
             assert!(Program::load(hook, "qiao_test", &code).is_ok(), "{}", Program::reasons(hook, &code));

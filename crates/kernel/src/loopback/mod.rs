@@ -17,7 +17,7 @@ use crate::error::KernelError;
 use crate::kernel::ApplyError;
 use crate::linux::Linux;
 use entry::{RawKey, RawValue};
-use hooks::{Hooks, Loaded, Place};
+use hooks::{Hooks, Loaded, Others, Place};
 pub use proxy::COMMAND as PROXY_COMMAND;
 use qiao_core::Owner;
 use qiao_core::plan::{Key, Observed, Op, Ownership, State, Value};
@@ -391,18 +391,17 @@ fn take_from_proxy(linux: &Linux, listens: &[Listen]) -> io::Result<()> {
 }
 
 /// Takes away the hooks of engines whose namespace is gone: 64 programs can be at a hook, and theirs are in the way of
-/// others. Which they were; nothing where it cannot be seen who lives.
+/// others. Which they were. Those of an earlier version tell nothing; they stay where it cannot be seen who lives.
 pub fn collect(linux: &mut Linux) -> io::Result<Vec<String>> {
     let Ok(place) = linux.loopback.place(&linux.interfaces) else { return Ok(Vec::new()) };
-    let others = match place.others() {
+    let Others { mut gone, unsure, .. } = match place.others() {
         Err(error) if is_forbidden(&error) => return Ok(Vec::new()),
         others => others?,
     };
-    let Some(living) = (!others.is_empty()).then(crate::living::cookies).flatten() else {
-        return Ok(Vec::new());
-    };
-    let gone: Vec<u64> = others.difference(&living).copied().collect();
-    gone.iter().try_for_each(|cookie| place.remove_of(*cookie))?;
+    if let Some(living) = (!unsure.is_empty()).then(crate::living::cookies).flatten() {
+        gone.extend(unsure.difference(&living));
+    }
+    place.remove_all(&gone)?;
     let of = |cookie: &u64| format!("hooks for 127.0.0.1 of the network namespace {cookie}, which is gone");
     Ok(gone.iter().map(of).collect())
 }

@@ -24,6 +24,8 @@ use Reg::{Fp, R0, R1, R2, R3, R4, R6, R7, R8, R9};
 /// What a program is built with.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts {
+    /// The descriptor of the map that says whether the engine's network namespace is there.
+    pub anchor: u32,
     /// The descriptor of the map of entries.
     pub entries: u32,
     /// The descriptor of the map of flows.
@@ -106,6 +108,7 @@ impl Writer {
         let mut asm = Assembler::default();
         let out = asm.label();
         asm.copy(R6, R1);
+        asm.map(R1, parts.anchor); // to hold it and to name it: no packet asks for it
         Self { asm, out, hook, parts }
     }
 

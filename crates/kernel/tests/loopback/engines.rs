@@ -2,12 +2,15 @@
 
 use crate::hooks;
 use crate::host::{
-    BRIDGE4, Netns, V4, container, end, in_host, linux, refusal, serve, talk, tcp, tcp_server,
-    usual_container,
+    BRIDGE4, Netns, V4, container, end, in_host, in_host_of_own_processes, linux, refusal, serve, state,
+    talk, tcp, tcp_server, usual_container,
 };
-use qiao_kernel::Kernel;
+use qiao_core::plan::{Observed, diff};
+use qiao_kernel::{Kernel, Places};
 use std::io::ErrorKind;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 #[test]
 #[ignore = "needs root"]
@@ -70,8 +73,7 @@ fn a_mount_that_is_hidden_hinders_nothing() {
         run("mount", &["--bind", &format!("/proc/{}/ns/net", living.pid()), mount.to_str().unwrap()]);
         run("mount", &["-t", "tmpfs", "tmpfs", over]);
         drop(gone);
-        let mut tries = (0..200).map(|_| linux().collect_hooks().unwrap());
-        let collected = tries.find(|collected| !collected.is_empty()).unwrap_or_default();
+        let collected = collect();
         assert!(collected.len() == 1 && collected[0].contains("is gone"), "{collected:?}");
         assert_eq!(hooks::count(), 8, "the living has its");
         for _ in 0..2 {
@@ -104,12 +106,66 @@ fn the_hooks_of_a_host_that_is_gone_are_collected() {
         assert_eq!(linux().collect_hooks().unwrap(), [""; 0], "it is mounted");
         run("umount", &[mount.to_str().unwrap()]);
         std::fs::remove_file(&mount).unwrap();
-        // Where a process ends while all are looked at, nothing is collected this time.
-        let mut tries = (0..200).map(|_| linux().collect_hooks().unwrap());
-        let collected = tries.find(|collected| !collected.is_empty()).unwrap_or_default();
+        let collected = collect();
         assert!(collected.len() == 1 && collected[0].contains("is gone"), "{collected:?}");
         assert_eq!(hooks::count(), 8, "the living have theirs");
         assert_eq!(talk("127.0.0.1:8080").1.to_string(), BRIDGE4);
         drop(first);
     });
 }
+
+/// As many engines as a hook has room for ended without taking their hooks away, and the processes of the machine cannot be
+/// seen. The next engine has hooks nevertheless, and those of the living stay.
+#[test]
+#[ignore = "needs root"]
+fn a13_hooks_of_dead_hosts_make_room() {
+    in_host_of_own_processes("engines::a13_hooks_of_dead_hosts_make_room", || {
+        let container = usual_container();
+        tcp_server(&container, "0.0.0.0:80");
+        let living = Netns::new();
+        living.inside(|| drop(serve(&[tcp("0.0.0.0:8080", "172.31.1.2:80")])));
+        let dead: Vec<Netns> = (1..MOST).map(|_| Netns::new()).collect();
+        dead.iter().for_each(|host| host.inside(|| drop(serve(&[tcp("0.0.0.0:8080", "172.31.1.2:80")]))));
+        assert_eq!(hooks::count(), 8 * MOST, "no more can be attached");
+        let full = Netns::new();
+        full.inside(|| {
+            let (wanted, mut linux) = (state(&[tcp("0.0.0.0:8080", "172.31.1.2:80")]), linux());
+            let plan = diff(&Observed::default(), &wanted).unwrap();
+            let error = linux.apply(&plan, &Places::new()).unwrap_err();
+            assert!(
+                format!("{:?}", error.source).contains("Argument list too long"),
+                "the control: {error:?}"
+            );
+        });
+        drop((dead, full));
+        let (wanted, mut first) = (state(&[tcp("0.0.0.0:8080", &format!("{V4}:80"))]), linux());
+        let plan = diff(&Observed::default(), &wanted).unwrap();
+        within(&mut || first.apply(&plan, &Places::new()).is_ok());
+        assert_eq!(talk("127.0.0.1:8080").1.to_string(), BRIDGE4);
+        within(&mut || linux().collect_hooks().is_ok() && hooks::count() == 16); // the living have theirs
+        assert_eq!(linux().collect_hooks().unwrap(), [""; 0], "they are not collected");
+        drop((living, first));
+    });
+}
+
+/// Waits for the kernel, which ends namespaces in the background.
+fn within(holds: &mut dyn FnMut() -> bool) {
+    let held = (0..2000).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        holds()
+    });
+    assert!(held, "the namespaces are still there");
+}
+
+/// What is collected, once a namespace has ended.
+fn collect() -> Vec<String> {
+    let mut collected = Vec::new();
+    within(&mut || {
+        collected = linux().collect_hooks().unwrap();
+        !collected.is_empty()
+    });
+    collected
+}
+
+/// `BPF_CGROUP_MAX_PROGS`.
+const MOST: usize = 64;

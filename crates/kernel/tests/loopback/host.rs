@@ -25,6 +25,15 @@ pub const BRIDGE6: &str = "fd00:31::1";
 
 /// Runs the test of this name again in new namespaces and in a cgroup of its own, where it runs `test`.
 pub fn in_host(name: &str, test: impl FnOnce()) {
+    in_host_with(&[], name, test);
+}
+
+/// The same where the processes of the machine cannot be seen.
+pub fn in_host_of_own_processes(name: &str, test: impl FnOnce()) {
+    in_host_with(&["--pid", "--fork", "--kill-child", "--mount-proc"], name, test);
+}
+
+fn in_host_with(options: &[&str], name: &str, test: impl FnOnce()) {
     if env::var(INSIDE).is_ok() {
         let cgroup = env::var("QIAO_CGROUP").unwrap();
         fs::write(format!("{cgroup}/cgroup.procs"), "0").unwrap();
@@ -36,7 +45,7 @@ pub fn in_host(name: &str, test: impl FnOnce()) {
     let _ = fs::remove_dir(&cgroup); // of a killed test, whose number this process has again
     fs::create_dir(&cgroup).unwrap();
     let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "--"]).arg(env::current_exe().unwrap());
+    command.args(["--net", "--mount"]).args(options).arg("--").arg(env::current_exe().unwrap());
     command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
     let output = command.env(INSIDE, "1").env("QIAO_CGROUP", &cgroup).output().unwrap();
     print!("{}", String::from_utf8_lossy(&output.stdout));

@@ -102,7 +102,7 @@ pub fn active() -> Active {
 }
 
 pub fn saved() -> Saved {
-    Saved { sysctls: vec![(Sysctl::Forward4, 0)] }
+    Saved { sysctls: vec![(Sysctl::Forward4, 0)], ..Saved::default() }
 }
 
 /// A store with one of everything: a network in use, two endpoints, an attachment that has begun.

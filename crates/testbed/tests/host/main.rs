@@ -55,6 +55,7 @@ mod rel_22_ready;
 mod rel_23_elements;
 mod rel_23_healing;
 mod rel_23_inside;
+mod rel_24_forwarding;
 mod rel_25_storms;
 mod rel_28_records;
 mod rel_29_bridge;

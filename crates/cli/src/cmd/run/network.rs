@@ -111,7 +111,10 @@ impl Joined {
 /// Takes all networks away. That there are none is no error.
 pub fn detach(app: &App, name: &SandboxName) -> Result<(), EngineError> {
     let request = request::Detach { sandbox: name.clone(), network: None, ifname: None };
-    match app.engine()?.detach(&request) {
+    let mut engine = app.engine()?;
+    let detached = engine.detach(&request);
+    super::super::attach::tell_notes(&engine);
+    match detached {
         Err(EngineError::Refused(Refusal { code: Code::NotFound, .. })) => Ok(()),
         result => result.map(|_| ()),
     }

@@ -1,0 +1,67 @@
+//! What others have on the host that forwards packets. It is asked for when the last network goes that needs forwarding,
+//! and when somebody has changed rules: never on the way of an ordinary attachment.
+
+mod configured;
+mod ipsec;
+mod legacy;
+mod rules;
+
+use crate::error::KernelError;
+use crate::linux::Linux;
+use crate::rtnl::{ask_one, link, route};
+use crate::sysctl;
+use qiao_core::forwarding::{Forwarding, OtherLink};
+use qiao_core::subnet::Family;
+use std::collections::BTreeSet;
+
+/// Kinds of interface that packets are forwarded between.
+const KINDS: [&str; 14] = [
+    "bridge",
+    "veth",
+    "tun",
+    "wireguard",
+    "vxlan",
+    "geneve",
+    "xfrm",
+    "ppp",
+    "macvlan",
+    "macvtap",
+    "ipvlan",
+    "vrf",
+    "ovpn",
+    "bareudp",
+];
+/// Kinds of which the kernel makes one by itself, down, when its module is loaded.
+const FALLBACK: [&str; 10] =
+    ["ipip", "gre", "gretap", "erspan", "sit", "ip6tnl", "ip6gre", "ip6gretap", "vti", "vti6"];
+
+/// What there is.
+pub fn forwarding(linux: &mut Linux) -> Result<Forwarding, KernelError> {
+    let links = link::read(&ask_one(&mut linux.rtnl, &link::get_all())?);
+    let names = links.iter().map(|link| (link.index, link.name.clone())).collect();
+    let mut rules = rules::rules(&mut linux.nft, &names)?;
+    rules.extend(legacy::rules());
+    let (ipsec, configured) = (ipsec::families()?, configured::families());
+    Ok(Forwarding { links: others(linux, &links)?, rules, ipsec, configured })
+}
+
+/// Interfaces that lead to others' networks. The port of a bridge leads nowhere by itself, and the host's own way out is
+/// no network that it forwards from.
+fn others(linux: &mut Linux, links: &[link::Link]) -> Result<Vec<OtherLink>, KernelError> {
+    let socket = &mut linux.rtnl;
+    let mut routes = route::read(&ask_one(socket, &route::get_all(Family::V4))?);
+    if sysctl::has_ipv6() {
+        routes.extend(route::read(&ask_one(socket, &route::get_all(Family::V6))?));
+    }
+    let ways = routes.iter().filter(|route| route.forwards && route.destination.prefix_len() == 0);
+    let ways: BTreeSet<u32> = ways.filter_map(|route| route.index).collect();
+    let forwards = |link: &&link::Link| {
+        let kind = link.kind.as_deref().unwrap_or_default();
+        let is_one = KINDS.contains(&kind) || link.up && FALLBACK.contains(&kind);
+        is_one && link.group != crate::rtnl::GROUP && link.master.is_none() && !ways.contains(&link.index)
+    };
+    let found = links.iter().filter(forwards);
+    Ok(found
+        .map(|link| OtherLink { name: link.name.clone(), kind: link.kind.clone().unwrap_or_default() })
+        .collect())
+}
