@@ -8,6 +8,7 @@ mod rules;
 
 use crate::error::KernelError;
 use crate::linux::Linux;
+use crate::mark;
 use crate::rtnl::{ask_one, link, route};
 use crate::sysctl;
 use qiao_core::forwarding::{Forwarding, OtherLink};
@@ -48,7 +49,7 @@ pub fn forwarding(linux: &mut Linux) -> Result<Forwarding, KernelError> {
 /// Interfaces that lead to others' networks. The port of a bridge leads nowhere by itself, and the host's own way out is
 /// no network that it forwards from.
 fn others(linux: &mut Linux, links: &[link::Link]) -> Result<Vec<OtherLink>, KernelError> {
-    let socket = &mut linux.rtnl;
+    let (socket, engine) = (&mut linux.rtnl, linux.engine);
     let mut routes = route::read(&ask_one(socket, &route::get_all(Family::V4))?);
     if sysctl::has_ipv6() {
         routes.extend(route::read(&ask_one(socket, &route::get_all(Family::V6))?));
@@ -58,7 +59,7 @@ fn others(linux: &mut Linux, links: &[link::Link]) -> Result<Vec<OtherLink>, Ker
     let forwards = |link: &&link::Link| {
         let kind = link.kind.as_deref().unwrap_or_default();
         let is_one = KINDS.contains(&kind) || link.up && FALLBACK.contains(&kind);
-        is_one && link.group != crate::rtnl::GROUP && link.master.is_none() && !ways.contains(&link.index)
+        is_one && !mark::is_ours(link, engine) && link.master.is_none() && !ways.contains(&link.index)
     };
     let found = links.iter().filter(forwards);
     Ok(found
