@@ -57,6 +57,7 @@ impl<K: Kernel> Engine<K> {
         let begun = session.txn.changes()?.read()?;
         let mut health = session.look()?;
         session.note_dropped()?;
+        session.kernel.loopback_notes()?.into_iter().for_each(|note| session.txn.note(note));
         let trouble = session.kernel.loopback_trouble()?;
         let unkept = session.keeper.as_mut().is_some_and(|keeper| keeper.is_dead());
         let unkept = unkept.then(|| "DHCP leases are kept by nobody".to_owned());

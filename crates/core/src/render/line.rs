@@ -213,7 +213,7 @@ fn value(value: &Value) -> String {
         Value::Bucket(bucket) => tbf(*bucket),
         Value::Ifb { mtu, up } => format!("mtu {mtu}{}", if *up { "" } else { " down" }),
         Value::Redirect { to } => format!("to {to}"),
-        Value::Backend(backend) => format!("to {backend}"),
+        Value::Backend(backend) | Value::Held(backend) => format!("to {backend}"),
     }
 }
 
