@@ -156,6 +156,7 @@ fn member_words(member: &Member) -> String {
         }
         Member::Plain(ip) => format!("nobody is the host to {ip}"),
         Member::NoTransit(family) => format!("no transit of {family:?} traffic"),
+        Member::Transit(family, from, to) => format!("{family:?} traffic passes from {from} to {to}"),
     }
 }
 

@@ -14,6 +14,7 @@ pub enum Load {
     IifName,
     OifName,
     L4Proto,
+    NfProto,
     EtherSource,
     ArpMac,
     ArpIp,
@@ -33,7 +34,7 @@ impl Load {
             Load::EtherSource | Load::ArpMac => 6,
             Load::ArpIp | Load::Source4 | Load::Target4 => 4,
             Load::Port => 2,
-            Load::L4Proto => 1,
+            Load::L4Proto | Load::NfProto => 1,
         }
     }
 
@@ -43,6 +44,7 @@ impl Load {
             Load::IifName => Expr::Meta { key: MetaKey::IifName, dreg },
             Load::OifName => Expr::Meta { key: MetaKey::OifName, dreg },
             Load::L4Proto => Expr::Meta { key: MetaKey::L4Proto, dreg },
+            Load::NfProto => Expr::Meta { key: MetaKey::NfProto, dreg },
             Load::EtherSource => payload(PayloadBase::Link, 6),
             Load::ArpMac => payload(PayloadBase::Network, 8),
             Load::ArpIp => payload(PayloadBase::Network, 14),
