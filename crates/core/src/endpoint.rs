@@ -149,6 +149,9 @@ pub struct Extras {
     /// The zone that its addresses are in, of a firewall that is a program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// The caller holds its published ports with sockets of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// What it publishes once another endpoint of its sandbox does not any more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Publish>,

@@ -37,6 +37,8 @@ pub struct Settings {
     pub labels: Vec<String>,
     /// How 127.0.0.1 and ::1 are published.
     pub loopback: LoopbackMethod,
+    /// Whether packets pass through the host that are of no container, where forwarding is on by our doing.
+    pub transit: TransitSetting,
     /// How long a DHCP server is waited for, in seconds.
     pub dhcp_timeout: u32,
 }
@@ -57,6 +59,7 @@ impl Default for Settings {
             dns: Vec::new(),
             labels: Vec::new(),
             loopback: LoopbackMethod::Auto,
+            transit: TransitSetting::Auto,
             dhcp_timeout: 20,
         }
     }
@@ -214,6 +217,18 @@ pub enum LoopbackMethod {
     Proxy,
     /// Not at all.
     Off,
+}
+
+/// What becomes of packets that merely pass through a host which forwards by our doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransitSetting {
+    /// They are dropped, unless others let them through.
+    Auto,
+    /// They are dropped.
+    Drop,
+    /// They pass, as far as others let them.
+    Allow,
 }
 
 #[cfg(test)]

@@ -71,6 +71,9 @@ impl<K: Kernel> Session<'_, K> {
             let now = self.kernel.sysctl(&sysctl)?;
             saved.sysctls.extend(now.filter(|now| *now != value).map(|now| (sysctl, now)));
         }
+        if saved.sysctls.len() > had {
+            saved.transit = self.transit(&saved)?;
+        }
         if had == 0 && !saved.sysctls.is_empty() {
             saved.before = facts.links.iter().cloned().collect();
         }
@@ -108,6 +111,7 @@ pub(crate) fn host_state(active: &Active, saved: &Saved) -> State {
     });
     let needs = HostNeeds {
         advertised: advertised.collect(),
+        transit: saved.transit.clone(),
         forward: forward.into_iter().collect(),
         saved: saved.map(),
         ruleset: active.values().any(Activation::needs_rules).then_some(qiao_core::render::DIGEST),

@@ -8,6 +8,7 @@ use qiao_core::driver::{Activation, Active, implied_state, network_state};
 use qiao_core::plan::{Found, Key, Ownership, State};
 use qiao_core::{Endpoint, NetworkName, Owner};
 use qiao_kernel::{Kernel, Places};
+use qiao_store::Saved;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -85,11 +86,11 @@ impl Spared {
 
 impl<K: Kernel> Session<'_, K> {
     /// Everything that must exist: of the host, of these networks in use, of the endpoints that live.
-    pub fn desired(&mut self, active: &Active) -> Result<Desired, EngineError> {
+    pub fn desired(&mut self, active: &Active, saved: &Saved) -> Result<Desired, EngineError> {
         let mut desired = Desired::default();
         self.spare_stuck(&mut desired.spared);
         if !active.is_empty() {
-            desired.all = host_state(active, &self.txn.saved()?);
+            desired.all = host_state(active, saved);
         }
         let (present, orphans) = self.present(active)?;
         desired.spared.notes.extend(orphans);

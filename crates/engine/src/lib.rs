@@ -39,6 +39,7 @@ mod solo;
 mod source;
 mod stuck;
 mod subnets;
+mod transit;
 mod tune;
 mod vrf;
 mod zones;

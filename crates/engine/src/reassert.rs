@@ -58,6 +58,8 @@ impl<K: Kernel> Engine<K> {
         let begun = session.txn.changes()?.read()?;
         let mut health = session.look()?;
         session.note_dropped()?;
+        session.note_transit()?;
+        session.kernel.loopback_notes()?.into_iter().for_each(|note| session.txn.note(note));
         let trouble = session.kernel.loopback_trouble()?;
         let unkept = session.keeper.as_mut().is_some_and(|keeper| keeper.is_dead());
         let unkept = unkept.then(|| "DHCP leases are kept by nobody".to_owned());
@@ -128,7 +130,8 @@ impl<K: Kernel> Session<'_, K> {
         let looked = essence.part(|key, _| !key.is_opening());
         let lacks =
             self.lacks(&looked)? || !self.kernel.is_unmoved() && self.lacks_rules(&active, &present)?;
-        let broken = lacks || self.kernel.loopback_trouble()?.is_some();
+        let broken =
+            lacks || self.lets_through_else(&self.txn.saved()?)? || self.kernel.loopback_trouble()?.is_some();
         if !broken {
             (self.seen, self.members_known) = (essence, true);
         }
@@ -158,7 +161,11 @@ impl<K: Kernel> Session<'_, K> {
         if active != self.txn.active()? {
             self.txn.set_active(&active)?;
         }
-        let desired = self.desired(&active)?;
+        let saved = self.saved_now()?;
+        if saved != self.txn.saved()? {
+            self.txn.save(&saved)?;
+        }
+        let desired = self.desired(&active, &saved)?;
         let mut mended = Mended { left: desired.spared.notes.clone(), ..Mended::default() };
         let rules = self.twice(|session| session.mend_rules(&desired))?;
         mended.take("rules", Ok(rules));
@@ -227,7 +234,8 @@ impl<K: Kernel> Session<'_, K> {
     /// What is not as it must be. What cannot be looked at is a finding too.
     fn look(&mut self) -> Result<Health, EngineError> {
         let active = self.let_through()?;
-        let desired = self.desired(&active)?;
+        let saved = self.saved_now()?;
+        let desired = self.desired(&active, &saved)?;
         let (mut wanted, mut notes) = (desired.all.clone(), desired.spared.notes.clone());
         let (mut observed, mut all_places) = (self.marked(&desired)?, Places::new());
         observed.extend(self.kernel.observe(&desired.rules(), &Places::new())?);

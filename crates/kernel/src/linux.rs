@@ -402,6 +402,10 @@ impl Kernel for Linux {
         loopback::trouble(self)
     }
 
+    fn loopback_notes(&mut self) -> Result<Vec<String>, KernelError> {
+        loopback::notes(self)
+    }
+
     fn collect_hooks(&mut self) -> Result<Vec<String>, KernelError> {
         loopback::collect(self).map_err(KernelError::io("take hooks of namespaces that are gone away"))
     }

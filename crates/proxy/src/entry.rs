@@ -12,6 +12,9 @@ pub enum Transport {
     Udp,
 }
 
+/// What the target of an entry begins with whose ports somebody else holds.
+const HELD: &str = "held ";
+
 /// A published port or range of ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -27,6 +30,8 @@ pub struct Entry {
     pub to: SocketAddr,
     /// Whose it is: the mark.
     pub owner: String,
+    /// Whether somebody else holds the ports with sockets of its own: nothing is served then.
+    pub held: bool,
 }
 
 impl Entry {
@@ -39,9 +44,9 @@ impl Entry {
         format!("{transport}:{}-{}:{}", self.first, self.last, self.host)
     }
 
-    /// The link's target: `172.17.0.2:80 MARK`.
+    /// The link's target: `172.17.0.2:80 MARK`, or `held 172.17.0.2:80 MARK`.
     pub fn target(&self) -> String {
-        format!("{} {}", self.to, self.owner)
+        format!("{}{} {}", if self.held { HELD } else { "" }, self.to, self.owner)
     }
 
     /// Reads a link; none if it is no entry, or one for an address that is not the host's own.
@@ -55,11 +60,12 @@ impl Entry {
         let (ports, host) = rest.split_once(':')?;
         let (first, last) = ports.split_once('-')?;
         let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+        let (held, target) = target.strip_prefix(HELD).map_or((false, target), |rest| (true, rest));
         let (to, owner) = target.split_once(' ')?;
         let (host, to): (IpAddr, SocketAddr) = (host.parse().ok()?, to.parse().ok()?);
         let good = first > 0 && last >= first && to.port().checked_add(last - first).is_some();
         let local = host.is_loopback() || host.is_unspecified();
-        (good && local).then(|| Self { transport, host, first, last, to, owner: owner.to_owned() })
+        (good && local).then(|| Self { transport, host, first, last, to, owner: owner.to_owned(), held })
     }
 
     /// Each port: where to listen, and where that leads.
@@ -108,6 +114,7 @@ mod tests {
         for (name, target) in [
             ("tcp:8080-8080:0.0.0.0", "172.17.0.2:80 qiao:ep:front/web/eth0"),
             ("udp:10-20:::1", "[fd00::2]:10 qiao:host"),
+            ("tcp:8080-8080:127.0.0.1", "held 172.17.0.2:80 qiao:host"),
         ] {
             let entry = Entry::parse(name, target).unwrap();
             assert_eq!((entry.name().as_str(), entry.target().as_str()), (name, target));

@@ -153,7 +153,7 @@ impl Server {
     /// Brings one name to what the table says. An entry that could not be served stays known, so that what
     /// is in its way keeps being told.
     fn read(&mut self, name: &str) -> io::Result<()> {
-        let wanted = self.table.entry(name)?;
+        let wanted = self.table.entry(name)?.filter(|entry| !entry.held);
         if wanted.as_ref() == self.entries.get(name).map(|(entry, _)| entry) {
             return Ok(());
         }

@@ -55,7 +55,12 @@ impl Table {
         Ok(names(&self.dir)?.iter().filter_map(|name| self.entry(name).ok().flatten()).collect())
     }
 
-    /// Whether there is any.
+    /// Whether nothing is to be served.
+    pub fn is_idle(&self) -> io::Result<bool> {
+        self.entries().map(|entries| entries.iter().all(|entry| entry.held))
+    }
+
+    /// Whether there is no entry.
     pub fn is_empty(&self) -> io::Result<bool> {
         self.entries().map(|entries| entries.is_empty())
     }

@@ -8,6 +8,7 @@ use crate::lock::Lock;
 use crate::record;
 use qiao_core::SandboxName;
 use qiao_core::driver::Active;
+use qiao_core::forwarding::Transit;
 use qiao_core::plan::Sysctl;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,9 @@ pub struct Saved {
     /// The interfaces that were there before forwarding was switched on.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub before: BTreeSet<String>,
+    /// What passed through the host besides, as far as was last seen.
+    #[serde(default, skip_serializing_if = "Transit::is_none")]
+    pub transit: Transit,
 }
 
 impl Saved {

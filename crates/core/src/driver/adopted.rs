@@ -30,7 +30,7 @@ pub fn endpoint(endpoint: &Endpoint, wire: &Wire) -> State {
             .chain(hairpin(wire, place))
             .for_each(|key| put((key, Value::Present)));
     }
-    published(&wire.publish).into_iter().for_each(&mut put);
+    published(wire).into_iter().for_each(&mut put);
     state
 }
 

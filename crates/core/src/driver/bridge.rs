@@ -7,7 +7,7 @@ use crate::mac::Mac;
 use crate::name::IfName;
 use crate::network::{Bridge, Inline, Network, Pool};
 use crate::plan::{Guard, Key, Member, State, Value};
-use crate::port::{Backend, HostAddr, Listen, PortRange, Protocol, Publish};
+use crate::port::{Backend, HostAddr, Listen, PortRange, Protocol};
 use crate::route::Static;
 use crate::subnet::Family;
 use ipnet::IpNet;
@@ -171,7 +171,7 @@ pub fn endpoint(bridge: &Bridge, activation: &Activation, (endpoint, wire): (&En
     sandbox_side((endpoint, wire), local).into_iter().for_each(&mut put);
     routes(endpoint, wire).into_iter().for_each(&mut put);
     put((Key::HostUp(wire.host_if.clone()), Value::Present));
-    published(&wire.publish).into_iter().for_each(&mut put);
+    published(wire).into_iter().for_each(&mut put);
     state
 }
 
@@ -248,11 +248,12 @@ fn routes(endpoint: &Endpoint, wire: &Wire) -> Vec<(Key, Value)> {
 }
 
 /// The published ports, and again those that clients of the loopback address may use.
-pub(super) fn published(publish: &[Publish]) -> Vec<(Key, Value)> {
-    let pieces: Vec<_> = publish.iter().flat_map(|p| p.pieces()).collect();
+pub(super) fn published(wire: &Wire) -> Vec<(Key, Value)> {
+    let pieces: Vec<_> = wire.publish.iter().flat_map(|p| p.pieces()).collect();
     let translated = pieces.iter().filter(|p| !p.listen.host.ip().is_loopback());
     let translated = translated.map(|p| (Key::Publish(p.listen), Value::Backend(p.backend)));
     let local = pieces.iter().filter(|p| p.listen.serves_loopback());
-    let local = local.map(|p| (Key::Loopback(p.listen), Value::Backend(p.backend)));
+    let value = if wire.extras.held { Value::Held } else { Value::Backend };
+    let local = local.map(|p| (Key::Loopback(p.listen), value(p.backend)));
     translated.chain(local).collect()
 }

@@ -1,5 +1,6 @@
 //! What all networks share: forwarding, and the constant rule set.
 
+use crate::forwarding::Transit;
 use crate::name::IfName;
 use crate::owner::Owner;
 use crate::plan::{Key, Member, State, Sysctl, Value};
@@ -15,6 +16,8 @@ pub struct HostNeeds {
     pub saved: BTreeMap<Sysctl, u32>,
     /// The interfaces whose IPv6 default route came by router advertisement.
     pub advertised: Vec<IfName>,
+    /// What else passes through the host.
+    pub transit: Transit,
     /// The rule set's digest, where a network needs it.
     pub ruleset: Option<u32>,
 }
@@ -26,8 +29,12 @@ pub fn host(needs: &HostNeeds) -> State {
     needs.ruleset.into_iter().for_each(|digest| put(Key::Ruleset, Value::Ruleset(digest)));
     for family in &needs.forward {
         let forward = Sysctl::forward(*family);
-        if needs.saved.get(&forward) == Some(&0) {
+        if needs.saved.get(&forward) == Some(&0) && !needs.transit.open.contains(family) {
             put(Key::Member(Member::NoTransit(*family)), Value::Present);
+            let pairs = needs.transit.pairs.iter().filter(|(of, ..)| of == family);
+            pairs.cloned().for_each(|(family, from, to)| {
+                put(Key::Member(Member::Transit(family, from, to)), Value::Present);
+            });
         }
         put(Key::Sysctl(forward), Value::Number(1));
     }

@@ -73,7 +73,7 @@ pub fn endpoint(bridge: &Bridge, activation: &Activation, (endpoint, wire): (&En
     asked.for_each(|gateway| put((Key::Names(wire.host_if.clone(), gateway), Value::Present)));
     put((Key::HostUp(wire.host_if.clone()), Value::Present));
     host_routes(bridge, wire).into_iter().for_each(&mut put);
-    published(&wire.publish).into_iter().for_each(&mut put);
+    published(wire).into_iter().for_each(&mut put);
     state
 }
 

@@ -243,6 +243,8 @@ pub enum Member {
     Plain(IpAddr),
     /// A family that the host forwards only because we switched forwarding on: other traffic stays out.
     NoTransit(Family),
+    /// Where other traffic of such a family comes in and goes out that somebody else lets through.
+    Transit(Family, IfName, IfName),
 }
 
 /// What a port may send: one element of the guard's sets.
@@ -410,6 +412,7 @@ fn member_set(member: &Member) -> &'static str {
         Member::Except(except) => by_family(except.family(), "except4", "except6"),
         Member::Plain(ip) => by_family(Family::of(*ip), "plain4", "plain6"),
         Member::NoTransit(_) => "no_transit",
+        Member::Transit(..) => "transit",
         Member::Subnet(net) => by_family(net.family(), "subnets4", "subnets6"),
         Member::Own(net, _) => by_family(net.family(), "own4", "own6"),
         Member::Home(ip, _) => by_family(Family::of(*ip), "homes4", "homes6"),

@@ -174,6 +174,8 @@ pub enum Value {
     },
     /// Where a published port goes.
     Backend(Backend),
+    /// The same of a port that the caller holds with a socket of its own: nobody else may listen on it.
+    Held(Backend),
 }
 
 /// An object that must exist: whose it is and how it is.

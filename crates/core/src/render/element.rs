@@ -40,8 +40,17 @@ fn member_element(member: &Member) -> String {
         Member::Subnet(net) | Member::Hidden(net) | Member::Masquerade(net) | Member::FriendSubnet(net) => {
             net.to_string()
         }
-        Member::NoTransit(Family::V4) => "ipv4".into(),
-        Member::NoTransit(Family::V6) => "ipv6".into(),
+        Member::NoTransit(family) => by_family(*family).into(),
+        Member::Transit(family, from, to) => {
+            format!("{} . \"{from}\" . \"{to}\"", by_family(*family))
+        }
+    }
+}
+
+fn by_family(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
     }
 }
 

@@ -156,6 +156,7 @@ fn member_words(member: &Member) -> String {
         }
         Member::Plain(ip) => format!("nobody is the host to {ip}"),
         Member::NoTransit(family) => format!("no transit of {family:?} traffic"),
+        Member::Transit(family, from, to) => format!("{family:?} traffic passes from {from} to {to}"),
     }
 }
 
@@ -213,7 +214,7 @@ fn value(value: &Value) -> String {
         Value::Bucket(bucket) => tbf(*bucket),
         Value::Ifb { mtu, up } => format!("mtu {mtu}{}", if *up { "" } else { " down" }),
         Value::Redirect { to } => format!("to {to}"),
-        Value::Backend(backend) => format!("to {backend}"),
+        Value::Backend(backend) | Value::Held(backend) => format!("to {backend}"),
     }
 }
 

@@ -118,7 +118,7 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
         (Key::Rule(_, selector), _) => vec![rule("add", *selector)],
         (Key::Open(family, device), _) => open("-A", *family, device),
         (Key::Names(device, ip), _) => names("-A", device, *ip),
-        (Key::Loopback(listen), Value::Backend(backend)) => {
+        (Key::Loopback(listen), Value::Backend(backend) | Value::Held(backend)) => {
             vec![format!("# clients of the loopback address: {listen} to {backend}")]
         }
         _ => element_command("add", key, object),

@@ -8,6 +8,7 @@ use proptest::sample::{Index, select};
 use qiao_core::child::{Broadcasts, Mode, Vlan};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
 use qiao_core::endpoint::{Clients, Extras, Join, PortVlans, Tunable, Tuned, Way, Wire, host_if};
+use qiao_core::forwarding::Transit;
 use qiao_core::network::Inline;
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Observed, Ownership, RouteId, State, Sysctl, Value};
@@ -248,8 +249,14 @@ fn lent() -> Lent {
     Lent { device, mac, mtu: 1500, alias: Some("rack 7".into()), up: true }
 }
 
+/// What others let through.
+fn transit() -> Transit {
+    let pair = |family, to: &str| (family, "wg0".parse().unwrap(), to.parse().unwrap());
+    Transit { pairs: [pair(Family::V4, "uplink"), pair(Family::V4, "wg0")].into(), open: [Family::V6].into() }
+}
+
 fn needs() -> impl Strategy<Value = HostNeeds> {
-    (0u8..4, any::<bool>()).prop_map(|(forward, was_off)| {
+    (0u8..4, any::<bool>(), any::<bool>()).prop_map(|(forward, was_off, passes)| {
         let families = [Family::V4, Family::V6];
         let forward: Vec<_> = families
             .into_iter()
@@ -262,6 +269,7 @@ fn needs() -> impl Strategy<Value = HostNeeds> {
             forward,
             saved: saved.into_iter().collect(),
             advertised: vec!["uplink".parse().unwrap()],
+            transit: if passes { transit() } else { Transit::default() },
             ruleset: Some(7),
         }
     })

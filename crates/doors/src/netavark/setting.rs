@@ -130,6 +130,7 @@ pub fn attach(context: Context<'_>, (own, network): (&PerNetwork, &Network)) -> 
         }),
         no_default: settings.no_default || network.gateways().is_empty() && network.ipam() != "dhcp",
         defaults: administered(settings.metric),
+        held: !context.rootless, // Podman's forwarder of ports is in another namespace then
         ..Extras::default()
     };
     let publish =

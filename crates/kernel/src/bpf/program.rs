@@ -47,7 +47,7 @@ pub struct About {
 }
 
 /// `BPF_CGROUP_MAX_PROGS`: as many can be attached to one hook of one cgroup.
-const MOST: usize = 64;
+pub const MOST: usize = 64;
 
 impl Program {
     /// Loads a program for one hook.

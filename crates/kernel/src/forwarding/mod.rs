@@ -43,7 +43,9 @@ pub fn forwarding(linux: &mut Linux) -> Result<Forwarding, KernelError> {
     let mut rules = rules::rules(&mut linux.nft, &names)?;
     rules.extend(legacy::rules());
     let (ipsec, configured) = (ipsec::families()?, configured::families());
-    Ok(Forwarding { links: others(linux, &links)?, rules, ipsec, configured })
+    let interfaces = links.iter().filter(|link| link.group != crate::rtnl::GROUP && link.name != "lo");
+    let interfaces = interfaces.map(other).collect();
+    Ok(Forwarding { links: others(linux, &links)?, interfaces, rules, ipsec, configured })
 }
 
 /// Interfaces that lead to others' networks. The port of a bridge leads nowhere by itself, and the host's own way out is
@@ -61,8 +63,9 @@ fn others(linux: &mut Linux, links: &[link::Link]) -> Result<Vec<OtherLink>, Ker
         let is_one = KINDS.contains(&kind) || link.up && FALLBACK.contains(&kind);
         is_one && !mark::is_ours(link, engine) && link.master.is_none() && !ways.contains(&link.index)
     };
-    let found = links.iter().filter(forwards);
-    Ok(found
-        .map(|link| OtherLink { name: link.name.clone(), kind: link.kind.clone().unwrap_or_default() })
-        .collect())
+    Ok(links.iter().filter(forwards).map(other).collect())
+}
+
+fn other(link: &link::Link) -> OtherLink {
+    OtherLink { name: link.name.clone(), kind: link.kind.clone().unwrap_or_default() }
 }

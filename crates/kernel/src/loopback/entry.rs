@@ -116,7 +116,9 @@ fn single(key: &RawKey, value: &RawValue) -> Option<(Listen, Group)> {
 /// The entries of an object of a plan.
 pub fn of_object(key: &Key, object: &Object) -> Option<Vec<(RawKey, RawValue)>> {
     match (key, &object.value) {
-        (Key::Loopback(listen), Value::Backend(backend)) => Some(encode(*listen, *backend, &object.owner)),
+        (Key::Loopback(listen), Value::Backend(backend) | Value::Held(backend)) => {
+            Some(encode(*listen, *backend, &object.owner))
+        }
         _ => None,
     }
 }

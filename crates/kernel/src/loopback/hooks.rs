@@ -14,7 +14,7 @@ use super::entry::{KEY_LEN, RawKey, RawValue, VALUE_LEN};
 use super::program::{HOOKS, Parts, program};
 use crate::bpf::cgroup;
 use crate::bpf::map::{Kind, Map, name};
-use crate::bpf::program::{About, Hook, Program, attached};
+use crate::bpf::program::{About, Hook, MOST, Program, attached};
 use crate::sys::bpf::{NAME_LEN, netns_cookie, number};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::BTreeSet;
@@ -260,6 +260,32 @@ impl Place {
         Ok(Some(anchor.get(&0u32.to_ne_bytes())?.is_none()))
     }
 
+    /// Who is at a hook that has room for no more; none where it has.
+    pub fn crowd(&self) -> io::Result<Option<String>> {
+        let ids = attached(self.cgroup.as_fd(), HOOKS[0])?;
+        if ids.len() < MOST {
+            return Ok(None);
+        }
+        let (others, mut strangers) = (self.others()?, BTreeSet::new());
+        let (mut gone, mut engines) = (0, 0);
+        for about in ids.iter().filter_map(|id| Program::by_id(*id).and_then(|program| program.about()).ok())
+        {
+            match cookie_of(&about.name) {
+                Some(cookie) if others.gone.contains(&cookie) => gone += 1,
+                Some(_) => engines += 1,
+                None => drop(strangers.insert(text(&about.name))),
+            }
+        }
+        let rest = ids.len() - gone - engines;
+        let names: Vec<String> = strangers.into_iter().map(|name| format!("`{name}`")).collect();
+        let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+        Ok(Some(format!(
+            "the cgroup {} has room for no more hooks: {} programs of other engines, {gone} of ended ones, {rest} of \
+             other programs{names}",
+            self.path, engines
+        )))
+    }
+
     /// Detaches the programs for other namespaces.
     pub fn remove_all(&self, cookies: &BTreeSet<u64>) -> io::Result<()> {
         cookies.iter().try_for_each(|cookie| Self { cookie: *cookie, ..self.again()? }.remove())
@@ -267,7 +293,10 @@ impl Place {
 
     /// Whether programs could be made here: tries it with one, and attaches it nowhere.
     pub fn probe(&self) -> io::Result<()> {
-        attached(self.cgroup.as_fd(), HOOKS[0])?;
+        let is_full = attached(self.cgroup.as_fd(), HOOKS[0])?.len() >= MOST;
+        if is_full && self.others()?.gone.is_empty() {
+            return Err(io::Error::from_raw_os_error(libc::E2BIG));
+        }
         let entries = Entries::create(Kind::Trie, &self.label('e'), 1)?;
         let flows = Flows::create(Kind::LruHash, &self.label('f'), 1)?;
         let anchor = self.anchor()?;
@@ -276,6 +305,10 @@ impl Place {
         let code = program(HOOKS[0], parts);
         Program::load(HOOKS[0], &self.label(VERSION), &code).map(|_| ())
     }
+}
+
+fn text(name: &[u8; NAME_LEN]) -> String {
+    String::from_utf8_lossy(name).trim_end_matches('\0').to_owned()
 }
 
 /// The cookie in the name of an engine's program, of whatever version; none in other names.

@@ -138,9 +138,14 @@ impl Loopback {
         Ok(table)
     }
 
-    /// The entries of the proxy.
-    fn proxied(&self) -> io::Result<Vec<Entry>> {
-        self.table()?.map_or_else(|| Ok(Vec::new()), |table| table.entries())
+    /// Whether ports that somebody else holds are left to nobody.
+    fn is_leaving(&self) -> io::Result<bool> {
+        self.table()?.map_or(Ok(false), |table| Ok(table.entries()?.iter().any(|entry| entry.held)))
+    }
+
+    /// Whether the proxy has anything to serve.
+    fn is_proxying(&self) -> io::Result<bool> {
+        self.table()?.map_or(Ok(false), |table| table.is_idle().map(|idle| !idle))
     }
 
     fn note(&self, path: Option<&str>) {
@@ -174,7 +179,7 @@ pub fn observe(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Re
     }
     for (key, found, value) in seen(linux, Some(&listens)).map_err(look)? {
         let Some(object) = wanted.get(&key) else { continue };
-        observed.insert(key, as_expected(found, &object.owner), value);
+        observed.insert(key, as_expected(found, &object.owner), as_held(value, &object.value));
     }
     Ok(())
 }
@@ -194,6 +199,14 @@ fn as_expected(found: Ownership, expected: &Owner) -> Ownership {
     }
 }
 
+/// Hooks serve a port whoever holds it: their entries do not say it.
+fn as_held(found: Value, expected: &Value) -> Value {
+    match (found, expected) {
+        (Value::Backend(found), Value::Held(expected)) if found == *expected => Value::Held(found),
+        (found, _) => found,
+    }
+}
+
 /// Every entry.
 pub fn survey(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
     for (key, owner, value) in seen(linux, None).map_err(look)? {
@@ -205,8 +218,13 @@ pub fn survey(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelEr
 /// The entries of both ways, or only those for `listens`. What is in the way that the setting does not want
 /// is not as it must be.
 fn seen(linux: &mut Linux, listens: Option<&[Listen]>) -> io::Result<Found> {
-    let mut found = seen_by_proxy(&linux.loopback, listens)?;
     let misplaced = linux.loopback.method == LoopbackMethod::Proxy;
+    let has_hooks = !misplaced && linux.loopback.hooks(&linux.interfaces)?.is_some();
+    // Who looks thoroughly also looks whether hooks are to be had by now.
+    let tries = linux.loopback.thorough && !misplaced && linux.loopback.is_leaving()?;
+    let may_hook =
+        has_hooks || tries && linux.loopback.place(&linux.interfaces).and_then(Place::probe).is_ok();
+    let mut found = seen_by_proxy(&linux.loopback, may_hook, listens)?;
     let Some(hooks) = linux.loopback.hooks(&linux.interfaces)? else { return Ok(found) };
     let raw = raw_entries(hooks, listens)?;
     let whole = hooks.whole && !misplaced;
@@ -218,7 +236,7 @@ fn seen(linux: &mut Linux, listens: Option<&[Listen]>) -> io::Result<Found> {
     Ok(found)
 }
 
-fn seen_by_proxy(loopback: &Loopback, listens: Option<&[Listen]>) -> io::Result<Found> {
+fn seen_by_proxy(loopback: &Loopback, may_hook: bool, listens: Option<&[Listen]>) -> io::Result<Found> {
     let Some(table) = loopback.table()? else { return Ok(Vec::new()) };
     let entries = match listens {
         Some(listens) => listens
@@ -227,8 +245,9 @@ fn seen_by_proxy(loopback: &Loopback, listens: Option<&[Listen]>) -> io::Result<
             .collect::<io::Result<_>>()?,
         None => table.entries()?,
     };
-    let running = loopback.method != LoopbackMethod::Bpf && table.server()?.is_some();
-    Ok(entries.iter().filter_map(|entry| proxy::found(&table, entry, running)).collect())
+    let may = loopback.method != LoopbackMethod::Bpf;
+    let service = proxy::Service { running: may && table.server()?.is_some(), leaves: may && !may_hook };
+    Ok(entries.iter().filter_map(|entry| proxy::found(&table, entry, service)).collect())
 }
 
 /// The entries of the hooks. So many single looks cost what a look at all does.
@@ -312,7 +331,7 @@ fn wants_hooks(linux: &mut Linux) -> io::Result<Option<bool>> {
             if has_hooks || linux.loopback.run.is_none() {
                 return Ok(Some(true));
             }
-            Ok(linux.loopback.proxied()?.is_empty().then_some(false))
+            Ok((!linux.loopback.is_proxying()?).then_some(false))
         }
     }
 }
@@ -424,8 +443,30 @@ pub fn trouble(linux: &mut Linux) -> Result<Option<String>, KernelError> {
         return Ok(Some("the hooks for clients of 127.0.0.1 are gone".into()));
     }
     let Some(table) = linux.loopback.table().map_err(look)? else { return Ok(None) };
-    let idle = table.server().map_err(look)?.is_none() && !table.is_empty().map_err(look)?;
+    let idle = table.server().map_err(look)?.is_none() && !table.is_idle().map_err(look)?;
     Ok(idle.then(|| "the loopback proxy does not run".into()))
+}
+
+/// What the user must know of clients of 127.0.0.1 and cannot be mended by us: for who checks.
+pub fn notes(linux: &mut Linux) -> Result<Vec<String>, KernelError> {
+    let Some(table) = linux.loopback.table().map_err(look)? else { return Ok(Vec::new()) };
+    let may = !matches!(linux.loopback.method, LoopbackMethod::Proxy | LoopbackMethod::Off);
+    if linux.loopback.hooks(&linux.interfaces).map_err(look)?.is_some() {
+        return Ok(Vec::new());
+    }
+    let place = linux.loopback.place(&linux.interfaces);
+    let mut notes: Vec<String> =
+        place.and_then(Place::crowd).ok().flatten().into_iter().filter(|_| may).collect();
+    let held: Vec<String> =
+        table.entries().map_err(look)?.iter().filter(|entry| entry.held).map(Entry::name).collect();
+    if !held.is_empty() {
+        let why = if may { "hooks are not to be had" } else { "the setting `loopback` allows no hooks" };
+        let held = held.join(", ");
+        notes.push(format!(
+            "clients of 127.0.0.1 and ::1 do not reach {held}: the caller holds the ports, and {why}"
+        ));
+    }
+    Ok(notes)
 }
 
 /// Which way serves loopback clients, or would serve the first.

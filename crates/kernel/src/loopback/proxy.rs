@@ -18,7 +18,12 @@ pub const COMMAND: &str = "loopback-proxy";
 
 /// The entry of an object of a plan; none where it has none, or leads nowhere that is known.
 pub fn entry(key: &Key, object: &Object) -> Option<Entry> {
-    let (Key::Loopback(listen), Value::Backend(backend)) = (key, &object.value) else { return None };
+    let (backend, held) = match &object.value {
+        Value::Backend(backend) => (backend, false),
+        Value::Held(backend) => (backend, true),
+        _ => return None,
+    };
+    let Key::Loopback(listen) = key else { return None };
     Some(Entry {
         transport: transport(listen.protocol)?,
         host: listen.host.ip(),
@@ -26,6 +31,7 @@ pub fn entry(key: &Key, object: &Object) -> Option<Entry> {
         last: listen.ports.last(),
         to: SocketAddr::new(backend.ip, backend.port),
         owner: object.owner.mark(),
+        held,
     })
 }
 
@@ -43,17 +49,31 @@ fn transport(protocol: Protocol) -> Option<Transport> {
     }
 }
 
-/// An entry as a plan has it. One that is not served, whatever the reason, is not as it must be.
-pub fn found(table: &Table, entry: &Entry, running: bool) -> Option<(Key, Ownership, Value)> {
+/// How the entries are served.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// Whether the process serves them.
+    pub running: bool,
+    /// Whether those of ports that somebody else holds are left to nobody: nothing better is to be had.
+    pub leaves: bool,
+}
+
+/// An entry as a plan has it. One that is not served, whatever the reason, is not as it must be; one whose ports somebody
+/// else holds cannot be.
+pub fn found(table: &Table, entry: &Entry, service: Service) -> Option<(Key, Ownership, Value)> {
     let protocol = match entry.transport {
         Transport::Tcp => Protocol::Tcp,
         Transport::Udp => Protocol::Udp,
     };
     let ports = PortRange::new(entry.first, entry.last).ok()?;
     let listen = Listen { protocol, host: HostAddr::from_ip(entry.host), ports };
-    let served = running && matches!(table.state(entry), Ok(Some(Ok(()))));
-    let backend = Value::Backend(Backend { ip: entry.to.ip(), port: entry.to.port() });
-    let value = if served { backend } else { Value::Present };
+    let backend = Backend { ip: entry.to.ip(), port: entry.to.port() };
+    let is_served = || service.running && matches!(table.state(entry), Ok(Some(Ok(()))));
+    let value = match entry.held {
+        true if service.leaves => Value::Held(backend),
+        false if is_served() => Value::Backend(backend),
+        _ => Value::Present,
+    };
     Some((Key::Loopback(listen), crate::nft::owner_of(Some(&entry.owner), None), value))
 }
 
@@ -64,7 +84,7 @@ pub fn put(run: &str, entries: &[(&Op, Entry)]) -> Result<(), ApplyError> {
     let table = Table::create(run).map_err(plain)?;
     entries.iter().try_for_each(|(_, entry)| table.put(entry)).map_err(plain)?;
     let start = Instant::now();
-    entries.iter().try_for_each(|(op, entry)| {
+    entries.iter().filter(|(_, entry)| !entry.held).try_for_each(|(op, entry)| {
         let because = |error| failed(op, KernelError::io("have the loopback proxy serve a port")(error));
         served(&table, (run, entry), start).map_err(because)
     })

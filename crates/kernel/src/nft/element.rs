@@ -75,6 +75,10 @@ fn member_elements(member: &Member) -> Result<Vec<Element>, EncodeError> {
         Member::Subnet(net) | Member::Hidden(net) | Member::Masquerade(net) | Member::FriendSubnet(net) => {
             interval(*net)
         }
+        Member::Transit(family, from, to) => {
+            let names = key().u8(nfproto(*family)).ifname(from.as_str())?.ifname(to.as_str())?;
+            Ok(vec![Element::new(names.build())])
+        }
         Member::NoTransit(family) => {
             Ok(vec![Element::new(key().u8(nfproto(*family)).build()).with_value(Verdict::Drop)])
         }

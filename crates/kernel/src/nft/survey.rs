@@ -139,6 +139,7 @@ enum Kind {
     Routed,
     Senders,
     NoTransit,
+    Transit,
     Ports,
     Macs,
     Arps,
@@ -147,7 +148,7 @@ enum Kind {
     Published(Family, bool),
 }
 
-const SETS: [(Table, &str, Kind); 46] = {
+const SETS: [(Table, &str, Kind); 47] = {
     use Family::{V4, V6};
     use Table::{Bridge, Inet};
     [
@@ -184,6 +185,7 @@ const SETS: [(Table, &str, Kind); 46] = {
         (Inet, "outbound4", Kind::Addressed(V4, Member::Outbound)),
         (Inet, "outbound6", Kind::Addressed(V6, Member::Outbound)),
         (Inet, "no_transit", Kind::NoTransit),
+        (Inet, "transit", Kind::Transit),
         (Bridge, "ports", Kind::Ports),
         (Bridge, "macs", Kind::Macs),
         (Bridge, "arps", Kind::Arps),
@@ -239,6 +241,10 @@ fn decode(kind: Kind, element: &Element) -> Option<(Key, Value)> {
         Kind::Pair => Key::Member(Member::Pair(fields.name()?, fields.name()?)),
         Kind::NoTransit if element.value != Some(ElementValue::Verdict(Verdict::Drop)) => return None,
         Kind::NoTransit => Key::Member(Member::NoTransit(family_of_number(fields.take::<1>()?)?)),
+        Kind::Transit => {
+            let family = family_of_number(fields.take::<1>()?)?;
+            Key::Member(Member::Transit(family, fields.name()?, fields.name()?))
+        }
         Kind::Own(family) => own(family, element)?,
         Kind::Home(family) => Key::Member(Member::Home(fields.ip(family)?, fields.name()?)),
         Kind::Peers(family) => peers(family, element)?,

@@ -4,12 +4,13 @@ use crate::namespace::{in_namespace, listing_of, make, nft};
 use qiao_core::condition::{Condition, Side};
 use qiao_core::driver::{Activation, HostNeeds, endpoint_state, host, network_state};
 use qiao_core::endpoint::{Extras, Join, Wire, host_if};
+use qiao_core::forwarding::Transit;
 use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Member, Observed, Ownership, State, Sysctl, Value, diff};
 use qiao_core::port::{Backend, HostAddr, Listen, Publish};
 use qiao_core::render::{self, DIGEST, RULESET};
 use qiao_core::subnet::Family;
-use qiao_core::{Bridge, Driver, Endpoint, Network, NetworkId, Owner, Pool};
+use qiao_core::{Bridge, Driver, Endpoint, IfName, Network, NetworkId, Owner, Pool};
 use qiao_kernel::{Kernel, Linux, Places};
 
 /// The rule set alone.
@@ -125,7 +126,8 @@ fn everything() -> State {
     let activation = Activation::new(&network, &bridge, (1500, false));
     let saved = [(Sysctl::Forward4, 0), (Sysctl::Forward6, 0)].into();
     let forward = vec![Family::V4, Family::V6];
-    let mut state = host(&HostNeeds { forward, saved, advertised: vec![], ruleset: Some(DIGEST) });
+    let mut state =
+        host(&HostNeeds { forward, saved, advertised: vec![], transit: transit(), ruleset: Some(DIGEST) });
     state.extend(network_state(&network, &activation));
     state.extend(endpoint_state(&network, &activation, &endpoint));
     state.extend(routed(&network, &endpoint));
@@ -136,6 +138,13 @@ fn everything() -> State {
         .filter(|(key, _)| **key == Key::Ruleset || key.set().is_some())
         .map(|(k, o)| (k.clone(), o.clone()))
         .collect()
+}
+
+/// What others let through, by each family.
+fn transit() -> Transit {
+    let name = |name: &str| name.parse::<IfName>().unwrap();
+    let pair = |family| (family, name("wg0"), name("eth0"));
+    Transit { pairs: [Family::V4, Family::V6].map(pair).into(), ..Transit::default() }
 }
 
 /// Of each family what must hold of both sides.

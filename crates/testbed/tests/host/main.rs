@@ -49,6 +49,7 @@ mod port_12_conflicts;
 mod port_13_flows;
 mod port_14_full;
 mod port_14_policy;
+mod port_15_held;
 mod port_8_exact;
 mod rel_21_detach;
 mod rel_22_ready;

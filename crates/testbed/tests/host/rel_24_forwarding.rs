@@ -2,7 +2,7 @@
 
 use crate::netavark;
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Place, run, stdout};
+use qiao_testbed::{Host, Place, Protocol, Service, ask, run, stdout};
 
 /// The switches of both families.
 pub fn forwarding() -> [String; 2] {
@@ -185,5 +185,114 @@ fn e2_a_family_that_was_given_back_is_nobodys() {
         host.ok("network rm other");
         host.ok("network rm four");
         assert_eq!(forwarding(), ["0", "1"], "still an administrator's");
+    });
+}
+
+/// A network behind the host, besides the LAN: both by interfaces that are no containers'. The host was no router.
+///
+/// ```text
+///   lan 198.51.100.2 ── mv0 .1, host, mv1 203.0.113.1 ── .2, far
+/// ```
+fn between(host: &Host) -> Place {
+    let far = host.container("far");
+    run("sysctl -q -w net.ipv4.conf.all.arp_ignore=1"); // only the interface that has an address answers for it
+    run("ip link add x0 type veth peer name eth0 netns far");
+    run("ip link set x0 up");
+    run("ip link add mv0 link up0 type macvlan");
+    run("ip link add mv1 link x0 type macvlan");
+    for (link, net) in [("mv0", "198.51.100.1/24"), ("mv1", "203.0.113.1/24")] {
+        run(&format!("ip addr add {net} dev {link}"));
+        run(&format!("ip link set {link} up"));
+    }
+    far.run("ip addr add 203.0.113.2/24 dev eth0");
+    far.run("ip link set eth0 up");
+    far.run("ip route add default via 203.0.113.1");
+    host.lan.run("ip addr add 198.51.100.2/24 dev eth0");
+    host.lan.run("ip route add 203.0.113.0/24 via 198.51.100.1");
+    far
+}
+
+fn passes(host: &Host) -> bool {
+    ask(&host.lan, Protocol::Tcp, "203.0.113.2:80").is_some()
+}
+
+/// The next command, of whatever kind.
+fn next(host: &Host) {
+    host.ok("network create other --subnet 10.8.0.0/24 --ipv6=false");
+    host.ok("network rm other");
+}
+
+/// A host that was no router is none by our doing; with an administrator's rules it is one from the next command on.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn e3_an_administrators_rules_make_a_router() {
+    on_a_host(|host| {
+        let far = between(host);
+        let _web = Service::start(&far, Protocol::Tcp, "203.0.113.2:80");
+        assert!(!passes(host), "it is no router");
+        host.ok("network create n1 --subnet 10.7.0.0/24");
+        assert_eq!(forwarding()[0], "1", "the control");
+        assert!(!passes(host), "nor by our doing");
+        let check = host.ok("check");
+        assert!(check.stderr.contains("mv0") && check.stderr.contains("transit"), "{check}");
+        let ways = [
+            ("iptables -A FORWARD -i mv0 -j ACCEPT", "iptables -D FORWARD -i mv0 -j ACCEPT"),
+            ("iptables -A FORWARD -o mv+ -m conntrack --ctstate NEW -j ACCEPT", "iptables -F FORWARD"),
+            ("iptables -t nat -A POSTROUTING -o mv1 -j MASQUERADE", "iptables -t nat -F"),
+            ("nft -f /run/router.nft", "nft delete table inet router"),
+        ];
+        std::fs::write(
+            "/run/router.nft",
+            "table inet router {\n chain f {\n type filter hook forward priority 0; policy drop;\n \
+             ct state established,related accept\n iifname \"mv0\" oifname \"mv1\" accept\n }\n}\n",
+        )
+        .unwrap();
+        for (come, go) in ways {
+            run("sysctl -q -w net.ipv4.ip_forward=1");
+            run(come);
+            next(host);
+            assert!(passes(host), "{come}");
+            host.ok("repair");
+            assert!(passes(host), "{come}: repaired");
+            host.ok("check");
+            run(go);
+            next(host);
+            assert!(!passes(host), "{go}");
+        }
+        // What engines and firewalls have on hosts that are no routers makes none.
+        for rule in [
+            "-s 10.88.0.0/16 -j ACCEPT",
+            "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "-p icmp --icmp-type echo-request -j ACCEPT",
+            "-i up0 -j ACCEPT",
+            "-i mv1 -o up0 -j ACCEPT",
+        ] {
+            run(&format!("iptables -A FORWARD {rule}"));
+        }
+        host.ok("repair");
+        assert!(!passes(host), "still no router");
+    });
+}
+
+/// The setting decides whatever else there is.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn e3_the_setting_decides() {
+    on_a_host(|host| {
+        let far = between(host);
+        let _web = Service::start(&far, Protocol::Tcp, "203.0.113.2:80");
+        let set = |value: &str| std::fs::write("/run/qiao.toml", format!("transit = \"{value}\"\n")).unwrap();
+        let ok = |line: &str| host.ok(&format!("--config /run/qiao.toml {line}"));
+        set("allow");
+        ok("network create n1 --subnet 10.7.0.0/24");
+        assert!(passes(host), "from the first network on");
+        assert_eq!(ok("check").stderr, "");
+        set("drop");
+        run("iptables -A FORWARD -i mv0 -j ACCEPT");
+        ok("repair");
+        assert!(!passes(host), "dropped, whoever accepts it");
+        set("auto");
+        ok("repair");
+        assert!(passes(host), "the rule counts");
     });
 }

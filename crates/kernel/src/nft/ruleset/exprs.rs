@@ -14,6 +14,7 @@ pub enum Load {
     IifName,
     OifName,
     L4Proto,
+    NfProto,
     EtherSource,
     ArpMac,
     ArpIp,
@@ -40,7 +41,7 @@ impl Load {
             Load::EtherSource | Load::ArpMac => 6,
             Load::ArpIp | Load::Source4 | Load::Target4 | Load::Quoted4 | Load::CtSource4(_) => 4,
             Load::Port => 2,
-            Load::L4Proto => 1,
+            Load::L4Proto | Load::NfProto => 1,
         }
     }
 
@@ -50,6 +51,7 @@ impl Load {
             Load::IifName => Expr::Meta { key: MetaKey::IifName, dreg },
             Load::OifName => Expr::Meta { key: MetaKey::OifName, dreg },
             Load::L4Proto => Expr::Meta { key: MetaKey::L4Proto, dreg },
+            Load::NfProto => Expr::Meta { key: MetaKey::NfProto, dreg },
             Load::EtherSource => payload(PayloadBase::Link, 6),
             Load::ArpMac => payload(PayloadBase::Network, 8),
             Load::ArpIp => payload(PayloadBase::Network, 14),

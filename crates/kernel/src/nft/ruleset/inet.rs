@@ -321,6 +321,7 @@ fn forward(table: &mut Builder) {
         accept(&[own(Family::Ip6, (Load::Source6, Load::IifName), "own6")]),
         accept(&[own(Family::Ip, (Load::Target4, Load::OifName), "own4")]),
         accept(&[own(Family::Ip6, (Load::Target6, Load::OifName), "own6")]),
+        accept(&[is_in(&[Load::NfProto, Load::IifName, Load::OifName], "transit")]),
         (verdict_of(family_of_packet(), "no_transit"), ""),
     ];
     table.base("forward", ChainType::Filter, (Hook::FORWARD, FILTER), rules);

@@ -49,4 +49,5 @@ pub fn inet(table: &mut Builder) {
         table.interval_map(&format!("ranges_any{family}"), [InetProto, InetService], to);
     }
     table.map("no_transit", NfProto, MapValue::Verdict);
+    table.set("transit", [NfProto, Ifname, Ifname]);
 }
