@@ -79,7 +79,7 @@ impl<K: Kernel> Session<'_, K> {
             self.txn.set_active(&active)?;
         }
         if active.is_empty() {
-            self.txn.save(&Saved::default())?;
+            self.txn.forget_saved()?;
         }
         Ok(self.txn.forget_claims(network)?)
     }

@@ -37,6 +37,7 @@ mod source;
 mod stuck;
 mod subnets;
 mod tune;
+mod unreadable;
 mod vrf;
 mod zones;
 

@@ -39,7 +39,7 @@ pub fn routing(linux: &mut Linux, netns: &Netns, name: &IfName) -> Result<Routin
 /// The answer to a question about a family; none where the kernel lacks it.
 fn all(socket: &mut Socket, request: &Request, family: Family) -> Result<Vec<Message>, KernelError> {
     match ask_one(socket, request) {
-        Err(_) if family == Family::V6 => Ok(Vec::new()),
+        Err(KernelError::Errno { .. }) if family == Family::V6 => Ok(Vec::new()),
         answer => answer,
     }
 }

@@ -1,6 +1,7 @@
 //! A directory by its descriptor. Names are single components; no symbolic link is ever followed.
 
 use crate::error::StoreError;
+use crate::record::LARGEST;
 use crate::steps::{self, Needs};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom};
@@ -371,13 +372,14 @@ fn open_dir(at: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Reads a file to its end. Records are small: most are read at once, without asking for the size first. What gives
-/// less than it was asked for is at its end: these are files, and nobody writes to them.
+/// less than it was asked for is at its end: these are files, and nobody writes to them. What is larger than any record is
+/// not read to its end.
 fn read_all(fd: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(4096);
     loop {
         let room = bytes.capacity() - bytes.len();
         match rustix::io::read(fd, rustix::buffer::spare_capacity(&mut bytes)) {
-            Ok(read) if read < room => return Ok(bytes),
+            Ok(read) if read < room || bytes.len() > LARGEST => return Ok(bytes),
             Ok(_) => bytes.reserve(4096),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),

@@ -50,4 +50,4 @@ pub use host_local::{HostLocal, Tenant};
 pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pending};
 pub use names::Names;
 pub use runtime::Saved;
-pub use store::{Paths, Store, Txn};
+pub use store::{EndpointName, Paths, Store, Txn};

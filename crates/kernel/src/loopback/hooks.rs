@@ -80,7 +80,10 @@ impl Place {
     fn ours_at(&self, hook: Hook) -> io::Result<Vec<(Program, About)>> {
         let mut found = Vec::new();
         for id in attached(self.cgroup.as_fd(), hook)? {
-            let Ok(program) = Program::by_id(id) else { continue };
+            let program = match Program::by_id(id) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+                program => program?,
+            };
             let about = program.about()?;
             if self.is_ours(&about.name) {
                 found.push((program, about));

@@ -309,7 +309,7 @@ fn setting(path: &str, handle: &NetnsHandle) -> Option<Found> {
 fn routes(socket: &mut Socket, family: Family) -> Result<Vec<route::Route>, KernelError> {
     match ask_one(socket, &route::get_all(family)) {
         Ok(messages) => Ok(route::read(&messages)),
-        Err(_) if family == Family::V6 => Ok(Vec::new()),
+        Err(KernelError::Errno { .. }) if family == Family::V6 => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
@@ -318,7 +318,7 @@ fn routes(socket: &mut Socket, family: Family) -> Result<Vec<route::Route>, Kern
 fn rules(socket: &mut Socket, family: Family) -> Result<Vec<rule::Rule>, KernelError> {
     match ask_one(socket, &rule::get_all(family)) {
         Ok(messages) => Ok(rule::read(&messages)),
-        Err(_) if family == Family::V6 => Ok(Vec::new()),
+        Err(KernelError::Errno { .. }) if family == Family::V6 => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }

@@ -44,9 +44,11 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
         }
     }
     for family in [Family::V4, Family::V6] {
-        for route in
-            ask_one(&mut linux.rtnl, &route::get_ours(family)).map(|m| route::read(&m)).unwrap_or_default()
-        {
+        let found = match ask_one(&mut linux.rtnl, &route::get_ours(family)) {
+            Err(KernelError::Errno { .. }) => Vec::new(), // the kernel lacks the family
+            found => route::read(&found?),
+        };
+        for route in found {
             if let Some((name, ..)) = route.index.and_then(|index| ours.get(&index)).filter(|_| route.ours) {
                 let (via, onlink, src) = (route.via, route.onlink, route.src);
                 let attributes = Attributes::default();

@@ -50,6 +50,7 @@ mod rel_22_ready;
 mod rel_23_healing;
 mod rel_23_inside;
 mod rel_25_storms;
+mod rel_28_ports;
 mod rel_28_records;
 mod rel_29_bridge;
 mod soak;
