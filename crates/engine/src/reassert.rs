@@ -52,9 +52,9 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn check_kernel(&mut self) -> Result<Health, EngineError> {
-        let mut session = Session::lock(self)?;
+        let mut session = Session::view(self)?;
         session.kernel.trust(None); // look at the whole rule set, not at its generation
-        let begun = session.txn.changes()?.read()?;
+        let begun = session.txn.begun_changes()?;
         let mut health = session.look()?;
         session.note_dropped()?;
         let trouble = session.kernel.loopback_trouble()?;

@@ -3,7 +3,7 @@
 use crate::claims::Claims;
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
-use crate::journal::{Changes, Journal, endpoint_file};
+use crate::journal::{Begun, Changes, Journal, endpoint_file};
 use crate::lock::Lock;
 use crate::names::Names;
 use crate::record::{self, Read};
@@ -60,9 +60,9 @@ impl EndpointName {
 }
 
 impl Store {
-    /// Opens the store, making its directories where they are missing.
+    /// Opens the store. Its directories are made where something is written.
     pub fn open(paths: &Paths) -> Result<Self, StoreError> {
-        let run = Dir::open_root(&paths.run)?;
+        let run = Dir::open_or_absent(&paths.run)?;
         let (state, notes, unreadable, saved_is_unreadable) = Default::default();
         Ok(Self { paths: paths.clone(), run, state, notes, unreadable, saved_is_unreadable })
     }
@@ -79,9 +79,21 @@ impl Store {
 
     /// Waits for the lock: from here on nobody else changes anything.
     pub fn begin(&self) -> Result<Txn<'_>, StoreError> {
+        self.run.establish()?;
         let lock = Lock::take(&self.run)?;
         self.run.close_kept();
-        if let Err(error) = runtime::check_boot(&self.run, &lock)? {
+        self.begun(lock, true)
+    }
+
+    /// The same for who only looks: nothing is made where the engine has no files yet.
+    pub fn look(&self) -> Result<Txn<'_>, StoreError> {
+        let lock = Lock::take_existing(&self.run)?;
+        self.run.close_kept();
+        self.begun(lock, false)
+    }
+
+    fn begun(&self, lock: Lock, notes: bool) -> Result<Txn<'_>, StoreError> {
+        if let Err(error) = runtime::check_boot(&self.run, (&lock, notes))? {
             self.note(format!(
                 "the boot id is not known, and nothing of an earlier boot is discarded: {}",
                 error.why()
@@ -312,6 +324,11 @@ impl Txn<'_> {
     /// The changes that have begun and not ended.
     pub fn changes(&self) -> Result<Changes, StoreError> {
         self.run.keep_ensured("pending").map(Changes)
+    }
+
+    /// Everything that has begun and not ended.
+    pub fn begun_changes(&self) -> Result<Begun, StoreError> {
+        self.run.keep("pending")?.map_or_else(|| Ok(Begun::default()), |dir| Changes(dir).read())
     }
 
     /// Sets a change aside that makes no sense.

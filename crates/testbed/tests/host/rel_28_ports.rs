@@ -173,7 +173,7 @@ fn d12_a_cut_off_record_goes_with_cni_and_netavark() {
         });
         let prev = host.qiao.plugin_ok(("qiao", "ADD"), ("web", &web.path()), &config.to_string()).json();
         fs::write(RECORD, b"{\"v\":1,").unwrap();
-        let mut with = config.clone();
+        let mut with = config;
         with["prevResult"] = prev;
         let checked = host.qiao.plugin(("qiao", "CHECK"), ("web", &web.path()), &with.to_string());
         assert_eq!(checked.json()["code"], 110, "{checked}");
