@@ -24,7 +24,21 @@ pub struct Process {
 impl Process {
     /// The process with a number; none if there is no such process, or if it is only waited for.
     pub fn of(pid: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Self::look(pid).ok()?
+    }
+
+    /// The same, or why it cannot be known.
+    fn look(pid: u32) -> std::io::Result<Option<Self>> {
+        match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => Ok(Self::parse(pid, &stat)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            // It ended while it was read.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn parse(pid: u32, stat: &str) -> Option<Self> {
         // The name may hold anything, also `)` and blanks.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let state = fields.next()?;
@@ -37,9 +51,9 @@ impl Process {
         Self::of(std::process::id())
     }
 
-    /// Whether it lives.
+    /// Whether it lives. What belongs to one that does not is taken away, so that it does in case of doubt.
     pub fn lives(&self) -> bool {
-        Self::of(self.pid) == Some(*self)
+        Self::look(self.pid).map_or(true, |found| found == Some(*self))
     }
 
     /// Sends it a signal, if it lives.
@@ -47,7 +61,11 @@ impl Process {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
         // Opened first and looked at then: from here on the number may be another's, the descriptor not.
         let process = pidfd_open(pid, PidfdFlags::empty())?;
-        if self.lives() { pidfd_send_signal(&process, signal) } else { Err(rustix::io::Errno::SRCH) }
+        if Self::of(self.pid) == Some(*self) {
+            pidfd_send_signal(&process, signal)
+        } else {
+            Err(rustix::io::Errno::SRCH)
+        }
     }
 
     /// Waits until it has ended; false if it has not within `limit`.

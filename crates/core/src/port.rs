@@ -308,6 +308,13 @@ impl Listen {
         self.protocol == other.protocol && self.ports.overlaps(other.ports) && self.host.overlaps(other.host)
     }
 
+    /// Whether every port of `other` is one of these, at the same address.
+    pub fn covers(self, other: Self) -> bool {
+        (self.protocol, self.host) == (other.protocol, other.host)
+            && self.ports.first <= other.ports.first
+            && other.ports.last <= self.ports.last
+    }
+
     /// Whether clients of the loopback address are served. SCTP has no hooks when it connects, and no proxy.
     pub fn serves_loopback(self) -> bool {
         self.protocol != Protocol::Sctp && self.host.covers_loopback()
@@ -360,13 +367,48 @@ impl Publish {
         if whole || listen.ports.count() == 1 {
             return vec![self];
         }
-        let ports = listen.ports.ports().zip(backend.port..=u16::MAX);
-        ports.map(|(host, port)| self.piece(host, port)).collect()
+        self.singles().collect()
+    }
+
+    /// Each port by itself.
+    pub fn singles(self) -> impl Iterator<Item = Publish> {
+        let ports = self.listen.ports.ports().zip(self.backend.port..=u16::MAX);
+        ports.map(move |(host, port)| self.piece(host, port))
     }
 
     fn piece(self, host: u16, port: u16) -> Publish {
         let ports = PortRange { first: host, last: host };
         Publish { listen: Listen { ports, ..self.listen }, backend: Backend { port, ..self.backend } }
+    }
+}
+
+/// Joins ports that follow one another on both sides into ranges, in the order in which they come: what is written down of
+/// thousands of ports is short then. The firewall's pieces are the same, but for those of long ranges.
+pub fn joined(ports: Vec<Publish>) -> Vec<Publish> {
+    let mut sorted: Vec<(usize, Publish)> = ports.into_iter().enumerate().collect();
+    sorted.sort_by_key(|(_, p)| (p.listen.protocol, p.listen.host, p.backend.ip, p.listen.ports.first));
+    let mut runs: Vec<(usize, Publish)> = Vec::with_capacity(sorted.len());
+    for (at, next) in sorted {
+        match runs.last_mut().filter(|(_, run)| run.is_followed_by(next)) {
+            Some((first, run)) => {
+                *first = at.min(*first);
+                run.listen.ports.last = next.listen.ports.last;
+            }
+            None => runs.push((at, next)),
+        }
+    }
+    runs.sort_by_key(|(at, _)| *at);
+    runs.into_iter().map(|(_, run)| run).collect()
+}
+
+impl Publish {
+    fn is_followed_by(self, next: Publish) -> bool {
+        let place = |p: Publish| (p.listen.protocol, p.listen.host, p.backend.ip);
+        let length = u32::from(self.listen.ports.count());
+        let follows = |own: u16, other: u16| u32::from(own) + length == u32::from(other);
+        place(self) == place(next)
+            && follows(self.listen.ports.first, next.listen.ports.first)
+            && follows(self.backend.port, next.backend.port)
     }
 }
 
@@ -457,6 +499,37 @@ mod tests {
         assert!(!listen("0.0.0.0", "80").conflicts(listen("0.0.0.0", "81")));
         let udp = Listen { protocol: Protocol::Udp, ..listen("0.0.0.0", "80") };
         assert!(!udp.conflicts(listen("0.0.0.0", "80")));
+    }
+
+    #[test]
+    fn f1_ports_in_a_row_are_joined() {
+        let publish = |host: &str, (ports, port): (&str, u16)| Publish {
+            listen: Listen {
+                protocol: Protocol::Tcp,
+                host: HostAddr::from_ip(host.parse().unwrap()),
+                ports: ports.parse().unwrap(),
+            },
+            backend: Backend { ip: "172.17.0.2".parse().unwrap(), port },
+        };
+        let any = |ports: &str, port| publish("0.0.0.0", (ports, port));
+        let one = publish("127.0.0.1", ("8082", 82));
+        let mixed = vec![
+            any("8082", 82),
+            any("443", 443),
+            any("8081", 81),
+            one,
+            any("8083-8085", 83),
+            any("8086", 80),
+        ];
+        assert_eq!(joined(mixed), [any("8081-8085", 81), any("443", 443), one, any("8086", 80)]);
+        let all = (1..=u16::MAX).map(|port| any(&port.to_string(), port)).rev().collect();
+        assert_eq!(joined(all), [any("1-65535", 1)]);
+        let odd: Vec<_> = (1..100).step_by(2).map(|port| any(&port.to_string(), port)).collect();
+        assert_eq!(joined(odd.clone()), odd);
+        assert!(
+            any("80-90", 80).listen.covers(any("85", 8085).listen)
+                && !one.listen.covers(any("8082", 82).listen)
+        );
     }
 
     #[test]

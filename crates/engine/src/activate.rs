@@ -87,6 +87,9 @@ impl<K: Kernel> Session<'_, K> {
             self.txn.set_active(&active)?;
         }
         self.forget_returned(&active)?;
+        if active.is_empty() {
+            self.txn.forget_saved()?;
+        }
         Ok(self.txn.forget_claims(network)?)
     }
 }

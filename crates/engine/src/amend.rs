@@ -9,10 +9,12 @@ use crate::session::Session;
 use qiao_core::driver::{Activation, network_state, restored};
 use qiao_core::endpoint::{Join, Tunable};
 use qiao_core::plan::{Key, State, diff};
+use qiao_core::port::joined;
 use qiao_core::request::{Amend, Ingress};
 use qiao_core::{Code, Driver, Endpoint, Mac, Network, Plan, Publish, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::{Amendment, Journal};
+use std::collections::BTreeSet;
 
 /// An endpoint and its network, as they are or as they shall be.
 struct Version {
@@ -39,7 +41,9 @@ impl<K: Kernel> Engine<K> {
     fn amend_untold(&mut self, request: &Amend) -> Result<Option<(Endpoint, Plan)>, EngineError> {
         let mut session = self.begin()?;
         session.refuse_stuck_sandbox(&request.sandbox)?;
-        let Some(before) = session.txn.record(&request.sandbox, request.ifname.as_str())? else {
+        let known = session.txn.record(&request.sandbox, request.ifname.as_str())?;
+        session.refuse_unreadable_endpoint(&request.sandbox, &request.ifname)?;
+        let Some(before) = known else {
             return Ok(None);
         };
         let network = session.txn.network(before.endpoint.network())?;
@@ -159,8 +163,11 @@ impl<K: Kernel> Session<'_, K> {
             for waiting in heir.wire.iter().flat_map(|wire| &wire.extras.waiting) {
                 let Publish { listen, .. } = waiting;
                 let bindings = self.txn.claims().bindings(listen.protocol, listen.ports)?;
-                if !bindings.iter().any(|binding| binding.listen.conflicts(*listen)) {
-                    free.push(*waiting);
+                let is_free =
+                    |p: &Publish| !bindings.iter().any(|binding| binding.listen.conflicts(p.listen));
+                match is_free(waiting) {
+                    true => free.push(*waiting),
+                    false => free.extend(waiting.singles().filter(is_free)),
                 }
             }
             if !free.is_empty() {
@@ -177,8 +184,10 @@ impl<K: Kernel> Session<'_, K> {
         let Some(((network, activation), before)) = known else { return Ok(()) };
         let mut endpoint = heir.clone();
         if let Some(wire) = &mut endpoint.wire {
-            wire.extras.waiting.retain(|waiting| !ports.contains(waiting));
-            wire.publish.extend(ports);
+            let given: BTreeSet<Publish> = ports.iter().flat_map(|ports| ports.singles()).collect();
+            let waiting = std::mem::take(&mut wire.extras.waiting).into_iter().flat_map(Publish::singles);
+            wire.extras.waiting = joined(waiting.filter(|waiting| !given.contains(waiting)).collect());
+            wire.publish = joined(wire.publish.iter().chain(ports).copied().collect());
         }
         self.route_more(&network.name, &endpoint)?;
         let old = Version { endpoint: heir.clone(), network: network.clone() };
@@ -271,6 +280,7 @@ impl<K: Kernel> Session<'_, K> {
     pub fn end_amend(&mut self, amendment: &Amendment) -> Result<(), EngineError> {
         let Amendment { before, after, network, plan } = amendment;
         let record = self.txn.endpoint(after.sandbox(), after.id.ifname.as_str())?;
+        self.refuse_unreadable_endpoint(after.sandbox(), &after.id.ifname)?; // nobody knows which of the two it is
         let (kept, left) = match record.as_ref() == Some(after) {
             true => (after, &before.endpoint),
             false => (&before.endpoint, after),
@@ -323,6 +333,8 @@ fn mac(endpoint: &Endpoint) -> Option<Mac> {
     endpoint.wire.as_ref().map(|wire| wire.mac)
 }
 
+/// The pieces that others have not: ports that are joined to a range, or not any more, stay who has them.
 fn without(all: &[Publish], others: &[Publish]) -> Vec<Publish> {
-    all.iter().filter(|publish| !others.contains(publish)).copied().collect()
+    let others: BTreeSet<Publish> = others.iter().flat_map(|publish| publish.pieces()).collect();
+    all.iter().flat_map(|publish| publish.pieces()).filter(|piece| !others.contains(piece)).collect()
 }

@@ -8,7 +8,7 @@ use qiao_core::driver::{Activation, Active, implied_state, network_state};
 use qiao_core::plan::{Found, Key, Ownership, State};
 use qiao_core::{Endpoint, NetworkName, Owner};
 use qiao_kernel::{Kernel, Places};
-use qiao_store::Saved;
+use qiao_store::{EndpointName, Saved};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -55,6 +55,8 @@ impl Desired {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spared {
     owners: BTreeSet<Owner>,
+    /// Endpoints of which nobody knows the network.
+    unreadable: BTreeSet<EndpointName>,
     addresses: BTreeSet<IpAddr>,
     /// What, and why.
     pub notes: Vec<String>,
@@ -64,17 +66,34 @@ impl Spared {
     /// Whether an object is left alone. One whose mark does not tell whose it is may be of somebody who is.
     pub fn has(&self, key: &Key, found: &Found) -> bool {
         match (&found.owner, key) {
-            (Ownership::Marked(owner), _) => self.owners.contains(owner),
+            (Ownership::Marked(owner), _) => self.owners.contains(owner) || self.is_unreadable(owner),
             (Ownership::Ours, Key::Neighbour(_, ip)) => self.addresses.contains(ip),
             (Ownership::Ours, Key::HostRoute(net)) => self.addresses.contains(&net.addr()),
-            (Ownership::Ours, _) => !self.owners.is_empty(),
+            (Ownership::Ours, _) => !self.owners.is_empty() || !self.unreadable.is_empty(),
             (Ownership::Foreign, _) => true,
         }
+    }
+
+    fn is_unreadable(&self, owner: &Owner) -> bool {
+        let Owner::Endpoint(id) = owner else { return false };
+        self.unreadable.iter().any(|name| (&name.sandbox, &name.ifname) == (&id.sandbox, &id.ifname))
+    }
+
+    /// An endpoint whose record makes no sense, and its addresses.
+    pub fn unreadable(&mut self, name: EndpointName, addresses: impl Iterator<Item = IpAddr>) {
+        self.unreadable.insert(name);
+        self.addresses.extend(addresses);
     }
 
     /// Everything of an owner.
     pub fn owner(&mut self, owner: Owner) {
         self.owners.insert(owner);
+    }
+
+    /// A network that is in use by somebody and is not known: the host's part of the rules may be needed for it.
+    pub fn network(&mut self, name: &NetworkName) {
+        self.owner(Owner::Network(name.clone()));
+        self.owner(Owner::Host);
     }
 
     /// An endpoint.
@@ -89,8 +108,12 @@ impl<K: Kernel> Session<'_, K> {
     pub fn desired(&mut self, active: &Active, saved: &Saved) -> Result<Desired, EngineError> {
         let mut desired = Desired::default();
         self.spare_stuck(&mut desired.spared);
+        self.spare_unreadable(active, &mut desired.spared)?;
         if !active.is_empty() {
             desired.all = host_state(active, saved);
+            if self.txn.saved_is_unreadable() {
+                desired.spared.owner(Owner::Host); // some of it depends on how the host was
+            }
         }
         let (present, orphans) = self.present(active)?;
         desired.spared.notes.extend(orphans);
@@ -132,7 +155,7 @@ impl<K: Kernel> Session<'_, K> {
             _ if endpoint.wire.is_none() => {}
             _ => {
                 desired.spared.endpoint(endpoint);
-                desired.spared.owner(Owner::Network(endpoint.network().clone()));
+                desired.spared.network(endpoint.network());
                 let why = "the record of its network is gone; it is left as it is";
                 desired.spared.notes.push(format!("endpoint {}: {why}", endpoint.id));
             }

@@ -28,14 +28,17 @@ impl<K: Kernel> Engine<K> {
     fn detach_untold(&mut self, request: &Detach) -> Result<Detached, EngineError> {
         let mut session = self.begin()?;
         session.refuse_stuck_sandbox(&request.sandbox)?;
-        let endpoints = session.endpoints_of(request)?;
+        let (endpoints, unreadable) = (session.endpoints_of(request)?, session.unreadable_in(request)?);
         let mut done = Detached::default();
+        for name in &unreadable {
+            done.plans.push(session.detach_unreadable(name)?);
+        }
         for endpoint in endpoints {
             done.plans.push(session.detach_one(&endpoint)?);
             done.places.extend(places(&endpoint));
             done.endpoints.push(endpoint);
         }
-        if done.endpoints.is_empty() {
+        if done.endpoints.is_empty() && unreadable.is_empty() {
             done.plans.extend(session.detach_lost(request)?);
             done.leases = session.release_lost(request);
         }
@@ -49,6 +52,9 @@ impl<K: Kernel> Engine<K> {
         for endpoint in &done.endpoints {
             done.plans.push(session.plan_removal(endpoint)?);
             done.places.extend(places(endpoint));
+        }
+        for name in session.unreadable_in(request)? {
+            done.plans.push(session.plan_unreadable(&name)?);
         }
         Ok(done)
     }
@@ -144,7 +150,8 @@ impl<K: Kernel> Session<'_, K> {
         }
         let others = self.txn.endpoints()?.into_iter().filter(|other| other.id != endpoint.id);
         let here = others.filter(|other| other.netns.as_ref().is_some_and(|other| other.is_same(netns)));
-        let known: BTreeSet<_> = here.map(|other| other.id.ifname).collect();
+        let mut known: BTreeSet<_> = here.map(|other| other.id.ifname).collect();
+        known.extend(self.txn.unreadable()?.into_keys().map(|name| name.ifname)); // it may be one of theirs
         for name in strays.into_iter().filter(|name| !known.contains(name)) {
             let key = Key::Child(endpoint.sandbox().clone(), name);
             observed.insert(key, Ownership::Marked(object.owner.clone()), object.value.clone());

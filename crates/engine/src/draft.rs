@@ -116,6 +116,7 @@ impl<K: Kernel> Session<'_, K> {
             .sandbox(&request.sandbox)?
             .into_iter()
             .partition(|other| other.netns.as_ref().is_none_or(|netns| self.kernel.is_alive(netns)));
+        self.refuse_unreadable(&request.sandbox)?;
         self.detach_gone(&gone)?;
         Ok(others)
     }

@@ -88,6 +88,12 @@ impl From<Refusal> for EngineError {
 
 impl From<StoreError> for EngineError {
     fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::TooLarge { .. }) {
+            return Refusal::new(Code::Exhausted, "the record of the change is too large")
+                .why(error.to_string())
+                .fix("publish ranges of ports instead of single ports: -p 8000-8999:8000-8999")
+                .into();
+        }
         EngineError::failed("use the engine's files", error)
     }
 }

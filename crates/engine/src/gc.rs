@@ -34,6 +34,7 @@ impl<K: Kernel> Session<'_, K> {
         let mut repaired = Repaired::default();
         let mut keys: BTreeSet<String> = living.iter().map(|endpoint| endpoint.id.key()).collect();
         keys.extend(self.stuck_endpoints());
+        keys.extend(self.unreadable_keys()?);
         for endpoint in gone {
             match self.detach_one(&endpoint) {
                 Ok(_) => repaired.collected.push(endpoint),

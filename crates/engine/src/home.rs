@@ -33,7 +33,14 @@ impl Home {
     /// Records where the engine is, with the lock held. It is refused where the records are those of another network
     /// namespace and a container of theirs lives: in this one the engine would create what is there already, and
     /// remove what it takes for a stranger's.
-    pub fn settle<K: Kernel>(&mut self, txn: &Txn<'_>, kernel: &mut K) -> Result<(), EngineError> {
+    ///
+    /// `writes` is false where nothing must be written.
+    pub fn settle<K: Kernel>(
+        &mut self,
+        txn: &Txn<'_>,
+        kernel: &mut K,
+        writes: bool,
+    ) -> Result<(), EngineError> {
         if self.known {
             return Ok(());
         }
@@ -41,8 +48,13 @@ impl Home {
         if elsewhere.is_some() {
             self.refuse_living(txn, kernel)?;
         }
-        txn.settle(self.residence)?;
-        self.known = true;
+        if writes {
+            // The directory above may have been created with the run directory, a moment ago.
+            self.residence = txn.residence_in(self.residence.netns)?;
+            kernel.act_for(self.engine());
+            txn.settle(self.residence)?;
+            self.known = true;
+        }
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use qiao_kernel::Kernel;
 impl<K: Kernel> Engine<K> {
     /// What of an endpoint, of its network and of the host is not as it must be. Nothing is touched.
     pub fn inspect(&mut self, endpoint: &Endpoint) -> Result<Vec<Finding>, EngineError> {
-        let mut session = Session::lock(self)?;
+        let mut session = Session::view(self)?;
         session.kernel.trust(None);
         let active = session.txn.active()?;
         let mut wanted = host_state(&active, &session.txn.saved()?);
@@ -30,7 +30,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Whether the host has what a network needs. Nothing is touched.
     pub fn can_serve(&mut self, network: &Network) -> Result<(), EngineError> {
-        let mut session = Session::lock(self)?;
+        let mut session = Session::view(self)?;
         session.kernel.facts()?;
         if let Driver::Solo(solo) = &network.driver {
             return session.can_serve_solo(solo);

@@ -11,6 +11,7 @@ use qiao_core::network::Bridge;
 use qiao_core::request::{Attach, Detach, Wish};
 use qiao_core::{Endpoint, Network, NetworkName, Refusal, SandboxName};
 use qiao_kernel::Kernel;
+use qiao_store::Store;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -70,8 +71,7 @@ impl<K: Kernel> Engine<K> {
     /// Gives a lease back with which nothing could be begun, unless somebody has it.
     fn return_lease(&mut self, request: &Attach) {
         let (Some(network), Some(keeper)) = (&request.network, &mut self.keeper) else { return };
-        let endpoints = self.store.sandbox(&request.sandbox).unwrap_or_default();
-        if endpoints.iter().all(|endpoint| endpoint.network() != network) {
+        if is_free_of(&self.store, &request.sandbox, network) {
             let _ = keeper.release(&tenant(&request.sandbox, network)); // else it ends with its namespace
         }
     }
@@ -204,8 +204,7 @@ impl<K: Kernel> Session<'_, K> {
     /// Gives back the lease of an attachment that came to nothing, unless somebody else's did meanwhile.
     fn give_lease_back(&mut self, request: &Attach) {
         let Some(network) = request.network.as_ref().filter(|_| self.leased.take().is_some()) else { return };
-        let endpoints = self.txn.sandbox(&request.sandbox).unwrap_or_default();
-        if endpoints.iter().all(|endpoint| endpoint.network() != network) {
+        if is_free_of(&self.txn, &request.sandbox, network) {
             self.release_lease(&tenant(&request.sandbox, network));
         }
     }
@@ -251,7 +250,11 @@ impl<K: Kernel> Session<'_, K> {
         };
         let endpoints = self.txn.endpoints()?;
         let known: BTreeSet<_> = endpoints.iter().map(|e| tenant(e.sandbox(), e.network())).collect();
-        let lost = tenants.into_iter().filter(|(tenant, age)| *age > ATTACHING && !known.contains(tenant));
+        let unreadable = self.txn.unreadable()?;
+        let is_kept = |tenant: &Tenant| {
+            known.contains(tenant) || unreadable.keys().any(|name| name.sandbox.as_str() == tenant.sandbox)
+        };
+        let lost = tenants.into_iter().filter(|(tenant, age)| *age > ATTACHING && !is_kept(tenant));
         let lost: Vec<Tenant> = lost.map(|(tenant, _)| tenant).collect();
         lost.iter().for_each(|tenant| self.release_lease(tenant));
         Ok(lost.iter().map(|tenant| format!("DHCP lease {tenant}")).collect())
@@ -281,6 +284,13 @@ fn over(request: &Attach, network: &Network) -> Result<Over, Refusal> {
     over.ok_or_else(|| {
         Refusal::invalid("it has neither a parent nor a bridge where a DHCP server could be asked")
     })
+}
+
+/// Whether a sandbox is known to have no endpoint on a network: one whose record cannot be read may be on it.
+fn is_free_of(store: &Store, sandbox: &SandboxName, network: &NetworkName) -> bool {
+    let endpoints = store.sandbox(sandbox);
+    endpoints.is_ok_and(|endpoints| endpoints.iter().all(|endpoint| endpoint.network() != network))
+        && store.unreadable_of(sandbox).is_empty()
 }
 
 fn tenant(sandbox: &SandboxName, network: &NetworkName) -> Tenant {

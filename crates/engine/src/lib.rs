@@ -41,6 +41,7 @@ mod stuck;
 mod subnets;
 mod transit;
 mod tune;
+mod unreadable;
 mod vrf;
 mod zones;
 

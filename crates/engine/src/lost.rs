@@ -10,6 +10,7 @@ use qiao_core::plan::{Guard, Key, Ownership, State, Value, diff};
 use qiao_core::request::Detach;
 use qiao_core::{Mac, NetworkName, Owner, Plan};
 use qiao_kernel::{Kernel, Places};
+use qiao_store::EndpointName;
 use std::collections::BTreeSet;
 
 impl<K: Kernel> Engine<K> {
@@ -18,6 +19,11 @@ impl<K: Kernel> Engine<K> {
     pub fn detach_traces(&mut self, id: &EndpointId, mac: Option<Mac>) -> Result<(), EngineError> {
         let mut session = self.begin()?;
         let is_known = session.txn.record(&id.sandbox, id.ifname.as_str())?.is_some();
+        if session.txn.is_unreadable(&id.sandbox, &id.ifname) {
+            session.refuse_stuck_sandbox(&id.sandbox)?;
+            let name = EndpointName { sandbox: id.sandbox.clone(), ifname: id.ifname.clone() };
+            return session.detach_unreadable(&name).map(drop);
+        }
         if is_known || !session.has_traces(id, mac)? {
             return Ok(());
         }
@@ -55,6 +61,7 @@ impl<K: Kernel> Session<'_, K> {
     ) -> Result<(), EngineError> {
         let mut known: BTreeSet<String> = self.txn.endpoints()?.iter().map(|e| e.id.key()).collect();
         known.extend(self.stuck_endpoints());
+        known.extend(self.collect_unreadable(network, lives)?);
         let is_lost = |id: &EndpointId| id.network == *network && !known.contains(&id.key()) && !lives(id);
         let mut observed = self.kernel.survey()?;
         let owners = observed.iter().filter_map(|(_, found)| match &found.owner {

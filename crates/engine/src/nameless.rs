@@ -39,7 +39,9 @@ impl<K: Kernel> Session<'_, K> {
                 trouble.push(format!("the name server is not told of {key}"));
             }
         }
-        let strays = names.keys()?.into_iter().filter(|key| !told.contains_key(key));
+        let unreadable = self.unreadable_keys()?;
+        let is_stray = |key: &String| !told.contains_key(key) && !unreadable.contains(key);
+        let strays = names.keys()?.into_iter().filter(is_stray);
         trouble.extend(strays.map(|key| format!("the name server is told of {key}, which is not there")));
         Ok(trouble)
     }

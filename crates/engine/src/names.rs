@@ -142,7 +142,7 @@ impl<K: Kernel> Session<'_, K> {
     /// Tells the name server of every endpoint again, takes away what belongs to none, and starts it.
     pub fn mend_names(&mut self) -> Result<(), EngineError> {
         let silent = self.silence()?.map(Refusal::conflict);
-        let mut known = BTreeSet::new();
+        let mut known: BTreeSet<String> = self.unreadable_keys()?.into_iter().collect();
         let mut served = Vec::new();
         for endpoint in self.txn.endpoints()? {
             let Some(network) = self.txn.network(endpoint.network())? else { continue };

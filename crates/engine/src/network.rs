@@ -241,24 +241,21 @@ impl<K: Kernel> Session<'_, K> {
         }
     }
 
-    fn refuse_members(&self, network: &Network, gone: &BTreeSet<String>) -> Result<(), Refusal> {
-        let leases = self.txn.claims().leases(&network.name);
-        let addresses = leases.as_ref().ok().and_then(|leases| leases.addresses().ok()).unwrap_or_default();
-        let holder = |ip| leases.as_ref().ok().and_then(|leases| leases.holder(ip).ok().flatten());
-        let mut members: Vec<_> = addresses
-            .into_iter()
-            .filter_map(|ip| match holder(ip) {
-                Some(Holder::Endpoint(key)) if !gone.contains(&key) => Some(key),
-                _ => None,
-            })
-            .collect();
-        members.sort();
-        members.dedup();
+    fn refuse_members(&self, network: &Network, gone: &BTreeSet<String>) -> Result<(), EngineError> {
+        let leases = self.txn.claims().leases(&network.name)?;
+        let mut members = BTreeSet::new();
+        for ip in leases.addresses()? {
+            if let Some(Holder::Endpoint(key)) = leases.holder(ip)?.filter(|holder| !is_gone(holder, gone)) {
+                members.insert(key);
+            }
+        }
+        let members: Vec<String> = members.into_iter().collect();
         let Some(first) = members.first() else { return Ok(()) };
         let (sandbox, _) = first.split_once('@').unwrap_or((first, ""));
         Err(Refusal::conflict(format!("network `{}` has active endpoints", network.name))
             .why(members.join(", "))
-            .fix(format!("qiao network disconnect {} {sandbox}", network.name)))
+            .fix(format!("qiao network disconnect {} {sandbox}", network.name))
+            .into())
     }
 
     fn plan_remove(&mut self, network: &Network) -> Result<Plan, EngineError> {
@@ -286,7 +283,10 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Networks in use whose record is gone and which nobody is attached to are no networks any more.
     pub fn remove_lost_networks(&mut self) -> Result<(), EngineError> {
-        let used: BTreeSet<_> = self.txn.endpoints()?.iter().map(|e| e.network().clone()).collect();
+        let mut used: BTreeSet<_> = self.txn.endpoints()?.iter().map(|e| e.network().clone()).collect();
+        for key in self.unreadable_keys()? {
+            used.extend(self.txn.claims().networks_of(&key)?);
+        }
         for (name, activation) in self.txn.active()?.into_iter().filter(|(name, _)| !used.contains(name)) {
             if self.txn.network(&name)?.is_none() {
                 self.remove_lost_network(&name, &activation)?;
@@ -331,4 +331,8 @@ impl<K: Kernel> Session<'_, K> {
         self.txn.changes()?.removed(network)?;
         Ok(plan)
     }
+}
+
+fn is_gone(holder: &Holder, gone: &BTreeSet<String>) -> bool {
+    matches!(holder, Holder::Endpoint(key) if gone.contains(key))
 }

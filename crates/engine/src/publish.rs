@@ -6,7 +6,7 @@ use crate::session::Session;
 use qiao_core::endpoint::Wire;
 use qiao_core::name::quoted;
 use qiao_core::owner::EndpointId;
-use qiao_core::port::{Backend, HostAddr, Listen, PortRange, PublishSpec};
+use qiao_core::port::{Backend, HostAddr, Listen, PortRange, PublishSpec, joined};
 use qiao_core::settings::LoopbackMethod;
 use qiao_core::subnet::Family;
 use qiao_core::{Bridge, Code, Protocol, Publish, Refusal};
@@ -25,8 +25,10 @@ struct Own<'a> {
     found: &'a [Publish],
     /// What the endpoint publishes already.
     had: &'a [Publish],
-    /// The endpoint, where its client holds the ports with sockets of its own.
-    held: Option<&'a EndpointId>,
+    /// The endpoint.
+    id: &'a EndpointId,
+    /// Whether its client holds the ports with sockets of its own.
+    held: bool,
 }
 
 impl<K: Kernel> Session<'_, K> {
@@ -54,14 +56,14 @@ impl<K: Kernel> Session<'_, K> {
                 });
             }
             self.detach_gone_holders(spec, &ways)?;
-            let own = Own { found: &found, had: &wire.publish, held: held.then_some(id) };
-            let others = own.held.map_or(Ok(Ways::new()), |id| self.take_siblings(spec, &mut ways, id))?;
+            let own = Own { found: &found, had: &wire.publish, id, held };
+            let others = if held { self.take_siblings(spec, &mut ways, id)? } else { Ways::new() };
             waiting
                 .extend(others.iter().filter_map(|(host, ip)| Some(publish(spec, (*host, spec.host?), *ip))));
             let ports = self.host_ports(spec, &ways, own)?;
             found.extend(ways.iter().map(|(host, ip)| publish(spec, (*host, ports), *ip)));
         }
-        (wire.publish, wire.extras.waiting) = (found, waiting);
+        (wire.publish, wire.extras.waiting) = (joined(found), joined(waiting));
         Ok(())
     }
 
@@ -193,18 +195,17 @@ impl<K: Kernel> Session<'_, K> {
         if let Some(other) = own.found.iter().find(|other| other.listen.conflicts(listen)) {
             return Err(taken(format!("the same request publishes {other}")));
         }
-        if own.had.iter().any(|own| own.listen == listen) {
+        if own.has(listen) {
             return Ok(());
         }
-        let is_other =
-            |binding: &&Binding| !own.is_held_by(&binding.owner) && binding.listen.conflicts(listen);
+        let is_other = |binding: &&Binding| !own.is_held_by(binding) && binding.listen.conflicts(listen);
         if let Some(binding) = bindings.iter().find(is_other) {
             return Err(taken(format!("{} publishes {}", owner_words(&binding.owner), binding.listen)));
         }
         match self.in_the_way(listen) {
             None => Ok(()),
             // A client that could bind it itself has an address that is not here now (`ip_nonlocal_bind`).
-            Some(InTheWay::Socket(_) | InTheWay::NoSuchAddress) if own.held.is_some() => Ok(()),
+            Some(InTheWay::Socket(_) | InTheWay::NoSuchAddress) if own.held => Ok(()),
             Some(InTheWay::Socket(port)) => {
                 Err(taken(format!("a process of the host has {}/{}", port, listen.protocol))
                     .fix(format!("ss -lnp 'sport = :{port}'           (which process)")))
@@ -220,9 +221,17 @@ impl<K: Kernel> Session<'_, K> {
 }
 
 impl Own<'_> {
-    /// Whether a port that somebody has is the same client's.
-    fn is_held_by(&self, owner: &str) -> bool {
-        self.held.is_some_and(|id| owner.split_once('@').is_some_and(|(of, _)| of == id.sandbox.as_str()))
+    /// Whether the endpoint publishes ports already.
+    fn has(&self, listen: Listen) -> bool {
+        self.had.iter().any(|had| had.listen.covers(listen))
+    }
+
+    /// Whether a port that somebody has is the same client's: a part of what the endpoint publishes, or another
+    /// endpoint's of a client that holds the port itself.
+    fn is_held_by(&self, binding: &Binding) -> bool {
+        let of = binding.owner.split_once('@').map(|(sandbox, _)| sandbox);
+        self.held && of == Some(self.id.sandbox.as_str())
+            || self.has(binding.listen) && binding.owner == self.id.key()
     }
 }
 

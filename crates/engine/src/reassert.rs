@@ -53,9 +53,9 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn check_kernel(&mut self) -> Result<Health, EngineError> {
-        let mut session = Session::lock(self)?;
+        let mut session = Session::view(self)?;
         session.kernel.trust(None); // look at the whole rule set, not at its generation
-        let begun = session.txn.changes()?.read()?;
+        let begun = session.txn.begun_changes()?;
         let mut health = session.look()?;
         session.note_dropped()?;
         session.note_transit()?;
@@ -145,7 +145,8 @@ impl<K: Kernel> Session<'_, K> {
         for name in present.keys() {
             networks.extend(self.txn.network(name)?);
         }
-        let rules = self.desired(active)?.rules();
+        let saved = self.txn.saved()?;
+        let rules = self.desired(active, &saved)?.rules();
         Ok(self.lacks(&rules)? || self.let_through_of(&networks)? != *active)
     }
 

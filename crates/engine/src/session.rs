@@ -12,7 +12,7 @@ use qiao_core::port::Listen;
 use qiao_core::settings::{LoopbackMethod, Settings};
 use qiao_core::{Endpoint, IfName, Network, Op, Owner, Plan, Refusal};
 use qiao_kernel::{ApplyError, FREED, InTheWay, Kernel, KernelError, Places};
-use qiao_store::Txn;
+use qiao_store::{Store, StoreError, Txn};
 use std::collections::BTreeSet;
 
 /// A session.
@@ -50,9 +50,9 @@ impl<'e, K: Kernel> Session<'e, K> {
 
     /// Takes the lock and touches nothing. What a request would do before anything else is noted.
     pub fn look_only(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
-        let mut session = Self::lock(engine)?;
+        let mut session = Self::view(engine)?;
         session.looks_only = true;
-        let begun = session.txn.changes()?.read()?;
+        let begun = session.txn.begun_changes()?;
         for change in &begun.changes {
             session.txn.note(format!("{} was begun and not ended; that is ended first", words(change)));
         }
@@ -66,9 +66,22 @@ impl<'e, K: Kernel> Session<'e, K> {
 
     /// Takes the lock.
     pub fn lock(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
+        Self::locked(engine, Store::begin, true)
+    }
+
+    /// Takes the lock where there is one, and makes nothing.
+    pub fn view(engine: &'e mut Engine<K>) -> Result<Self, EngineError> {
+        Self::locked(engine, Store::look, false)
+    }
+
+    fn locked(
+        engine: &'e mut Engine<K>,
+        lock: impl FnOnce(&'e Store) -> Result<Txn<'e>, StoreError>,
+        writes: bool,
+    ) -> Result<Self, EngineError> {
         let Engine { kernel, store, settings, keeper, home, .. } = engine;
-        let txn = store.begin()?;
-        home.settle(&txn, kernel)?;
+        let txn = lock(store)?;
+        home.settle(&txn, kernel, writes)?;
         kernel.trust(txn.generation());
         kernel.expect_freeing(txn.deleted_within(FREED));
         Ok(Self {

@@ -65,6 +65,7 @@ fn wanted(store: &Store, part: Part) -> Result<Wanted, StoreError> {
         sources.extend(network.pools().iter().map(|pool| (pool.subnet.into(), TRUSTED.to_owned())));
     }
     if has_others && part == Part::All {
+        lacks_some |= !store.unreadable()?.is_empty();
         for endpoint in store.endpoints()? {
             let Some(zone) = endpoint.wire.as_ref().and_then(|wire| wire.extras.zone.as_ref()) else {
                 continue;

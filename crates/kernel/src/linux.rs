@@ -120,7 +120,8 @@ impl Linux {
                     let sandbox = Sandbox::open(handle, home, self.engine)?;
                     sandbox.handle.identity().is_same(netns).then(|| place.insert(sandbox))
                 }
-                _ => None,
+                Ok(_) => None,
+                Err(error) => error.gone()?,
             },
         })
     }

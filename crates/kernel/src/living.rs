@@ -50,8 +50,8 @@ fn any_cookie(link: &str, ways: &Ways) -> Option<u64> {
 fn cookie(link: &str, place: &Path) -> Option<u64> {
     // What is at a place in a container is whatever its root has put there by now: it is looked at before it is opened.
     let found = rustix::fs::open(place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let is_it =
-        link == format!("net:[{}]", rustix::fs::fstat(&found).ok()?.st_ino) && netns::is_on_nsfs(&found)?;
+    let is_it = link == format!("net:[{}]", rustix::fs::fstat(&found).ok()?.st_ino)
+        && netns::is_on_nsfs(&found).ok()?;
     is_it.then_some(())?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let namespace =

@@ -31,6 +31,19 @@ pub enum OpenError {
     Failed(KernelError),
 }
 
+impl OpenError {
+    /// That the namespace is gone, or the error: one that cannot be looked at may be there.
+    pub(crate) fn gone<T>(self) -> Result<Option<T>, KernelError> {
+        match self {
+            OpenError::Refused(refusal) if refusal.code == Code::NotPermitted => {
+                Err(KernelError::Errno { errno: libc::EACCES, text: Some(refusal.message) })
+            }
+            OpenError::Gone | OpenError::Refused(_) => Ok(None),
+            OpenError::Failed(error) => Err(error),
+        }
+    }
+}
+
 impl NetnsHandle {
     /// Opens the namespace at `path`. Refused: what is no network namespace, the engine's own one, and
     /// init's. Nothing else is opened on the way: no symbolic link is followed but those of `/proc`.
@@ -43,7 +56,9 @@ impl NetnsHandle {
         let fd = open_nsfs(path)?;
         let identity = identity(&fd, path).map_err(OpenError::Failed)?;
         let home = own();
-        let is_own = home.as_ref().is_ok_and(|own| same(rustix::fs::fstat(own), &identity));
+        let own = home.as_ref().ok().map(rustix::fs::fstat).transpose();
+        let own = own.map_err(|error| OpenError::Failed(KernelError::io("stat the own namespace")(error)))?;
+        let is_own = own.is_some_and(|own| same(Ok(own), &identity));
         let is_init = || same(rustix::fs::stat("/proc/1/ns/net"), &identity);
         let whose = if is_own { Some("this command's own") } else { is_init().then_some("the host's own") };
         if let Some(whose) = whose {
@@ -144,44 +159,53 @@ fn open_nsfs(path: &str) -> Result<OwnedFd, OpenError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let fd = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => fd,
-        Err(rustix::io::Errno::LOOP) => open_proc(path).ok_or_else(|| refused("it is a symbolic link"))?,
+        Err(rustix::io::Errno::LOOP) => match open_proc(path) {
+            Ok(fd) => fd.ok_or_else(|| refused("it is a symbolic link"))?,
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::SRCH) => return Err(OpenError::Gone),
+            Err(error) => return Err(unopened(path, error)),
+        },
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::SRCH) => {
             return Err(OpenError::Gone);
         }
-        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => {
-            let refusal =
-                Refusal::new(Code::NotPermitted, format!("cannot open the namespace {}", quoted(path)));
-            return Err(OpenError::Refused(refusal.fix("run it as root")));
-        }
         Err(rustix::io::Errno::NAMETOOLONG) => return Err(refused("its path is too long")),
         Err(rustix::io::Errno::NXIO) => return Err(refused("it is a socket or a pipe")),
-        Err(error) => {
-            return Err(OpenError::Failed(KernelError::io(format!("open {}", quoted(path)))(error)));
-        }
+        Err(error) => return Err(unopened(path, error)),
     };
     // A plain file where a namespace was mounted: the mount is gone, and with it the namespace's handle.
-    match is_network_namespace(&fd) {
+    match is_network_namespace(&fd).map_err(|error| unopened(path, error))? {
         Some(true) => Ok(fd),
         Some(false) => Err(refused("it is a namespace of another kind")),
         None => Err(refused("it is not a namespace at all")),
     }
 }
 
-/// Follows a link of procfs (`/proc/PID/ns/net`), which is no path but a reference.
-fn open_proc(path: &str) -> Option<OwnedFd> {
-    let link =
-        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()).ok()?;
-    let on_proc = rustix::fs::fstatfs(&link).ok()?.f_type as u64 == PROC_MAGIC;
-    if on_proc { open_plain(path).ok() } else { None }
+/// Why a namespace could not be opened that may be there.
+fn unopened(path: &str, error: rustix::io::Errno) -> OpenError {
+    if matches!(error, rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) {
+        let refusal = Refusal::new(Code::NotPermitted, format!("cannot open the namespace {}", quoted(path)));
+        return OpenError::Refused(refusal.fix("run it as root"));
+    }
+    OpenError::Failed(KernelError::io(format!("open {}", quoted(path)))(error))
+}
+
+/// Follows a link of procfs (`/proc/PID/ns/net`), which is no path but a reference; none where it is another link.
+fn open_proc(path: &str) -> rustix::io::Result<Option<OwnedFd>> {
+    let link = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    let on_proc = rustix::fs::fstatfs(&link)?.f_type as u64 == PROC_MAGIC;
+    if on_proc { open_plain(path).map(Some) } else { Ok(None) }
 }
 
 /// Whether it is a namespace, of whatever kind.
-pub(crate) fn is_on_nsfs(fd: &OwnedFd) -> Option<bool> {
-    Some(rustix::fs::fstatfs(fd).ok()?.f_type as u64 == NSFS_MAGIC)
+pub(crate) fn is_on_nsfs(fd: &OwnedFd) -> rustix::io::Result<bool> {
+    Ok(rustix::fs::fstatfs(fd)?.f_type as u64 == NSFS_MAGIC)
 }
 
-fn is_network_namespace(fd: &OwnedFd) -> Option<bool> {
-    is_on_nsfs(fd)?.then(|| crate::sys::namespace::kind(fd) == Some(libc::CLONE_NEWNET))
+/// Whether it is a network's; none where it is no namespace at all.
+fn is_network_namespace(fd: &OwnedFd) -> rustix::io::Result<Option<bool>> {
+    if !is_on_nsfs(fd)? {
+        return Ok(None);
+    }
+    Ok(Some(crate::sys::namespace::kind(fd)? == libc::CLONE_NEWNET))
 }
 
 fn identity(fd: &OwnedFd, path: &str) -> Result<Netns, KernelError> {

@@ -108,6 +108,37 @@ impl Claims<'_> {
         Ok(collected)
     }
 
+    /// What an owner has of networks' addresses.
+    pub fn held_by(&self, owner: &str) -> Result<Vec<(NetworkName, IpAddr)>, StoreError> {
+        let Some(dir) = self.0.keep("leases")? else { return Ok(Vec::new()) };
+        let mut held = Vec::new();
+        for network in dir.names()?.iter().filter_map(|name| NetworkName::new(name).ok()) {
+            let leases = self.leases(&network)?;
+            for ip in leases.addresses()? {
+                if leases.claimant(&ip.to_string())?.as_deref() == Some(owner) {
+                    held.push((network.clone(), ip));
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// The networks in which an owner has a hardware address: those that it is a member of.
+    pub fn networks_of(&self, owner: &str) -> Result<Vec<NetworkName>, StoreError> {
+        let Some(dir) = self.0.keep("macs")? else { return Ok(Vec::new()) };
+        let mut networks = Vec::new();
+        for network in dir.names()?.iter().filter_map(|name| NetworkName::new(name).ok()) {
+            let Some(macs) = self.of("macs", network.as_str())? else { continue };
+            for mac in macs.names()? {
+                if macs.claimant(&mac)?.as_deref() == Some(owner) {
+                    networks.push(network.clone());
+                    break;
+                }
+            }
+        }
+        Ok(networks)
+    }
+
     /// Who has a hardware address.
     pub fn mac_owner(&self, network: &NetworkName, mac: Mac) -> Result<Option<String>, StoreError> {
         self.of("macs", network.as_str())?.map_or(Ok(None), |macs| macs.claimant(&mac.to_string()))

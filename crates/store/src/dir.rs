@@ -1,13 +1,15 @@
 //! A directory by its descriptor. Names are single components; no symbolic link is ever followed.
 
 use crate::error::StoreError;
+use crate::record::LARGEST;
 use crate::steps::{self, Needs};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
+use std::os::unix::fs::DirBuilderExt;
 use std::rc::Rc;
 
 const DIR_MODE: Mode = Mode::RWXU;
@@ -15,10 +17,13 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// The length of a note, in bytes: the longest is an IPv6 address.
 const NOTE_LEN: usize = 48;
 
-/// An open directory.
+/// Directories of ours: one with any of them in it, for us alone, is ours.
+const MARKS: [&str; 5] = ["networks", "names", "endpoints", "pending", "leases"];
+
+/// An open directory, or one that is not there: nothing is in it then.
 #[derive(Debug)]
 pub struct Dir {
-    fd: OwnedFd,
+    fd: OnceCell<OwnedFd>,
     path: String,
     /// Directories in this one that are kept open; none where it is known that there is none.
     kept: RefCell<BTreeMap<String, Option<Rc<Dir>>>>,
@@ -36,12 +41,37 @@ pub enum Durability {
 impl Dir {
     /// Opens `path`, making it and what is above it where it is missing. It must belong to us alone.
     pub fn open_root(path: &str) -> Result<Self, StoreError> {
-        if let Some(dir) = Self::open_existing(path)? {
-            return Ok(dir);
+        let dir = Self::open_or_absent(path)?;
+        dir.establish().map(|()| dir)
+    }
+
+    /// Opens `path` if it is there: for who only looks. It must belong to us alone.
+    pub fn open_or_absent(path: &str) -> Result<Self, StoreError> {
+        let absent = || Self { fd: OnceCell::new(), path: path.to_owned(), kept: RefCell::default() };
+        Ok(Self::open_existing(path)?.unwrap_or_else(absent))
+    }
+
+    /// Makes the directory and what is above it, where it is not there.
+    pub fn establish(&self) -> Result<(), StoreError> {
+        if self.is_there() {
+            return Ok(());
         }
+        let path = &self.path;
         make_all(path).map_err(StoreError::io(|| format!("create {path}")))?;
         let gone = || StoreError::io(|| format!("open {path}"))(Errno::NOENT);
-        Self::open_existing(path)?.ok_or_else(gone)
+        let made = Self::open_existing(path)?.ok_or_else(gone)?;
+        self.kept.take();
+        made.fd.into_inner().into_iter().for_each(|fd| drop(self.fd.set(fd)));
+        Ok(())
+    }
+
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.fd.get().is_some()
+    }
+
+    fn fd(&self) -> rustix::io::Result<&OwnedFd> {
+        self.fd.get().ok_or(Errno::NOENT)
     }
 
     /// Opens `path`; none where there is none. It must belong to us alone.
@@ -60,29 +90,60 @@ impl Dir {
     }
 
     fn new(fd: OwnedFd, path: String) -> Self {
-        Self { fd, path, kept: RefCell::default() }
+        Self { fd: OnceCell::from(fd), path, kept: RefCell::default() }
     }
 
     fn check_owner(&self) -> Result<(), StoreError> {
-        let stat = rustix::fs::fstat(&self.fd).map_err(StoreError::io(|| format!("stat {}", self.path)))?;
+        let stat = self.fd().and_then(rustix::fs::fstat);
+        let stat = stat.map_err(StoreError::io(|| format!("stat {}", self.path)))?;
+        let refused = |why: &str| Err(StoreError::Unsafe { path: self.path.clone(), why: why.into() });
         if stat.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(StoreError::Unsafe {
-                path: self.path.clone(),
-                why: "belongs to another user".into(),
-            });
+            return refused("belongs to another user");
         }
-        if stat.st_mode & 0o077 != 0 {
-            rustix::fs::fchmod(&self.fd, DIR_MODE)
-                .map_err(StoreError::io(|| format!("close {} to others", self.path)))?;
+        if stat.st_mode & 0o022 != 0 {
+            return refused("can be written to by others: give a directory that is the engine's alone");
+        }
+        if stat.st_mode & 0o055 != 0 && !self.is_empty()? && !self.is_ours()? {
+            return refused(
+                "is open to others and holds what is not qiao's: give a directory that is the engine's alone",
+            );
         }
         Ok(())
     }
 
-    /// The device and the inode of the directory that this one is in.
-    pub fn above(&self) -> Result<(u64, u64), StoreError> {
-        let stat = rustix::fs::statat(&self.fd, "..", AtFlags::empty())
-            .map_err(StoreError::io(|| format!("stat {}/..", self.path)))?;
-        Ok((stat.st_dev, stat.st_ino))
+    /// The device and the inode of the directory that this one is in, or would be; none where that is not there either.
+    pub fn above(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        let found = match self.fd() {
+            Ok(fd) => rustix::fs::statat(fd, "..", AtFlags::empty()),
+            Err(_) => match std::path::Path::new(&self.path).parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => rustix::fs::stat(parent),
+                _ => rustix::fs::stat("."),
+            },
+        };
+        match found {
+            Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(StoreError::io(|| format!("stat {}/..", self.path))(error)),
+        }
+    }
+
+    /// Whether there is nothing in it but the lock, which is made first.
+    fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.all_names()?.iter().all(|name| name == "lock"))
+    }
+
+    /// Whether an engine keeps its files in it.
+    fn is_ours(&self) -> Result<bool, StoreError> {
+        let own = rustix::process::geteuid().as_raw();
+        for name in MARKS {
+            let found = self.stat(name);
+            let is_dir =
+                |mode: u32| FileType::from_raw_mode(mode) == FileType::Directory && mode & 0o777 == 0o700;
+            if found.is_ok_and(|found| is_dir(found.st_mode) && found.st_uid == own) {
+                return Ok(true);
+            }
+        }
+        Ok(self.claimant("boot")?.is_some_and(|id| crate::boot::BootId::parse(&id).is_some()))
     }
 
     /// The path, for messages.
@@ -92,7 +153,7 @@ impl Dir {
 
     /// Opens a directory in this one; none where there is none.
     pub fn sub(&self, name: &str) -> Result<Option<Dir>, StoreError> {
-        match open_dir(&self.fd, name) {
+        match self.fd().and_then(|fd| open_dir(fd, name)) {
             Ok(fd) => Ok(Some(Dir::new(fd, self.join(name)))),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(StoreError::io(|| format!("open {}", self.join(name)))(error)),
@@ -101,7 +162,7 @@ impl Dir {
 
     /// Makes a directory in this one, if there is none.
     pub fn make(&self, name: &str) -> Result<(), StoreError> {
-        let made = steps::pass(Needs::Room).and_then(|()| rustix::fs::mkdirat(&self.fd, name, DIR_MODE));
+        let made = steps::pass(Needs::Room).and_then(|()| rustix::fs::mkdirat(self.fd()?, name, DIR_MODE));
         self.kept.borrow_mut().remove(name);
         match made {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -115,7 +176,10 @@ impl Dir {
             return Ok(dir);
         }
         self.make(name)?;
-        let fd = open_dir(&self.fd, name).map_err(StoreError::io(|| format!("open {}", self.join(name))))?;
+        let fd = self
+            .fd()
+            .and_then(|fd| open_dir(fd, name))
+            .map_err(StoreError::io(|| format!("open {}", self.join(name))))?;
         Ok(Dir::new(fd, self.join(name)))
     }
 
@@ -147,7 +211,8 @@ impl Dir {
     /// Reads a file; none where there is none. What is no file reads as an empty one: it makes no sense either.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let fd = match steps::look().and_then(|()| rustix::fs::openat(&self.fd, name, flags, Mode::empty())) {
+        let fd = match steps::look().and_then(|()| rustix::fs::openat(self.fd()?, name, flags, Mode::empty()))
+        {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::NXIO) => return Ok(Some(Vec::new())),
@@ -167,7 +232,7 @@ impl Dir {
             .write_temporary(&temporary, bytes, durability)
             .and_then(|()| self.rename_within(&temporary, name));
         if done.is_err() {
-            let _ = rustix::fs::unlinkat(&self.fd, &*temporary, AtFlags::empty());
+            let _ = self.fd().and_then(|fd| rustix::fs::unlinkat(fd, &*temporary, AtFlags::empty()));
         }
         done.map_err(StoreError::io(|| format!("write {}", self.join(name))))?;
         if durability == Durability::Disk { self.sync() } else { Ok(()) }
@@ -176,7 +241,7 @@ impl Dir {
     fn write_temporary(&self, name: &str, bytes: &[u8], durability: Durability) -> std::io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         steps::pass(Needs::Room)?;
-        let mut file = std::fs::File::from(rustix::fs::openat(&self.fd, name, flags, FILE_MODE)?);
+        let mut file = std::fs::File::from(rustix::fs::openat(self.fd()?, name, flags, FILE_MODE)?);
         let (first, rest) = bytes.split_at(steps::middle(bytes.len()));
         std::io::Write::write_all(&mut file, first)?;
         steps::pass(Needs::Room)?;
@@ -186,13 +251,13 @@ impl Dir {
 
     fn rename_within(&self, from: &str, to: &str) -> std::io::Result<()> {
         steps::pass(Needs::Nothing)?;
-        Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
+        Ok(rustix::fs::renameat(self.fd()?, from, self.fd()?, to)?)
     }
 
     /// Makes the directory itself survive a loss of power: the names in it.
     pub fn sync(&self) -> Result<(), StoreError> {
         steps::pass(Needs::Nothing)
-            .and_then(|()| rustix::fs::fsync(&self.fd))
+            .and_then(|()| rustix::fs::fsync(self.fd()?))
             .map_err(StoreError::io(|| format!("sync {}", self.path)))
     }
 
@@ -200,7 +265,7 @@ impl Dir {
     pub fn rename(&self, from: &str, to: &Dir, name: &str) -> Result<(), StoreError> {
         let act = || format!("move {} to {}", self.join(from), to.join(name));
         let moved =
-            steps::pass(Needs::Nothing).and_then(|()| rustix::fs::renameat(&self.fd, from, &to.fd, name));
+            steps::pass(Needs::Nothing).and_then(|()| rustix::fs::renameat(self.fd()?, from, to.fd()?, name));
         moved.map_err(StoreError::io(act))
     }
 
@@ -223,7 +288,7 @@ impl Dir {
     }
 
     fn unlink(&self, name: &str, flags: AtFlags) -> Result<bool, StoreError> {
-        match steps::pass(Needs::Nothing).and_then(|()| rustix::fs::unlinkat(&self.fd, name, flags)) {
+        match steps::pass(Needs::Nothing).and_then(|()| rustix::fs::unlinkat(self.fd()?, name, flags)) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(StoreError::io(|| format!("remove {}", self.join(name)))(error)),
@@ -246,7 +311,7 @@ impl Dir {
 
     /// Makes a claim; false where there is one already.
     pub fn claim(&self, name: &str, owner: &str) -> Result<bool, StoreError> {
-        match steps::pass(Needs::Room).and_then(|()| rustix::fs::symlinkat(owner, &self.fd, name)) {
+        match steps::pass(Needs::Room).and_then(|()| rustix::fs::symlinkat(owner, self.fd()?, name)) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             Err(error) => Err(StoreError::io(|| format!("write {}", self.join(name)))(error)),
@@ -264,7 +329,7 @@ impl Dir {
 
     /// Who has a claim; none where nobody has.
     pub fn claimant(&self, name: &str) -> Result<Option<String>, StoreError> {
-        match steps::look().and_then(|()| rustix::fs::readlinkat(&self.fd, name, Vec::new())) {
+        match steps::look().and_then(|()| rustix::fs::readlinkat(self.fd()?, name, Vec::new())) {
             Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
             Err(Errno::NOENT | Errno::INVAL) => Ok(None),
             Err(error) => Err(StoreError::io(|| format!("read {}", self.join(name)))(error)),
@@ -284,10 +349,10 @@ impl Dir {
 
     fn open_note(&self, name: &str) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        match rustix::fs::openat(&self.fd, name, flags, FILE_MODE) {
+        match rustix::fs::openat(self.fd()?, name, flags, FILE_MODE) {
             Err(Errno::LOOP) => {
-                rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?; // a claim, as such notes were before
-                rustix::fs::openat(&self.fd, name, flags, FILE_MODE)
+                rustix::fs::unlinkat(self.fd()?, name, AtFlags::empty())?; // a claim, as such notes were before
+                rustix::fs::openat(self.fd()?, name, flags, FILE_MODE)
             }
             opened => opened,
         }
@@ -310,7 +375,7 @@ impl Dir {
     }
 
     fn stat(&self, name: &str) -> rustix::io::Result<rustix::fs::Stat> {
-        steps::look().and_then(|()| rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))
+        steps::look().and_then(|()| rustix::fs::statat(self.fd()?, name, AtFlags::SYMLINK_NOFOLLOW))
     }
 
     /// How long ago a claim was made; none where there is none, or that is not known.
@@ -347,9 +412,10 @@ impl Dir {
     /// Every name, and whether it is a directory's.
     fn entries(&self) -> Result<Vec<(String, bool)>, StoreError> {
         let fail = || format!("list {}", self.path);
-        rustix::fs::seek(&self.fd, SeekFrom::Start(0)).map_err(StoreError::io(fail))?;
+        let Ok(fd) = self.fd() else { return Ok(Vec::new()) };
+        rustix::fs::seek(fd, SeekFrom::Start(0)).map_err(StoreError::io(fail))?;
         let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
-        let mut entries = RawDir::new(&self.fd, &mut buffer);
+        let mut entries = RawDir::new(fd, &mut buffer);
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
             let entry = steps::look().and(entry).map_err(StoreError::io(fail))?;
@@ -368,7 +434,7 @@ impl Dir {
 
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.fd.get().map_or(rustix::fs::ABS, AsFd::as_fd) // no relative path leads anywhere from there
     }
 }
 
@@ -378,13 +444,14 @@ fn open_dir(at: impl AsFd, name: &str) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Reads a file to its end. Records are small: most are read at once, without asking for the size first. What gives
-/// less than it was asked for is at its end: these are files, and nobody writes to them.
+/// less than it was asked for is at its end: these are files, and nobody writes to them. What is larger than any record is
+/// not read to its end.
 fn read_all(fd: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(4096);
     loop {
         let room = bytes.capacity() - bytes.len();
         match rustix::io::read(fd, rustix::buffer::spare_capacity(&mut bytes)) {
-            Ok(read) if read < room => return Ok(bytes),
+            Ok(read) if read < room || bytes.len() > LARGEST => return Ok(bytes),
             Ok(_) => bytes.reserve(4096),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
@@ -395,7 +462,7 @@ fn read_all(fd: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
 fn make_all(path: &str) -> std::io::Result<()> {
     let above = std::path::Path::new(path).parent().filter(|p| !p.as_os_str().is_empty());
     if let Some(above) = above {
-        std::fs::create_dir_all(above)?;
+        std::fs::DirBuilder::new().recursive(true).mode(DIR_MODE.as_raw_mode()).create(above)?;
     }
     match rustix::fs::mkdir(path, DIR_MODE) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),

@@ -22,6 +22,14 @@ pub enum StoreError {
         /// Its version.
         version: u64,
     },
+    /// A record would be larger than any that is read.
+    #[error("{file} would take {size} bytes, and no more than {} are read", crate::record::LARGEST)]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// Its size, in bytes.
+        size: usize,
+    },
     /// A directory of ours belongs to somebody else.
     #[error("{path} {why}")]
     Unsafe {

@@ -53,4 +53,4 @@ pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pen
 pub use names::Names;
 pub use residence::Residence;
 pub use runtime::Saved;
-pub use store::{Paths, Store, Txn};
+pub use store::{EndpointName, Paths, Store, Txn};

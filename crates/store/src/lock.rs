@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 /// A held lock. Closing the descriptor releases it.
 #[derive(Debug)]
-pub struct Lock(OwnedFd);
+pub struct Lock(Option<OwnedFd>);
 
 /// A 32-bit number and a line's end.
 const NOTE_LEN: usize = 11;
@@ -18,13 +18,25 @@ const NOTE_LEN: usize = 11;
 impl Lock {
     /// Waits for the lock.
     pub fn take(run: &Dir) -> Result<Self, StoreError> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        Self::open(run, OFlags::CREATE)
+    }
+
+    /// The same where nothing must be made: where no lock is, nobody has ever changed anything.
+    pub fn take_existing(run: &Dir) -> Result<Self, StoreError> {
+        match run.is_there() && run.has("lock")? {
+            true => Self::open(run, OFlags::empty()),
+            false => Ok(Self(None)),
+        }
+    }
+
+    fn open(run: &Dir, more: OFlags) -> Result<Self, StoreError> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | more;
         let act = |act: &'static str| move || format!("{act} {}/lock", run.path());
         let fd = rustix::fs::openat(run, "lock", flags, Mode::RUSR | Mode::WUSR)
             .map_err(|error| StoreError::io(act("open"))(error))?;
         loop {
             match rustix::fs::flock(&fd, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Self(fd)),
+                Ok(()) => return Ok(Self(Some(fd))),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(StoreError::io(act("lock"))(error)),
             }
@@ -34,20 +46,22 @@ impl Lock {
     /// The firewall's generation after our last change; none if it is not known.
     pub fn generation(&self) -> Option<u32> {
         let mut note = [0; NOTE_LEN];
-        let length = rustix::io::pread(&self.0, &mut note, 0).ok()?;
+        let length = rustix::io::pread(self.0.as_ref()?, &mut note, 0).ok()?;
         std::str::from_utf8(&note[..length]).ok()?.trim_end().parse().ok()
     }
 
     /// Notes the firewall's generation. Losing it costs a look at the whole rule set, no more: so it may fail.
     pub fn set_generation(&self, generation: u32) {
         let note = format!("{generation:<10}\n");
-        let _ = steps::pass(Needs::Room).and_then(|()| rustix::io::pwrite(&self.0, note.as_bytes(), 0));
+        let Some(file) = &self.0 else { return };
+        let _ = steps::pass(Needs::Room).and_then(|()| rustix::io::pwrite(file, note.as_bytes(), 0));
     }
 
     /// Forgets the generation: the next command looks at the whole rule set.
     pub fn forget_generation(&self) -> Result<(), StoreError> {
+        let Some(file) = &self.0 else { return Ok(()) };
         steps::pass(Needs::Nothing)
-            .and_then(|()| rustix::fs::ftruncate(&self.0, 0))
+            .and_then(|()| rustix::fs::ftruncate(file, 0))
             .map_err(StoreError::io(|| "empty the lock file"))
     }
 }

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 /// The version that is written, and the newest that is read.
 const VERSION: u64 = 1;
-/// The largest record: a megabyte, as for every document from outside.
-const LARGEST: usize = 1 << 20;
+/// The largest record that is written, and the largest that is read, in bytes: 60,000 ports that cannot be joined to ranges.
+pub const LARGEST: usize = 16 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Envelope<'a> {
@@ -30,7 +30,7 @@ pub enum Read<T> {
     Bad(String),
 }
 
-/// Writes a record.
+/// Writes a record. One that could not be read back is not written.
 pub fn write<T: Serialize>(
     dir: &Dir,
     name: &str,
@@ -42,6 +42,9 @@ pub fn write<T: Serialize>(
     let envelope = Envelope { v: VERSION, sum: sum(body.get()), body: &body };
     let mut bytes = serde_json::to_vec(&envelope).map_err(StoreError::io(fail))?;
     bytes.push(b'\n');
+    if bytes.len() > LARGEST {
+        return Err(StoreError::TooLarge { file: format!("{}/{name}", dir.path()), size: bytes.len() });
+    }
     dir.write(name, &bytes, durability)
 }
 
@@ -49,7 +52,7 @@ pub fn write<T: Serialize>(
 pub fn read<T: DeserializeOwned>(dir: &Dir, name: &str) -> Result<Read<T>, StoreError> {
     let Some(bytes) = dir.read(name)? else { return Ok(Read::Absent) };
     if bytes.len() > LARGEST {
-        return Ok(Read::Bad("it is larger than a megabyte".into()));
+        return Ok(Read::Bad(format!("it is larger than {} MiB", LARGEST >> 20)));
     }
     let envelope: Envelope<'_> = match serde_json::from_slice(&bytes) {
         Ok(envelope) => envelope,

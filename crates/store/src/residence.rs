@@ -31,7 +31,7 @@ fn parse(text: &str) -> Option<Residence> {
 /// What is to be recorded, in a network namespace. A run directory that was removed and created again has the same
 /// number as before: it is told by the directory above.
 pub fn find(run: &Dir, netns: u64) -> Result<Residence, StoreError> {
-    let (dev, ino) = run.above()?;
+    let (dev, ino) = run.above()?.unwrap_or_default();
     let name = run.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     Ok(Residence { netns, engine: EngineId::at(Home { netns, dev, ino, name }) })
 }

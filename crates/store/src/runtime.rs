@@ -60,7 +60,9 @@ const OF_A_BOOT: [&str; 13] = [
 
 /// Discards what another boot left: its containers are gone, so their leases must be. Where this boot's id cannot be
 /// read nothing is discarded and nothing noted: the error tells why.
-pub fn check_boot(run: &Dir, lock: &Lock) -> Result<Result<(), StoreError>, StoreError> {
+///
+/// `notes` is false where nothing must be written that was not there.
+pub fn check_boot(run: &Dir, (lock, notes): (&Lock, bool)) -> Result<Result<(), StoreError>, StoreError> {
     let now = match BootId::now() {
         Ok(now) => now,
         Err(error) => return Ok(Err(error)),
@@ -74,6 +76,7 @@ pub fn check_boot(run: &Dir, lock: &Lock) -> Result<Result<(), StoreError>, Stor
             run.remove(DELETED)?;
             run.remove(ACTIVE)?;
         }
+        Boot::Unknown if !notes => return Ok(Ok(())),
         Boot::Unknown => {}
     }
     run.reclaim(BOOT, now.as_str()).map(Ok)

@@ -3,15 +3,16 @@
 use crate::claims::Claims;
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
-use crate::journal::{Changes, Journal, endpoint_file, record_file};
+use crate::journal::{Begun, Changes, Journal, endpoint_file, record_file};
 use crate::lock::Lock;
 use crate::names::Names;
 use crate::record::{self, Read};
 use crate::residence::{self, Residence};
 use crate::runtime::{self, Saved};
 use qiao_core::driver::Active;
-use qiao_core::{Endpoint, Network, NetworkName, SandboxName};
-use std::cell::{OnceCell, RefCell};
+use qiao_core::{Endpoint, IfName, Network, NetworkName, SandboxName};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,13 +39,33 @@ pub struct Store {
     /// What survives a reboot, once it was needed.
     state: OnceCell<Dir>,
     notes: RefCell<Vec<String>>,
+    /// The endpoints whose records make no sense, as far as they were read.
+    unreadable: RefCell<BTreeMap<EndpointName, String>>,
+    saved_is_unreadable: Cell<bool>,
+}
+
+/// The sandbox and the interface of an endpoint: what the place of its record says of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointName {
+    /// The sandbox.
+    pub sandbox: SandboxName,
+    /// The interface in it.
+    pub ifname: IfName,
+}
+
+impl EndpointName {
+    /// The owner of the endpoint's claims: `SANDBOX@IFNAME`.
+    pub fn key(&self) -> String {
+        format!("{}@{}", self.sandbox, self.ifname)
+    }
 }
 
 impl Store {
-    /// Opens the store, making its directories where they are missing.
+    /// Opens the store. Its directories are made where something is written.
     pub fn open(paths: &Paths) -> Result<Self, StoreError> {
-        let run = Dir::open_root(&paths.run)?;
-        Ok(Self { paths: paths.clone(), run, state: OnceCell::new(), notes: RefCell::default() })
+        let run = Dir::open_or_absent(&paths.run)?;
+        let (state, notes, unreadable, saved_is_unreadable) = Default::default();
+        Ok(Self { paths: paths.clone(), run, state, notes, unreadable, saved_is_unreadable })
     }
 
     /// Where the files are.
@@ -69,9 +90,21 @@ impl Store {
 
     /// Waits for the lock: from here on nobody else changes anything.
     pub fn begin(&self) -> Result<Txn<'_>, StoreError> {
+        self.run.establish()?;
         let lock = Lock::take(&self.run)?;
         self.run.close_kept();
-        if let Err(error) = runtime::check_boot(&self.run, &lock)? {
+        self.begun(lock, true)
+    }
+
+    /// The same for who only looks: nothing is made where the engine has no files yet.
+    pub fn look(&self) -> Result<Txn<'_>, StoreError> {
+        let lock = Lock::take_existing(&self.run)?;
+        self.run.close_kept();
+        self.begun(lock, false)
+    }
+
+    fn begun(&self, lock: Lock, notes: bool) -> Result<Txn<'_>, StoreError> {
+        if let Err(error) = runtime::check_boot(&self.run, (&lock, notes))? {
             self.note(format!(
                 "the boot id is not known, and nothing of an earlier boot is discarded: {}",
                 error.why()
@@ -125,10 +158,46 @@ impl Store {
         dir: &Dir,
         (sandbox, file): (&SandboxName, &str),
     ) -> Result<Option<Journal>, StoreError> {
-        let is_its = |journal: &Journal| {
-            journal.endpoint.sandbox() == sandbox && endpoint_file(&journal.endpoint) == file
+        let name = file.strip_suffix(".json").and_then(|name| IfName::new(name).ok());
+        let Some(ifname) = name else {
+            return self.quarantine(dir, file, "it is named as no record is").map(|()| None);
         };
-        self.good(dir, file, is_its)
+        let why = match record::read::<Journal>(dir, file)? {
+            Read::Absent => return Ok(None),
+            Read::Good(journal)
+                if journal.endpoint.sandbox() == sandbox && journal.endpoint.id.ifname == ifname =>
+            {
+                return Ok(Some(journal));
+            }
+            Read::Good(_) => "it is of something else".to_owned(),
+            Read::Bad(why) => why,
+        };
+        let path = format!("{}/{file}", dir.path());
+        let name = EndpointName { sandbox: sandbox.clone(), ifname };
+        if self.unreadable.borrow_mut().insert(name, why.clone()).is_none() {
+            self.note(format!(
+                "{path} makes no sense ({why}); what the endpoint has is kept until it is detached"
+            ));
+        }
+        Ok(None)
+    }
+
+    /// The endpoints whose records make no sense, and why. They may live: what they have is nobody else's.
+    pub fn unreadable(&self) -> Result<BTreeMap<EndpointName, String>, StoreError> {
+        self.endpoints()?;
+        Ok(self.unreadable.borrow().clone())
+    }
+
+    /// Those of one sandbox, once its endpoints were read.
+    pub fn unreadable_of(&self, sandbox: &SandboxName) -> Vec<EndpointName> {
+        let all = self.unreadable.borrow();
+        all.keys().filter(|name| name.sandbox == *sandbox).cloned().collect()
+    }
+
+    /// Whether a record that was read and not found is there and makes no sense.
+    pub fn is_unreadable(&self, sandbox: &SandboxName, ifname: &IfName) -> bool {
+        let name = EndpointName { sandbox: sandbox.clone(), ifname: ifname.clone() };
+        self.unreadable.borrow().contains_key(&name)
     }
 
     /// Reads a record, setting one aside that makes no sense or is not what its name says.
@@ -226,9 +295,23 @@ impl Store {
         Ok(self.good(&self.run, runtime::ACTIVE, |_| true)?.unwrap_or_default())
     }
 
-    /// How the host was before us.
+    /// How the host was before us. A note that makes no sense stays until no network is in use any more.
     pub fn saved(&self) -> Result<Saved, StoreError> {
-        Ok(self.good(&self.run, runtime::SAVED, |_| true)?.unwrap_or_default())
+        let why = match record::read(&self.run, runtime::SAVED)? {
+            Read::Absent => return Ok(Saved::default()),
+            Read::Good(saved) => return Ok(saved),
+            Read::Bad(why) => why,
+        };
+        if !self.saved_is_unreadable.replace(true) {
+            let path = format!("{}/{}", self.run.path(), runtime::SAVED);
+            self.note(format!("{path} makes no sense ({why}); how the host was before is not known"));
+        }
+        Ok(Saved::default())
+    }
+
+    /// Whether the note of how the host was before us was read and makes no sense.
+    pub fn saved_is_unreadable(&self) -> bool {
+        self.saved_is_unreadable.get()
     }
 }
 
@@ -262,12 +345,28 @@ impl Txn<'_> {
         self.run.keep_ensured("pending").map(Changes)
     }
 
+    /// Everything that has begun and not ended.
+    pub fn begun_changes(&self) -> Result<Begun, StoreError> {
+        self.run.keep("pending")?.map_or_else(|| Ok(Begun::default()), |dir| Changes(dir).read())
+    }
+
     /// Sets a change aside that makes no sense.
     pub fn drop_change(&self, file: &str) -> Result<(), StoreError> {
         if file.starts_with('.') {
             return Ok(()); // never finished: it goes when the store is swept
         }
         self.quarantine(&self.changes()?.0, file, "it cannot be read")
+    }
+
+    /// Sets an endpoint's record aside that makes no sense: what it had has been given back.
+    pub fn drop_unreadable(&self, name: &EndpointName) -> Result<(), StoreError> {
+        if let (Some(dir), Some(why)) =
+            (runtime::sandbox_dir(&self.run, &name.sandbox)?, self.unreadable.borrow_mut().remove(name))
+        {
+            self.quarantine(&dir, &format!("{}.json", name.ifname), &why)?;
+            self.endpoints_dir()?.remove_dir(name.sandbox.as_str())?;
+        }
+        Ok(())
     }
 
     /// Removes the files that a killed command began to write.
@@ -350,10 +449,19 @@ impl Txn<'_> {
         Ok(())
     }
 
-    /// Notes how the host was before us.
+    /// Notes how the host was before us, unless what was noted before is there and cannot be read.
     pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
+        if self.saved()? == *saved || self.saved_is_unreadable() {
+            return Ok(());
+        }
         self.saved.take();
         runtime::save(&self.run, saved)
+    }
+
+    /// Forgets how the host was before us, also what cannot be read: no network is in use.
+    pub fn forget_saved(&self) -> Result<(), StoreError> {
+        self.saved.take();
+        runtime::save(&self.run, &Saved::default())
     }
 
     /// Whether the firewall had something deleted less than `limit` ago.

@@ -8,7 +8,7 @@ use crate::firewalld;
 use qiao_core::condition::Condition;
 use qiao_core::endpoint::{Clients, Tunable};
 use qiao_core::owner::EndpointId;
-use qiao_core::request::{Amend, Attach, Ingress};
+use qiao_core::request::{Amend, Attach, Detach, Ingress};
 use qiao_core::{Driver, Endpoint, NetworkName, Value};
 use qiao_doors::cni::condition::conditions;
 use qiao_doors::cni::{Failure, Verb, bandwidth, chain};
@@ -200,6 +200,11 @@ pub(super) fn undo(door: &Door, has_some: &dyn Fn(&Endpoint) -> bool, nothing: &
             engine.amend(nothing).map(drop).map_err(failure)?;
             tell_notes(&engine);
         }
+        // What nobody can take away in part is taken away, where no main plugin of ours comes after.
+        None if door.is_unreadable(&engine) => {
+            let (sandbox, ifname) = (door.call.sandbox.clone(), Some(door.call.ifname.clone()));
+            engine.detach(&Detach { sandbox, network: Some(network), ifname }).map(drop).map_err(failure)?;
+        }
         _ => engine.settle_begun().map_err(failure)?,
     }
     leftover::of_one(door).map(|()| None)
@@ -220,6 +225,7 @@ pub(super) fn collect(door: &Door) -> Done {
 pub(super) fn inspect(door: &Door) -> Done {
     let mut engine = door.engine()?;
     let Some(endpoint) = door.endpoint(&engine)? else {
+        door.refuse_unreadable(&engine)?;
         return Err(Failure::new(110, format!("`{}` is not attached", door.call.sandbox)));
     };
     super::check::record(&mut engine, &endpoint).map(|()| None)

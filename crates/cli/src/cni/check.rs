@@ -20,6 +20,7 @@ pub fn check(door: &Door) -> Result<(), Failure> {
     if let Some(endpoint) = door.endpoint(&engine)? {
         record(&mut engine, &endpoint)?;
     }
+    door.refuse_unreadable(&engine)?;
     ipam::other(door, ipam::kind(door)?.as_deref(), &[])
 }
 

@@ -81,6 +81,20 @@ impl Door {
         found.map_err(|error| failure(error.into()))
     }
 
+    /// Whether the attachment has a record that was read and makes no sense.
+    pub fn is_unreadable(&self, engine: &Engine<Linux>) -> bool {
+        engine.store().is_unreadable(&self.call.sandbox, &self.call.ifname)
+    }
+
+    /// An attachment whose record makes no sense cannot be compared with it.
+    pub fn refuse_unreadable(&self, engine: &Engine<Linux>) -> Result<(), Failure> {
+        match self.is_unreadable(engine) {
+            true => Err(Failure::new(110, format!("the record of `{}` makes no sense", self.call.sandbox))
+                .because("what the attachment has is kept until it is deleted")),
+            false => Ok(()),
+        }
+    }
+
     /// Container and interface.
     pub fn tenant(&self) -> (&str, &str) {
         (self.call.sandbox.as_str(), self.call.ifname.as_str())

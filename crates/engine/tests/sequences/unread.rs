@@ -1,7 +1,7 @@
 //! Every read of the store and every question to the kernel fails once, beside containers that run: what cannot be read
 //! says nothing, and nobody loses anything by it.
 
-use crate::host::{Host, Snapshot, attach, attach_publishing, chain, create, detach};
+use crate::host::{Host, Snapshot, attach, attach_publishing, chain, create, detach, given, ptp};
 use qiao_engine::{Engine, EngineError};
 use qiao_kernel::fake::{Fake, Fault, Faults};
 use qiao_store::steps;
@@ -16,8 +16,8 @@ const ACTS: [Act; 9] = [
     Act { name: "check", act: |engine| engine.check().map(drop) },
     Act { name: "repair", act: |engine| engine.repair().map(drop) },
     Act { name: "gc", act: |engine| engine.gc().map(drop) },
-    Act { name: "attachment", act: |engine| engine.attach(&attach("c2", "blue")).map(drop) },
     Act { name: "plan of an attachment", act: |engine| engine.plan_attach(&attach("c2", "blue")).map(drop) },
+    Act { name: "attachment", act: |engine| engine.attach(&attach("c2", "blue")).map(drop) },
     Act { name: "detachment", act: |engine| engine.detach(&detach("c3", None)).map(drop) },
     Act { name: "detachment of nobody", act: |engine| engine.detach(&detach("nobody", None)).map(drop) },
     Act { name: "creation", act: |engine| engine.create_network(&create("green")).map(drop) },
@@ -151,5 +151,95 @@ fn g1_an_unreadable_boot_id_keeps_the_state() {
             is_boot
         });
         assert!(noted, "{}: nothing is said of the boot id", act.name);
+    }
+}
+
+/// What is damaged: the record of an endpoint is kept where it is, and with it all that the endpoint has.
+#[test]
+fn f1_an_unreadable_record_protects_its_endpoint() {
+    const GARBAGE: [&[u8]; 3] =
+        [b"", b"{\"v\":1,\"sum\":\"00", b"{\"v\":1,\"sum\":\"00000000\",\"body\":{}}\n"];
+    for (record, bytes) in ["c0/eth0", "c1/eth0", "c1/eth1"].iter().zip(GARBAGE) {
+        let host = busy();
+        let path = host.run().join(format!("endpoints/{record}.json"));
+        std::fs::write(&path, bytes).unwrap();
+        let before = host.snapshot();
+        for act in &ACTS {
+            let done = (act.act)(&mut host.engine());
+            done.unwrap_or_else(|error| panic!("{record}: {}: {}", act.name, chain(&error)));
+            assert_eq!(lost(&before, &host), [""; 0], "{record}: {}", act.name);
+            assert_eq!(std::fs::read(&path).unwrap(), bytes, "{record}: {}: it stays where it is", act.name);
+        }
+        let (sandbox, ifname) = record.split_once('/').unwrap();
+        let finds =
+            |lines: Vec<String>| lines.iter().any(|line| line.contains(&format!("{record}: its record")));
+        let found = host.engine().check().unwrap().findings.into_iter().map(|finding| finding.line).collect();
+        assert!(finds(found) && finds(host.engine().repair().unwrap().left), "{record} is named");
+        let refused = host.engine().attach(&attach(sandbox, "blue")).unwrap_err();
+        assert!(
+            matches!(&refused, EngineError::Refused(r) if r.to_string().contains("makes no sense")),
+            "{refused}"
+        );
+        let networks = if *record == "c0/eth0" { vec!["blue"] } else { vec!["blue", "red"] };
+        for network in networks {
+            let error = host.engine().remove_network(&network.parse().unwrap()).unwrap_err();
+            assert!(chain(&error).contains("has active endpoints"), "{}", chain(&error));
+        }
+        detached(&host, (sandbox, ifname), &before);
+    }
+}
+
+/// Leaving takes all of it away, and nothing of anybody else's.
+fn detached(host: &Host, (sandbox, ifname): (&str, &str), before: &Snapshot) {
+    let request =
+        qiao_core::request::Detach { ifname: Some(ifname.parse().unwrap()), ..detach(sandbox, None) };
+    host.engine().detach(&request).unwrap();
+    let (mark, key) = (format!("IfName(\"{ifname}\")"), format!("{sandbox}@{ifname}"));
+    let is_its = |line: &String| line.contains(sandbox) && line.contains(&mark) || line.contains(&key);
+    let left: Vec<String> = theirs(&host.snapshot()).into_iter().filter(is_its).collect();
+    let inside = |line: &String| ["Sandbox", "Route(", "quarantine"].iter().any(|word| line.contains(word));
+    let left: Vec<String> = left.into_iter().filter(|line| !inside(line)).collect();
+    assert_eq!(left, [""; 0], "of {key}");
+    let others =
+        |line: &String| !line.contains(sandbox) && !line.contains("Neighbour") && !line.contains("HostRoute");
+    let gone: Vec<String> = lost(before, host).into_iter().filter(others).collect();
+    assert_eq!(gone, [""; 0], "beside {key}");
+    let aside = std::fs::read_dir(host.run().join("quarantine")).unwrap().count();
+    assert_eq!(aside, 1, "the record is set aside");
+    std::fs::remove_dir_all(host.run().join("quarantine")).unwrap();
+}
+
+/// What a door says of who lives decides: CNI's GC.
+#[test]
+fn f1_an_unreadable_record_goes_with_a_door_that_says_so() {
+    let host = Host::new();
+    ["c0", "c1"].iter().for_each(|name| drop(host.engine().attach(&given(name, ptp())).unwrap()));
+    std::fs::write(host.run().join("endpoints/c0/eth0.json"), b"{").unwrap();
+    let (before, network) = (host.snapshot(), "cni.n1".parse().unwrap());
+    host.engine().collect_network(&network, &|_| true).unwrap();
+    assert_eq!(lost(&before, &host), [""; 0]);
+    host.engine().collect_network(&network, &|id| id.sandbox.as_str() != "c0").unwrap();
+    let left: Vec<_> = host.snapshot().store.into_values().filter(|owner| owner == "c0@eth0").collect();
+    assert_eq!(left, [""; 0]);
+    std::fs::remove_dir_all(host.run().join("quarantine")).unwrap();
+    host.assert_healthy("c1 stays");
+}
+
+/// The host's own notes.
+#[test]
+fn damaged_notes_take_nothing_from_anybody() {
+    for note in ["active.json", "host.json", "boot", "lock"] {
+        let host = busy();
+        let path = host.run().join(note);
+        let before = host.snapshot();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"{\"v\":1,").unwrap();
+        for act in &ACTS {
+            let done = (act.act)(&mut host.engine());
+            let said = done.err().map(|error| chain(&error));
+            let theirs: Vec<String> =
+                lost(&before, &host).into_iter().filter(|line| !line.starts_with("/run/host.json")).collect();
+            assert_eq!(theirs, [""; 0], "{note}: {}: {said:?}", act.name);
+        }
     }
 }

@@ -9,8 +9,7 @@ mod rules;
 use crate::error::KernelError;
 use crate::linux::Linux;
 use crate::mark;
-use crate::rtnl::{ask_one, link, route};
-use crate::sysctl;
+use crate::rtnl::{ask_of, link, links, route};
 use qiao_core::forwarding::{Forwarding, OtherLink};
 use qiao_core::subnet::Family;
 use std::collections::BTreeSet;
@@ -38,12 +37,12 @@ const FALLBACK: [&str; 10] =
 
 /// What there is.
 pub fn forwarding(linux: &mut Linux) -> Result<Forwarding, KernelError> {
-    let links = link::read(&ask_one(&mut linux.rtnl, &link::get_all())?);
+    let (engine, links) = (linux.engine, links::all(&mut linux.rtnl)?);
     let names = links.iter().map(|link| (link.index, link.name.clone())).collect();
     let mut rules = rules::rules(&mut linux.nft, &names)?;
     rules.extend(legacy::rules());
     let (ipsec, configured) = (ipsec::families()?, configured::families());
-    let interfaces = links.iter().filter(|link| link.group != crate::rtnl::GROUP && link.name != "lo");
+    let interfaces = links.iter().filter(|link| !mark::is_ours(link, engine) && link.name != "lo");
     let interfaces = interfaces.map(other).collect();
     Ok(Forwarding { links: others(linux, &links)?, interfaces, rules, ipsec, configured })
 }
@@ -52,9 +51,9 @@ pub fn forwarding(linux: &mut Linux) -> Result<Forwarding, KernelError> {
 /// no network that it forwards from.
 fn others(linux: &mut Linux, links: &[link::Link]) -> Result<Vec<OtherLink>, KernelError> {
     let (socket, engine) = (&mut linux.rtnl, linux.engine);
-    let mut routes = route::read(&ask_one(socket, &route::get_all(Family::V4))?);
-    if sysctl::has_ipv6() {
-        routes.extend(route::read(&ask_one(socket, &route::get_all(Family::V6))?));
+    let mut routes = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        routes.extend(route::read(&ask_of(socket, &route::get_all(family), family)?));
     }
     let ways = routes.iter().filter(|route| route.forwards && route.destination.prefix_len() == 0);
     let ways: BTreeSet<u32> = ways.filter_map(|route| route.index).collect();

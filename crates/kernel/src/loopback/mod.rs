@@ -437,7 +437,11 @@ pub fn settle(linux: &mut Linux) {
 /// little: two links where nothing is published.
 pub fn trouble(linux: &mut Linux) -> Result<Option<String>, KernelError> {
     let Some(run) = linux.loopback.run.clone() else { return Ok(None) };
-    let noted = rustix::fs::readlink(format!("{run}/{NOTE}"), Vec::new()).is_ok();
+    let noted = match rustix::fs::readlink(format!("{run}/{NOTE}"), Vec::new()) {
+        Ok(_) => true,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::INVAL | rustix::io::Errno::NOTDIR) => false,
+        Err(error) => return Err(look(error.into())),
+    };
     linux.loopback.noted_in_vain = noted && linux.loopback.hooks(&linux.interfaces).map_err(look)?.is_none();
     if linux.loopback.noted_in_vain {
         return Ok(Some("the hooks for clients of 127.0.0.1 are gone".into()));

@@ -5,12 +5,16 @@ use rustix::thread::UnshareFlags;
 use std::io;
 
 /// The kind of namespace behind a descriptor of nsfs, as a `CLONE_NEW…` flag (ioctl_ns(2)).
-pub fn kind(fd: &OwnedFd) -> Option<libc::c_int> {
+pub fn kind(fd: &OwnedFd) -> rustix::io::Result<libc::c_int> {
     /// `NS_GET_NSTYPE`, `_IO(0xb7, 0x3)`.
     const NS_GET_NSTYPE: u32 = 0xb703;
     // SAFETY: the request takes no argument and returns a number.
     let kind = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE as _) };
-    (kind >= 0).then_some(kind)
+    if kind < 0 {
+        let error = io::Error::last_os_error();
+        return Err(rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO));
+    }
+    Ok(kind)
 }
 
 /// The network namespace that a socket is in. It needs `CAP_NET_ADMIN` there.

@@ -162,5 +162,7 @@ fn looking_makes_nothing() {
     claims.give_back(&nobody, None).unwrap();
     claims.give_back(&nobody, Some("q-device")).unwrap();
     assert!(claims.collect(&|_| false).unwrap().is_empty());
-    assert_eq!(std::fs::read_dir(place.file("run")).unwrap().count(), 0);
+    assert!(!place.file("run").exists());
+    store.look().unwrap().sweep().unwrap();
+    assert!(!place.file("run").exists() && !place.file("state").exists(), "nor does the lock of who looks");
 }

@@ -1,6 +1,6 @@
-//! Whatever happens to a file, it is read as it was written or set aside; the others stay as they are.
+//! Whatever happens to a file, it is read as it was written, set aside, or kept and told of; the others stay as they are.
 
-use crate::place::{Place, active, endpoint, filled, network, saved};
+use crate::place::{Place, active, endpoint, filled, journal, network, saved};
 use qiao_core::driver::Active;
 use qiao_core::{Endpoint, Network};
 use qiao_store::{Pending, Saved, Store};
@@ -15,6 +15,9 @@ const FILES: [&str; 6] = [
     "run/endpoints/c2/eth0.json",
     "run/pending/attach:c3@eth0.json",
 ];
+
+/// Those that stay where they are when they make no sense: somebody depends on what they say.
+const KEPT: [usize; 3] = [2, 3, 4];
 
 /// What a store says.
 #[derive(Debug, PartialEq)]
@@ -69,6 +72,11 @@ fn damaged(place: &Place, at: usize, bytes: &[u8]) -> bool {
     let when = || format!("{} as {:?}", FILES[at], String::from_utf8_lossy(bytes));
     if noticed {
         assert_eq!(told_now, without(Some(at)), "{}", when());
+        if KEPT.contains(&at) {
+            assert_eq!(std::fs::read(&file).unwrap(), bytes, "{}: its place says whose it is", when());
+            std::fs::write(&file, whole).unwrap();
+            return true;
+        }
         assert!(!file.exists(), "{}", when());
         let aside: Vec<_> = std::fs::read_dir(place.file("run/quarantine")).unwrap().collect();
         assert_eq!(aside.len(), 1, "{}", when());
@@ -189,7 +197,7 @@ fn what_a_killed_command_began_to_write_is_no_record() {
 fn another_boots_files_are_discarded_and_the_networks_stay() {
     let place = filled();
     std::fs::remove_file(place.file("run/boot")).unwrap();
-    symlink("another-boot", place.file("run/boot")).unwrap();
+    symlink("11111111-2222-3333-4444-555555555555", place.file("run/boot")).unwrap();
     let told_now = told(&place.store());
     assert_eq!(told_now.networks, [network()]);
     let nothing = Told {
@@ -219,4 +227,48 @@ fn a_place_of_somebody_elses_is_not_used() {
         run: link.to_string_lossy().into(),
     };
     assert!(Store::open(&paths).is_err(), "a link could lead anywhere");
+}
+
+#[test]
+fn f1_an_unreadable_record_keeps_its_place_and_its_claims() {
+    let place = filled();
+    std::fs::write(place.file(FILES[3]), b"{").unwrap();
+    let store = place.store();
+    let txn = store.begin().unwrap();
+    assert_eq!(txn.unreadable().unwrap().into_keys().map(|name| name.key()).collect::<Vec<_>>(), ["c1@eth0"]);
+    let blue: qiao_core::NetworkName = "blue".parse().unwrap();
+    let held = txn.claims().held_by("c1@eth0").unwrap();
+    assert_eq!(held, [(blue.clone(), "10.0.0.2".parse().unwrap())]);
+    assert_eq!(txn.claims().networks_of("c1@eth0").unwrap(), [blue]);
+    let name = txn.unreadable().unwrap().into_keys().next().unwrap();
+    txn.drop_unreadable(&name).unwrap();
+    assert!(txn.unreadable().unwrap().is_empty() && !place.file("run/endpoints/c1").exists());
+    assert!(place.file("run/quarantine/c1:eth0.json").exists());
+}
+
+#[test]
+fn f1_what_could_not_be_read_back_is_not_written() {
+    let place = filled();
+    let store = place.store();
+    let txn = store.begin().unwrap();
+    let mut large = endpoint("c4", 5, &["8080:80"]);
+    let one = large.publish()[0];
+    let odd = (1..u16::MAX).step_by(2).map(|port| {
+        let mut next = one;
+        next.listen.ports = qiao_core::port::PortRange::one(port).unwrap();
+        next
+    });
+    let odd: Vec<_> = odd.collect();
+    let mut begin = |times: usize| {
+        large.wire.as_mut().unwrap().publish = (0..times).flat_map(|_| odd.clone()).collect();
+        txn.changes().unwrap().attach(&journal(large.clone())).map(|()| large.clone())
+    };
+    let error = begin(8).unwrap_err();
+    assert!(matches!(&error, qiao_store::StoreError::TooLarge { .. }), "{error}");
+    let pending = place.file("run/pending");
+    assert_eq!(std::fs::read_dir(&pending).unwrap().count(), 1, "nothing but what was begun before");
+    let written = begin(1).unwrap();
+    txn.changes().unwrap().attached(&written, &txn.endpoints_dir().unwrap()).unwrap();
+    let read = txn.endpoint(written.sandbox(), "eth0").unwrap();
+    assert_eq!(read, Some(written), "all that is written is read back");
 }

@@ -122,11 +122,86 @@ fn foreign_directories_are_refused() {
             assert_eq!(below("/run/elsewhere"), [""; 0]);
             fs::remove_file(&dir).unwrap();
         }
+        fs::create_dir_all(host.qiao.run_dir()).unwrap();
         run(&format!("chown 65534 {}", host.qiao.run_dir()));
         let outcome = host.qiao.run("network create front");
         assert!(matches!(outcome.code, Some(1 | 3)), "{outcome}");
         run(&format!("chown 0 {}", host.qiao.run_dir()));
         host.ok("network create front");
+    });
+}
+
+/// What only looks at directories, and what changes something.
+const LOOKING: &[&str] = &[
+    "check",
+    "ps",
+    "ps -a",
+    "network ls",
+    "network inspect bridge",
+    "port nobody",
+    "dns ls",
+    "info",
+    "plan attach c --netns /run/netns/c",
+    "network create front --dry-run",
+    "attach c --netns /run/netns/c --dry-run",
+];
+
+/// A directory as it is: its mode, and what is in it.
+fn seen(path: &str) -> Option<(u32, Vec<String>)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.permissions().mode() & 0o7777, below(path)))
+}
+
+/// D4: directories that were there before keep their mode, whatever they are named as; who only looks makes nothing.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn d4_directories_of_others_keep_their_mode() {
+    on_a_host(|host| {
+        host.container("c");
+        let run_with = |(run, state): (&str, &str), line: &str| {
+            let mut command = host.qiao.command();
+            command.env("QIAO_RUN_DIR", run).env("QIAO_STATE_DIR", state);
+            Outcome::of(command.args(line.split(' ')).output().unwrap())
+        };
+        for (kind, mode, files) in [
+            ("missing", None, &[][..]),
+            ("empty", Some(0o755), &[][..]),
+            ("strangers", Some(0o755), &["lock", "networks", "boot", "x"][..]),
+            ("common", Some(0o1777), &[][..]),
+        ] {
+            let dir = format!("/run/d4/{kind}");
+            if let Some(mode) = mode {
+                fs::create_dir_all(&dir).unwrap();
+                fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+                files.iter().for_each(|file| fs::write(format!("{dir}/{file}"), "").unwrap());
+            }
+            let before = seen(&dir);
+            for paths in [(&*dir, "/run/d4-other"), ("/run/d4-other", &*dir)] {
+                for line in LOOKING {
+                    let outcome = run_with(paths, line);
+                    assert_eq!(seen(&dir), before, "{kind}: `qiao {line}` with {paths:?}: {outcome}");
+                    assert_eq!(seen("/run/d4-other"), None, "{kind}: `qiao {line}`: {outcome}");
+                }
+                let outcome = run_with(paths, "network create front");
+                let is_refused = matches!(kind, "strangers" | "common");
+                assert_eq!(outcome.code != Some(0), is_refused, "{kind} with {paths:?}: {outcome}");
+                if is_refused {
+                    assert!(outcome.stderr.contains(&dir) && outcome.stderr.contains("others"), "{outcome}");
+                    assert_eq!(seen(&dir), before, "{kind}: {outcome}");
+                    assert!(!qiao_testbed::stdout("ip -o link").contains("br-front"), "{outcome}");
+                } else {
+                    assert_eq!(seen(&dir).unwrap().0, mode.unwrap_or(0o700), "{kind}: {outcome}");
+                    let again = run_with(paths, "network rm front");
+                    assert_eq!(again.code, Some(0), "{kind}: it bears our mark now: {again}");
+                    fs::remove_dir_all(&dir).unwrap();
+                    mode.into_iter().for_each(|mode| {
+                        fs::create_dir(&dir).unwrap();
+                        fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+                    });
+                }
+                let _ = fs::remove_dir_all("/run/d4-other");
+            }
+        }
     });
 }
 

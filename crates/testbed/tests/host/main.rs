@@ -58,6 +58,7 @@ mod rel_23_healing;
 mod rel_23_inside;
 mod rel_24_forwarding;
 mod rel_25_storms;
+mod rel_28_ports;
 mod rel_28_records;
 mod rel_29_bridge;
 mod rel_30_interrupted;

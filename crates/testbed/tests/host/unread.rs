@@ -42,8 +42,15 @@ fn reached(host: &Host) -> bool {
 
 /// What was there and is not, whoever has it. Connections come and go.
 fn lost(before: &Snapshot, host: &Host) -> Vec<String> {
-    let gone = before.diff(&host.snapshot()).into_iter().filter(|line| line.starts_with("- "));
-    gone.filter(|line| !line.starts_with("- conntrack")).collect()
+    let now = host.snapshot();
+    let gone = before.diff(&now).into_iter().filter(|line| line.starts_with("- "));
+    gone.filter(|line| !line.starts_with("- conntrack") && now.lines_with(element(line)).is_empty()).collect()
+}
+
+/// An element of a set, without what stands around the first and the last one.
+fn element(line: &str) -> &str {
+    let line = line.trim_start_matches("- ").trim_end_matches([' ', '}', ',']);
+    line.split_once("elements = { ").map_or(line, |(_, element)| element)
 }
 
 fn sweep(host: &Host, sweep: &Sweep<'_>) {
@@ -94,7 +101,7 @@ fn sweep(host: &Host, sweep: &Sweep<'_>) {
 
 /// What a container that leaves had, and was not there before it came.
 fn is_leavers(line: &str, before: &Snapshot) -> bool {
-    before.lines_with(line.trim_start_matches("- ")).is_empty()
+    before.lines_with(element(line)).is_empty()
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn check(rtype: &str, value: &str) -> Result<(), Refusal> {
 fn write(dir: &str, link: &str, value: &str) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let path = format!("{dir}/{link}");
-    let known = read(&path).filter(|_| link.starts_with("record:"));
+    let known = read(&path)?.filter(|_| link.starts_with("record:"));
     let value = match known {
         Some(known) if known.split('\n').any(|line| line == value) => return Ok(()),
         Some(known) => format!("{known}\n{value}"),
@@ -78,13 +78,20 @@ fn put(dir: &str, link: &str, value: &str) -> io::Result<()> {
 /// Takes a value out of those that a link has, or all of them.
 fn cut(dir: &str, link: &str, value: Option<&str>) -> io::Result<()> {
     let path = format!("{dir}/{link}");
-    let all = read(&path).unwrap_or_default();
+    let all = read(&path)?.unwrap_or_default();
     let left: Vec<&str> = all.split('\n').filter(|line| value.is_some_and(|value| value != *line)).collect();
     if left.is_empty() { fs::remove_file(path) } else { put(dir, link, &left.join("\n")) }
 }
 
-fn read(path: &str) -> Option<String> {
-    fs::read_link(path).ok().map(|target| target.to_string_lossy().into_owned())
+/// What a link says; none where there is no link.
+fn read(path: &str) -> io::Result<Option<String>> {
+    match fs::read_link(path) {
+        Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes what was added for a name away.
@@ -123,7 +130,7 @@ fn links(dir: &str) -> Vec<(String, [String; 5])> {
     let mut links = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let link = entry.file_name().to_string_lossy().into_owned();
-        let Some(value) = read(&format!("{dir}/{link}")) else { continue };
+        let Ok(Some(value)) = read(&format!("{dir}/{link}")) else { continue };
         let row = |name: &str, rtype: &str, value: &str, network: &str| {
             (link.clone(), [name, rtype, value, network, &TTL.to_string()].map(str::to_owned))
         };
