@@ -71,6 +71,11 @@ impl Spared {
         }
     }
 
+    /// Whether nothing is left alone.
+    pub fn is_nobody(&self) -> bool {
+        self.owners.is_empty()
+    }
+
     /// Everything of an owner.
     pub fn owner(&mut self, owner: Owner) {
         self.owners.insert(owner);

@@ -14,7 +14,7 @@ use crate::nft::{self, Damage};
 use crate::rtnl::link::{BRIDGE_GROUPS, Link};
 use crate::rtnl::{GROUP, Request, address, ask, ask_one, link, neighbour, netconf, route, vlan};
 use crate::{lend, sysctl};
-use qiao_core::plan::{Key, Observed, Ownership, State, Switch, Sysctl, Value};
+use qiao_core::plan::{Key, Object, Observed, Ownership, Setting, State, Switch, Sysctl, Value};
 use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
 use qiao_core::{IfName, Mac, Owner};
@@ -155,6 +155,26 @@ impl Host<'_> {
             if let Some((owner, value)) = self.link(key, &object.owner, &object.value) {
                 observed.insert(key.clone(), owner, value);
             }
+            self.settings(key, object, observed);
+        }
+    }
+
+    /// What somebody has changed of a bridge, or of a port that is where it must be.
+    fn settings(&self, key: &Key, object: &Object, observed: &mut Observed) {
+        let (name, of_port, kind) = match (key, &object.value) {
+            (Key::Bridge(name), _) => (name, false, "bridge"),
+            (Key::Port(name), Value::Port { .. }) if self.is_in_place(name) => (name, true, "veth"),
+            _ => return,
+        };
+        let Some(link) = self.links.get(name).filter(|link| link.kind.as_deref() == Some(kind)) else {
+            return;
+        };
+        // A port that has no carrier does not forward, whoever wants it to.
+        let counts =
+            |setting: Setting| setting.is_of_port() == of_port && (setting != Setting::State || link.running);
+        for (setting, number) in link.settings.iter().filter(|(setting, _)| counts(*setting)) {
+            let owner = hanging(link, kind, &object.owner);
+            observed.insert(Key::Setting(*setting, name.clone()), owner, Value::Number(*number));
         }
     }
 
@@ -237,7 +257,10 @@ impl Host<'_> {
         let Value::Veth { sandbox, peer, mac, bridge, .. } = wanted else { return None };
         let is_master = |name: &&IfName| link.master.is_some() && self.links.index(name) == link.master;
         let bridge = bridge.as_ref().filter(is_master).cloned();
-        Some(Value::Veth { sandbox: sandbox.clone(), peer: peer.clone(), mac: *mac, mtu: link.mtu, bridge })
+        // That of the host's end is made from the other's; the sandbox knows its gateway by it where it is routed.
+        let other = link.mac.and_then(|own| Mac::new(own).ok()).filter(|own| *own != mac.host_end());
+        let mac = other.unwrap_or(*mac);
+        Some(Value::Veth { sandbox: sandbox.clone(), peer: peer.clone(), mac, mtu: link.mtu, bridge })
     }
 
     fn addresses(&self, linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
@@ -297,7 +320,8 @@ impl Host<'_> {
         let requests: Vec<Request> = asked.iter().map(|(_, request)| request.clone()).collect();
         for ((key, _), answer) in asked.into_iter().zip(ask(&mut linux.rtnl, &requests)?) {
             let owner = self.wanted.get(key).map(|object| &object.owner);
-            if let (Some(owner), Some((ownership, value))) = (owner, read_neighbour(key, answer)?) {
+            let port = if let Key::Fdb(port, _) = key { self.links.index(port) } else { None };
+            if let (Some(owner), Some((ownership, value))) = (owner, read_neighbour(key, answer, port)?) {
                 let ownership = ownership.unwrap_or_else(|| self.neighbour_owner(key, owner));
                 observed.insert(key.clone(), ownership, value);
             }
@@ -369,13 +393,19 @@ fn bridge_of_address(key: &Key) -> Option<&IfName> {
 
 /// A neighbour that stays for good and bears no mark of ours is somebody else's; one that was learned is
 /// nobody's.
-fn read_neighbour(key: &Key, answer: Answer) -> Result<Option<(Option<Ownership>, Value)>, KernelError> {
+fn read_neighbour(
+    key: &Key,
+    answer: Answer,
+    port: Option<u32>,
+) -> Result<Option<(Option<Ownership>, Value)>, KernelError> {
     let found = match answer {
         Ok(messages) => neighbour::read(&messages).into_iter().next(),
         Err(error) if error.is_absent() => None,
         Err(error) => return Err(error),
     };
-    let Some(found) = found.filter(|found| found.permanent) else { return Ok(None) };
+    // A bridge is asked for an address and not for a port: one that is behind another port is not behind this one.
+    let is_it = |found: &neighbour::Neighbour| found.permanent && port.is_none_or(|port| found.index == port);
+    let Some(found) = found.filter(is_it) else { return Ok(None) };
     if matches!(key, Key::Fdb(..)) {
         return Ok(Some((None, Value::Present)));
     }

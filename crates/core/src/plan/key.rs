@@ -1,6 +1,7 @@
 //! What can exist. The order of the variants is the order of dependency: a plan adds from the top and
 //! deletes from the bottom.
 
+use super::Setting;
 use super::Value;
 use crate::condition::Except;
 use crate::endpoint::Tunable;
@@ -57,6 +58,8 @@ pub enum Key {
     PortVlans(IfName),
     /// A setting of a bridge port that another program made, switched on.
     Switch(IfName, Switch),
+    /// A setting of a bridge or a port that somebody gave another value than it is made with. Nobody wants it.
+    Setting(Setting, IfName),
     /// The forwarding entry of a port's hardware address.
     Fdb(IfName, Mac),
     /// The host's neighbour entry for a container, on its bridge or on its port.
@@ -346,6 +349,7 @@ impl Key {
                 | Key::Port(link)
                 | Key::PortVlans(link)
                 | Key::Switch(link, _)
+                | Key::Setting(_, link)
                 | Key::Fdb(link, _)
                 | Key::Neighbour(link, _)
                 | Key::Shape(link)

@@ -48,6 +48,7 @@ mod port_14_policy;
 mod port_8_exact;
 mod rel_21_detach;
 mod rel_22_ready;
+mod rel_23_campaign;
 mod rel_23_elements;
 mod rel_23_healing;
 mod rel_23_inside;
