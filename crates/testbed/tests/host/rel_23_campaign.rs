@@ -201,9 +201,9 @@ impl<'h> Scene<'h> {
         );
         for link in self.names.iter().filter(|(word, _)| *word != "MAC").map(|(_, name)| name) {
             let known = Command::new("ip").args(["-d", "-o", "addr", "show", "dev", link]).output().unwrap();
-            lines.extend(String::from_utf8_lossy(&known.stdout).lines().map(|line| plain(line)));
+            lines.extend(String::from_utf8_lossy(&known.stdout).lines().map(plain));
             let known = Command::new("ip").args(["-d", "-o", "link", "show", "dev", link]).output().unwrap();
-            lines.extend(String::from_utf8_lossy(&known.stdout).lines().map(|line| plain(line)));
+            lines.extend(String::from_utf8_lossy(&known.stdout).lines().map(plain));
             for setting in ["proxy_arp", "proxy_arp_pvlan"] {
                 let path = format!("/proc/sys/net/ipv4/conf/{link}/{setting}");
                 lines.insert(format!("{path} {}", std::fs::read_to_string(&path).unwrap_or_default().trim()));
