@@ -8,8 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Builds a static `qiao` into `dir/bin`, and links the CNI plugins in `dir/cni` and Podman's helpers in `dir/podman`
-/// to it.
+/// Builds a static `qiao` into `dir/bin`, links the CNI plugins in `dir/cni` and Podman's helpers in `dir/podman` to it, and
+/// puts units for systemd in `dir/lib/systemd/system`.
 pub fn dist(dir: &Path) -> Result<()> {
     let bin = dir.join("bin");
     fs::create_dir_all(&bin).with_context(|| format!("create {}", bin.display()))?;
@@ -18,7 +18,30 @@ pub fn dist(dir: &Path) -> Result<()> {
     install(&built.join("qiao"), &to)?;
     println!("{}", to.display());
     links(&to, &PLUGINS, &dir.join("cni"))?;
-    links(&to, &HELPERS, &dir.join("podman"))
+    links(&to, &HELPERS, &dir.join("podman"))?;
+    units(&to, &dir.join("lib/systemd/system"))
+}
+
+/// The services that may flush or replace all rules.
+const FIREWALLS: [&str; 2] = ["nftables", "firewalld"];
+
+/// Writes the unit that restores qiao's rules, and what has it started when another firewall changes.
+fn units(program: &Path, dir: &Path) -> Result<()> {
+    let program = program.canonicalize().with_context(|| format!("find {}", program.display()))?;
+    let service = include_str!("../../packaging/systemd/qiao-repair.service");
+    let service = service.replace("@QIAO@", &program.display().to_string());
+    let write = |file: &Path, text: &str| {
+        let parent = file.parent().unwrap_or(dir);
+        fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+        fs::write(file, text).with_context(|| format!("write {}", file.display()))
+    };
+    write(&dir.join("qiao-repair.service"), &service)?;
+    for firewall in FIREWALLS {
+        let file = dir.join(format!("{firewall}.service.d/qiao.conf"));
+        write(&file, include_str!("../../packaging/systemd/after-change.conf"))?;
+    }
+    println!("{}", dir.display());
+    Ok(())
 }
 
 /// Puts a program without its symbols somewhere. It is written in one go: what a linker or `strip` writes piece by piece
@@ -121,4 +144,39 @@ fn has_library(target: &str) -> bool {
 
 fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| top().join("target"), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `systemd-analyze` finds no fault with the unit, nor with services of which it has drop-in files.
+    #[test]
+    fn d7_the_units_are_as_systemd_wants_them() {
+        let Some(analyze) = find("systemd-analyze") else {
+            eprintln!("there is no systemd-analyze here: the units were not looked at");
+            return;
+        };
+        let dir = env::temp_dir().join(format!("qiao-units-{}", std::process::id()));
+        units(Path::new("/bin/true"), &dir).unwrap();
+        let firewall =
+            "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\nExecReload=/bin/true\n";
+        FIREWALLS.iter().for_each(|name| fs::write(dir.join(format!("{name}.service")), firewall).unwrap());
+        let verify = |units: &[&str]| {
+            let mut command = Command::new(&analyze);
+            command.env("SYSTEMD_UNIT_PATH", format!("{}:", dir.display())).args(["--man=no", "verify"]);
+            let output = command.args(units).output().unwrap();
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        let all = ["qiao-repair.service", "nftables.service", "firewalld.service"];
+        let faults = |text: &str| {
+            text.lines().filter(|line| line.contains("qiao")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(faults(&verify(&all)), [""; 0]);
+        let drop_in = dir.join("nftables.service.d/qiao.conf");
+        fs::write(&drop_in, fs::read_to_string(&drop_in).unwrap().replace("OnSuccess", "OnSuccesses"))
+            .unwrap();
+        assert!(!faults(&verify(&all)).is_empty(), "the control: a fault is found");
+        fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -85,6 +85,11 @@ impl Spared {
         self.addresses.extend(addresses);
     }
 
+    /// Whether nothing is left alone.
+    pub fn is_nobody(&self) -> bool {
+        self.owners.is_empty() && self.unreadable.is_empty()
+    }
+
     /// Everything of an owner.
     pub fn owner(&mut self, owner: Owner) {
         self.owners.insert(owner);

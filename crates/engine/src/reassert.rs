@@ -8,7 +8,7 @@ use crate::outcome::{Finding, Health, Repaired};
 use crate::session::Session;
 use crate::stuck::{Stuck, words};
 use qiao_core::driver::Active;
-use qiao_core::plan::{Key, Observed, State, diff_all};
+use qiao_core::plan::{Key, Observed, Ownership, State, diff_all};
 use qiao_core::{Plan, Refusal};
 use qiao_kernel::{Kernel, Places};
 
@@ -60,6 +60,7 @@ impl<K: Kernel> Engine<K> {
         session.note_dropped()?;
         session.note_transit()?;
         session.kernel.loopback_notes()?.into_iter().for_each(|note| session.txn.note(note));
+        let flaws = session.kernel.rule_flaws().into_iter().map(|flaw| format!("rules: {flaw}"));
         let trouble = session.kernel.loopback_trouble()?;
         let unkept = session.keeper.as_mut().is_some_and(|keeper| keeper.is_dead());
         let unkept = unkept.then(|| "DHCP leases are kept by nobody".to_owned());
@@ -67,8 +68,8 @@ impl<K: Kernel> Engine<K> {
         let overlaps = session.overlaps()?;
         let begun =
             begun.changes.iter().map(words).chain(begun.bad).chain(begun.unreadable.into_iter().map(|x| x.0));
-        let lines = trouble
-            .into_iter()
+        let lines = flaws
+            .chain(trouble)
             .chain(unkept)
             .chain(nameless)
             .chain(overlaps)
@@ -184,13 +185,30 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     fn mend_rules(&mut self, desired: &Desired) -> Result<(Plan, Vec<Refusal>), EngineError> {
-        let rules = desired.rules();
+        let mut rules = desired.rules();
         let mut observed = self.marked(desired)?;
         observed.retain(|key, _| key.is_firewall());
+        rules.extend(self.spared_elements(desired)?);
         observed.extend(self.kernel.observe(&rules, &Places::new())?);
         let (plan, refusals) = diff_all(&observed, &rules);
         self.apply(&plan, &Places::new())?; // also where there is nothing to do: a proxy that ended is started
         Ok((plan, refusals))
+    }
+
+    /// The elements that are left alone: where the rule set is made anew, they come along.
+    fn spared_elements(&mut self, desired: &Desired) -> Result<State, EngineError> {
+        if desired.spared.is_nobody() {
+            return Ok(State::default());
+        }
+        let elements = self.kernel.elements()?;
+        let spared = elements.iter().filter(|(key, found)| desired.spared.has(key, found));
+        let mut state = State::default();
+        for (key, found) in spared {
+            if let Ownership::Marked(owner) = &found.owner {
+                state.insert(key.clone(), owner, found.value.clone());
+            }
+        }
+        Ok(state)
     }
 
     fn mend(&mut self, part: &Part, reach: Reach) -> Result<(Plan, Vec<Refusal>), EngineError> {

@@ -172,7 +172,8 @@ impl<'e, K: Kernel> Session<'e, K> {
         let made: BTreeSet<&Key> = plan.ops().iter().map(Op::key).collect();
         let wanted = desired.part(|key, _| made.contains(key));
         let missing = diff(&self.kernel.observe(&wanted, places)?, &wanted)?;
-        let Some(op) = missing.ops().first() else { return Ok(()) };
+        // What is there besides, such as a setting of the host's for new bridges, is the next command's to mend.
+        let Some(op) = missing.ops().iter().find(|op| op.after().is_some()) else { return Ok(()) };
         let what = qiao_core::render::line(op);
         Err(Refusal::conflict("the kernel is not as it was made")
             .why(format!("missing afterwards: {what}"))

@@ -221,6 +221,16 @@ pub trait Kernel {
         Ok(Vec::new())
     }
 
+    /// Every element of the rule set's sets that bears a mark of ours, also where the rule set is not as it must be.
+    fn elements(&mut self) -> Result<Observed, KernelError> {
+        Ok(Observed::default())
+    }
+
+    /// What was not as it must be in the rule set, in words, when it was compared last.
+    fn rule_flaws(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Says which generation of the firewall is known to be whole.
     fn trust(&mut self, generation: Option<u32>);
 

@@ -183,9 +183,11 @@ impl Linux {
 
 impl Linux {
     /// The same with more questions, of which the first is for the generation: all are asked at once, and the rest is
-    /// answered where the rule set is known to be whole.
+    /// answered where the rule set is known to be whole, unless its sets were dumped: that tells more, also where an interval
+    /// ends.
     pub(crate) fn damage_and(&mut self, queries: &[Query]) -> Result<(Damage, Option<Replies>), KernelError> {
-        let Some(trusted) = self.trusted else { return Ok((self.damage()?, None)) };
+        let is_dumped = self.contents.as_ref().is_some_and(|(at, _)| self.trusted == Some(*at));
+        let Some(trusted) = self.trusted.filter(|_| !is_dumped) else { return Ok((self.damage()?, None)) };
         let mut replies = self.nft.ask(queries)?.into_iter();
         match replies.next() {
             Some(Ok(Reply::Generation(generation))) if generation == trusted => {
@@ -384,6 +386,16 @@ impl Kernel for Linux {
 
     fn facts(&mut self) -> Result<Facts, KernelError> {
         facts(&mut self.rtnl, self.engine)
+    }
+
+    fn elements(&mut self) -> Result<Observed, KernelError> {
+        let mut observed = Observed::default();
+        self.contents()?.survey(&mut observed);
+        Ok(observed)
+    }
+
+    fn rule_flaws(&self) -> Vec<String> {
+        self.flaws.clone()
     }
 
     fn trust(&mut self, generation: Option<u32>) {

@@ -16,7 +16,7 @@ use crate::rtnl::link::{BRIDGE_GROUPS, Link};
 use crate::rtnl::neighbour::{Forward, Neighbour};
 use crate::rtnl::{Request, address, ask, ask_one, link, neighbour, netconf, route, vlan};
 use crate::{lend, mark, sysctl};
-use qiao_core::plan::{Key, Object, Observed, Ownership, State, Switch, Sysctl, Value};
+use qiao_core::plan::{Key, Object, Observed, Ownership, Setting, State, Switch, Sysctl, Value};
 use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
 use qiao_core::{EngineId, IfName, Mac, Owner};
@@ -181,6 +181,26 @@ impl Host<'_> {
             if let Some((owner, value)) = self.link(key, &object.owner, &object.value) {
                 observed.insert(key.clone(), owner, value);
             }
+            self.settings(key, object, observed);
+        }
+    }
+
+    /// What somebody has changed of a bridge, or of a port that is where it must be.
+    fn settings(&self, key: &Key, object: &Object, observed: &mut Observed) {
+        let (name, of_port, kind) = match (key, &object.value) {
+            (Key::Bridge(name), _) => (name, false, "bridge"),
+            (Key::Port(name), Value::Port { .. }) if self.is_in_place(name) => (name, true, "veth"),
+            _ => return,
+        };
+        let Some(link) = self.links.get(name).filter(|link| link.kind.as_deref() == Some(kind)) else {
+            return;
+        };
+        // A port that has no carrier does not forward, whoever wants it to.
+        let counts =
+            |setting: Setting| setting.is_of_port() == of_port && (setting != Setting::State || link.running);
+        for (setting, number) in link.settings.iter().filter(|(setting, _)| counts(*setting)) {
+            let owner = self.links.hanging(link, kind, &object.owner);
+            observed.insert(Key::Setting(*setting, name.clone()), owner, Value::Number(*number));
         }
     }
 
@@ -263,7 +283,10 @@ impl Host<'_> {
         let Value::Veth { sandbox, peer, mac, bridge, .. } = wanted else { return None };
         let is_master = |name: &&IfName| link.master.is_some() && self.links.index(name) == link.master;
         let bridge = bridge.as_ref().filter(is_master).cloned();
-        Some(Value::Veth { sandbox: sandbox.clone(), peer: peer.clone(), mac: *mac, mtu: link.mtu, bridge })
+        // That of the host's end is made from the other's; the sandbox knows its gateway by it where it is routed.
+        let other = link.mac.and_then(|own| Mac::new(own).ok()).filter(|own| *own != mac.host_end());
+        let mac = other.unwrap_or(*mac);
+        Some(Value::Veth { sandbox: sandbox.clone(), peer: peer.clone(), mac, mtu: link.mtu, bridge })
     }
 
     fn addresses(&self, linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {

@@ -34,6 +34,9 @@ impl Table {
     /// The table belongs to one netlink socket and goes with it (`NFT_TABLE_F_OWNER`).
     pub const OWNER: u32 = 2;
 
+    /// With an owner: when the socket is closed the table stays, without an owner (`NFT_TABLE_F_PERSIST`, Linux 6.9).
+    pub const PERSIST: u32 = 4;
+
     /// A table without flags and comment.
     pub fn new(family: Family, name: impl Into<String>) -> Self {
         Self { family, name: name.into(), flags: 0, comment: None, handle: None, uses: None }

@@ -1,6 +1,7 @@
 //! What can exist. The order of the variants is the order of dependency: a plan adds from the top and
 //! deletes from the bottom.
 
+use super::Setting;
 use super::Value;
 use crate::condition::Except;
 use crate::endpoint::Tunable;
@@ -57,6 +58,8 @@ pub enum Key {
     PortVlans(IfName),
     /// A setting of a bridge port that another program made, switched on.
     Switch(IfName, Switch),
+    /// A setting of a bridge or a port that somebody gave another value than it is made with. Nobody wants it.
+    Setting(Setting, IfName),
     /// The forwarding entry of a port's hardware address.
     Fdb(IfName, Mac),
     /// The forwarding entry of a bridge's own hardware address: what is sent to it is the host's. The kernel makes it with
@@ -351,6 +354,7 @@ impl Key {
                 | Key::Port(link)
                 | Key::PortVlans(link)
                 | Key::Switch(link, _)
+                | Key::Setting(_, link)
                 | Key::Fdb(link, _)
                 | Key::OwnFdb(link, _)
                 | Key::Neighbour(link, _)

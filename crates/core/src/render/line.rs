@@ -57,6 +57,7 @@ fn words(key: &Key) -> (&'static str, String) {
         Key::Veth(host_if) => ("veth", host_if.to_string()),
         Key::Port(host_if) => ("port", host_if.to_string()),
         Key::Switch(port, which) => ("port", format!("{} of {port}", which.as_str())),
+        Key::Setting(setting, link) => ("setting", format!("{} of {link}", setting.as_str())),
         Key::Fdb(host_if, mac) | Key::OwnFdb(host_if, mac) => ("fdb", format!("{mac} at {host_if}")),
         Key::Neighbour(device, ip) => ("neighbour", format!("{ip} on {device}")),
         Key::Ifb(link) => ("ifb", link.to_string()),

@@ -95,6 +95,7 @@ fn add(key: &Key, object: &Object, paths: &Paths) -> Vec<String> {
             vec![format!("ip link set {host_if} arp off nomaster")]
         }
         (Key::Switch(port, which), _) => vec![switch(port, *which, "on")],
+        (Key::Setting(setting, link), Value::Number(number)) => vec![setting.command(link.as_str(), *number)],
         (Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_), _) => shape::add(key, object),
         (Key::SandboxSysctl(_, path), Value::Text(text)) => {
             vec![format!("sysctl -w '{}={text}'", super::line::dotted(path))]
@@ -181,6 +182,7 @@ fn del(key: &Key, object: &Object) -> Vec<String> {
             vec![format!("ip link set {link} down")]
         }
         Key::Switch(port, which) => vec![switch(port, *which, "off")],
+        Key::Setting(setting, link) => vec![setting.command(link.as_str(), setting.usual())],
         Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_) => shape::del(key),
         Key::Open(family, device) => open("-D", *family, device),
         Key::Names(device, ip) => names("-D", device, *ip),

@@ -139,6 +139,7 @@ fn step_of(key: &Key) -> usize {
         | Key::Port(_)
         | Key::PortVlans(_)
         | Key::Switch(..)
+        | Key::Setting(..)
         | Key::Fdb(..)
         | Key::Ifb(_)
         | Key::Shape(_)

@@ -10,7 +10,9 @@ use crate::rtnl::child::NewChild;
 use crate::rtnl::link::{NewBridge, NewVeth};
 use crate::rtnl::neighbour::Forward;
 use crate::rtnl::route::Hop;
-use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, merge, neighbour, route, vlan};
+use crate::rtnl::{
+    Mode, Request, address, ask, ask_one, child, link, merge, neighbour, route, setting, vlan,
+};
 use crate::sysctl::has_ipv6;
 use qiao_core::endpoint::{Netns, PortVlans};
 use qiao_core::plan::{Key, Object, Op, Value};
@@ -250,6 +252,12 @@ impl<'a> Batch<'a> {
         if matches!(key, Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_)) {
             return shape::make(self, op, (key, value));
         }
+        if let (Key::Veth(name), Value::Veth { mac, .. }, Op::Set { from: Value::Veth { mac: was, .. }, .. }) =
+            (key, value, op)
+            && was != mac
+        {
+            self.push(op, [link::set_mac(name, mac.host_end())]);
+        }
         let index = |name, batch: &mut Self| batch.index(name);
         let (name, make): (&IfName, Box<dyn Fn(u32) -> Request>) = match (key, value) {
             (Key::Bridge(name), Value::Bridge { mac, mtu }) => {
@@ -262,6 +270,10 @@ impl<'a> Batch<'a> {
             }
             (Key::Switch(name, which), _) => {
                 self.push(op, [link::switch(name, (*which, true))]);
+                return Ok(Ok(()));
+            }
+            (Key::Setting(which, name), Value::Number(number)) => {
+                self.push(op, [setting::set(name, *which, (*number, *number))]);
                 return Ok(Ok(()));
             }
             (Key::Vlan(name), Value::Vlan { up, .. }) => {
@@ -346,6 +358,12 @@ impl<'a> Batch<'a> {
             }
             Key::Switch(name, which) => {
                 self.push(op, [link::switch(name, (*which, false))]);
+                return Ok(Ok(()));
+            }
+            Key::Setting(which, name) => {
+                let was = op.before().map_or(Value::Present, |object| object.value);
+                let was = if let Value::Number(number) = was { number } else { 0 };
+                self.push(op, [setting::give_back(name, *which, was)]);
                 return Ok(Ok(()));
             }
             Key::Port(_) | Key::PortVlans(_) => return Ok(Ok(())),

@@ -86,7 +86,7 @@ pub fn apply(linux: &mut Linux, group: &[Op]) -> Result<(), ApplyError> {
 
 fn changes(group: &[Op]) -> Result<Vec<Write>, ApplyError> {
     let mut changes = Vec::new();
-    for op in group {
+    for op in in_order(group) {
         match op {
             Op::Add { key: Key::Ruleset, .. } => changes.push(Write::Encoded(RULESET)),
             Op::Set { key: Key::Ruleset, .. } => {
@@ -97,6 +97,14 @@ fn changes(group: &[Op]) -> Result<Vec<Write>, ApplyError> {
         }
     }
     Ok(changes)
+}
+
+/// What goes comes first, where the rule set itself stays: the kernel refuses an interval that overlaps another. To packets
+/// all of it happens at once.
+fn in_order(group: &[Op]) -> impl Iterator<Item = &Op> {
+    let keeps_rules = group.iter().all(|op| *op.key() != Key::Ruleset);
+    let goes = move |op: &&Op| keeps_rules && matches!(op, Op::Del { .. });
+    group.iter().filter(goes).chain(group.iter().filter(move |op| !goes(op)))
 }
 
 /// Deletes our tables, whichever of them there are.

@@ -1,6 +1,6 @@
 //! Links: making bridges and pairs, their ports, and reading them back.
 
-use super::{Mode as How, Request, child};
+use super::{Mode as How, Request, child, setting};
 use crate::netlink::Message as Received;
 use crate::netlink::attribute::{attributes, number, number_at, number16, text};
 use netlink_packet_route::RouteNetlinkMessage as Message;
@@ -11,7 +11,7 @@ use netlink_packet_route::link::{
 };
 use qiao_core::child::{Broadcasts, Mode};
 use qiao_core::endpoint::Tunable;
-use qiao_core::plan::Switch;
+use qiao_core::plan::{Setting, Switch};
 use qiao_core::solo::Tap;
 use qiao_core::{EngineId, IfName, Mac};
 use rustix::fd::RawFd;
@@ -371,6 +371,10 @@ pub struct Link {
     pub filtering: bool,
     /// How it is as a bridge port.
     pub port: Option<BridgePort>,
+    /// Whether packets pass (`IFF_RUNNING`).
+    pub running: bool,
+    /// The settings of it as a bridge, as a port and as an interface that have another value than they are made with.
+    pub settings: Vec<(Setting, u32)>,
     /// The index of the other end of a pair, or of the parent, in the other's namespace.
     pub peer_index: Option<u32>,
     /// The mode of a macvlan, ipvlan or VLAN child.
@@ -422,7 +426,8 @@ fn read_one(payload: &[u8]) -> Option<Link> {
     let (up, arp) = (has(libc::IFF_UP), !has(libc::IFF_NOARP));
     let (promiscuous, all_multicast) = (has(libc::IFF_PROMISC), has(libc::IFF_ALLMULTI));
     let index = number_at(payload, 4)?;
-    let mut link = Link { index, up, arp, promiscuous, all_multicast, ..Link::default() };
+    let running = has(libc::IFF_RUNNING);
+    let mut link = Link { index, up, arp, running, promiscuous, all_multicast, ..Link::default() };
     attributes(payload.get(16..)?).for_each(|(kind, value)| read_attribute(&mut link, kind, value));
     Some(link)
 }
@@ -438,6 +443,7 @@ fn read_attribute(link: &mut Link, kind: u16, value: &[u8]) {
         libc::IFLA_IFALIAS => link.alias = Some(text(value)),
         libc::IFLA_LINK => link.peer_index = number(value),
         libc::IFLA_LINK_NETNSID => link.peer_netns = number(value).map(u32::cast_signed),
+        libc::IFLA_AF_SPEC => link.settings.extend(setting::of_interface(value)),
         libc::IFLA_LINKINFO => attributes(value).for_each(|(kind, value)| read_info(link, kind, value)),
         _ => {}
     }
@@ -449,7 +455,10 @@ fn read_info(link: &mut Link, kind: u16, value: &[u8]) {
         // The kind comes before what is told of it (`rtnl_link_fill`).
         libc::IFLA_INFO_DATA => {
             (link.mode, link.vlan) = child::read(link.kind.as_deref(), value);
-            link.filtering = link.kind.as_deref() == Some("bridge") && is_filtering(value);
+            if link.kind.as_deref() == Some("bridge") {
+                link.filtering = is_filtering(value);
+                link.settings.extend(setting::of_bridge(value));
+            }
             link.table = (link.kind.as_deref() == Some("vrf")).then(|| read_table(value)).flatten();
             link.tap = (link.kind.as_deref() == Some("tun")).then(|| read_tap(value));
             if matches!(link.mode, Some(Mode::Macvlan(_))) {
@@ -457,7 +466,10 @@ fn read_info(link: &mut Link, kind: u16, value: &[u8]) {
             }
         }
         libc::IFLA_INFO_SLAVE_KIND if text(value) == "bridge" => link.port = Some(BridgePort::default()),
-        libc::IFLA_INFO_SLAVE_DATA => link.port.iter_mut().for_each(|port| read_port(port, value)),
+        libc::IFLA_INFO_SLAVE_DATA if link.port.is_some() => {
+            link.port.iter_mut().for_each(|port| read_port(port, value));
+            link.settings.extend(setting::of_port(value));
+        }
         _ => {}
     }
 }

@@ -11,6 +11,7 @@ pub mod netconf;
 pub mod qdisc;
 pub mod route;
 pub mod rule;
+pub mod setting;
 pub mod vlan;
 
 use crate::error::KernelError;

@@ -4,6 +4,7 @@ mod batches;
 mod dump;
 mod listing;
 mod netns;
+mod owner;
 mod queries;
 mod rules;
 mod sets;

@@ -53,6 +53,7 @@ mod port_15_held;
 mod port_8_exact;
 mod rel_21_detach;
 mod rel_22_ready;
+mod rel_23_campaign;
 mod rel_23_elements;
 mod rel_23_healing;
 mod rel_23_inside;
