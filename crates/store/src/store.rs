@@ -4,7 +4,7 @@ use crate::claims::Claims;
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
 use crate::journal::{Changes, Journal, endpoint_file, record_file};
-use crate::lock::Lock;
+use crate::lock::{Interrupted, Lock};
 use crate::names::Names;
 use crate::record::{self, Read};
 use crate::runtime::{self, Saved};
@@ -37,13 +37,34 @@ pub struct Store {
     /// What survives a reboot, once it was needed.
     state: OnceCell<Dir>,
     notes: RefCell<Vec<String>>,
+    /// Whether whoever waits for the lock shall not any more.
+    interrupted: Option<Interruptible>,
+}
+
+struct Interruptible(Box<Interrupted>);
+
+impl std::fmt::Debug for Interruptible {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Interruptible")
+    }
 }
 
 impl Store {
     /// Opens the store, making its directories where they are missing.
     pub fn open(paths: &Paths) -> Result<Self, StoreError> {
         let run = Dir::open_root(&paths.run)?;
-        Ok(Self { paths: paths.clone(), run, state: OnceCell::new(), notes: RefCell::default() })
+        Ok(Self {
+            paths: paths.clone(),
+            run,
+            state: OnceCell::new(),
+            notes: RefCell::default(),
+            interrupted: None,
+        })
+    }
+
+    /// With somebody who may not want to wait for the lock any longer.
+    pub fn interrupted_by(&mut self, interrupted: Box<Interrupted>) {
+        self.interrupted = Some(Interruptible(interrupted));
     }
 
     /// Where the files are.
@@ -58,7 +79,7 @@ impl Store {
 
     /// Waits for the lock: from here on nobody else changes anything.
     pub fn begin(&self) -> Result<Txn<'_>, StoreError> {
-        let lock = Lock::take(&self.run)?;
+        let lock = Lock::take(&self.run, self.interrupted.as_ref().map(|known| &*known.0))?;
         self.run.close_kept();
         runtime::check_boot(&self.run, &lock)?;
         let (active, saved, network) = Default::default();
