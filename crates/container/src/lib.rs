@@ -17,6 +17,7 @@ mod control;
 mod error;
 pub mod exec;
 pub mod init;
+mod interrupt;
 pub mod logs;
 mod names;
 mod rights;
@@ -28,6 +29,7 @@ mod start;
 pub mod state;
 
 pub use error::ContainerError;
+pub use interrupt::Interrupt;
 pub use names::{new_id, new_longer_name, new_name};
 pub use spec::{Files, Spec, Volume};
 pub use start::{Output, Started, start};

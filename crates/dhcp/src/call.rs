@@ -1,6 +1,7 @@
 //! Somebody who asks the daemon. Nobody can keep it waiting: what is not said in time is not heard.
 
 use crate::protocol::{Answer, LONGEST, Request};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -48,6 +49,13 @@ impl Call {
                 return Err(io::ErrorKind::FileTooLarge.into());
             }
         }
+    }
+
+    /// Whether whoever asked is there no more. He has nothing else to say: only the end of both directions tells.
+    pub fn is_over(&self) -> bool {
+        let mut polled = [PollFd::new(&self.stream, PollFlags::empty())];
+        let over = PollFlags::HUP | PollFlags::ERR;
+        poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().intersects(over)
     }
 
     /// Answers; whether somebody is there to hear it. An answer is smaller than a socket's buffer, or else it is

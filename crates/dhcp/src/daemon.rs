@@ -119,6 +119,9 @@ impl Daemon {
         fds.extend(self.calls.iter().map(|call| PollFd::from_borrowed_fd(call.as_fd(), PollFlags::IN)));
         let heard = self.tenancies.values().filter_map(Tenancy::socket);
         fds.extend(heard.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
+        // Whoever waits for a lease has said all: only that he hangs up is heard of.
+        let callers = self.tenancies.values().flat_map(Tenancy::callers);
+        fds.extend(callers.map(|call| PollFd::from_borrowed_fd(call, PollFlags::empty())));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -184,6 +187,7 @@ impl Daemon {
     /// Does all that is due for one tenant, and hears what was said to it.
     fn go_on(&mut self, key: &Key) {
         let Some(tenancy) = self.tenancies.get_mut(key) else { return };
+        tenancy.forget_callers();
         match tenancy.go_on(now()) {
             Event::None => {}
             Event::Changed => {

@@ -172,6 +172,16 @@ impl Tenancy {
         }
     }
 
+    /// Those who wait for it.
+    pub fn callers(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.waiting.iter().map(AsFd::as_fd)
+    }
+
+    /// Forgets those who do not wait any longer.
+    pub fn forget_callers(&mut self) {
+        self.waiting.retain(|call| !call.is_over());
+    }
+
     /// Whether those who wanted it did not wait.
     pub fn is_unwanted(&self) -> bool {
         !self.told && self.waiting.is_empty()

@@ -34,6 +34,13 @@ impl<K: Kernel> Engine<K> {
         Ok(Self { kernel, store, settings, keeper: None, zones: None, home })
     }
 
+    /// With somebody who may not want to wait for the lock any longer.
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupted: Box<dyn Fn() -> bool>) -> Self {
+        self.store.interrupted_by(interrupted);
+        self
+    }
+
     /// The store, for reading.
     pub fn store(&self) -> &Store {
         &self.store

@@ -50,6 +50,7 @@ pub use dir::{Dir, Durability};
 pub use error::StoreError;
 pub use host_local::{HostLocal, Tenant};
 pub use journal::{About, Amendment, Begun, Changes, Creation, Journal, Made, Pending};
+pub use lock::Interrupted;
 pub use names::Names;
 pub use residence::Residence;
 pub use runtime::Saved;

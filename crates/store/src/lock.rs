@@ -7,6 +7,7 @@ use crate::error::StoreError;
 use crate::steps::{self, Needs};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::time::Duration;
 
 /// A held lock. Closing the descriptor releases it.
 #[derive(Debug)]
@@ -15,28 +16,42 @@ pub struct Lock(Option<OwnedFd>);
 /// A 32-bit number and a line's end.
 const NOTE_LEN: usize = 11;
 
+/// How long is slept between two looks whether the lock is free and whether anybody still waits for it.
+const STEP: Duration = Duration::from_millis(2);
+
+/// Whether whoever waits for the lock shall not any more.
+pub type Interrupted = dyn Fn() -> bool;
+
 impl Lock {
-    /// Waits for the lock.
-    pub fn take(run: &Dir) -> Result<Self, StoreError> {
-        Self::open(run, OFlags::CREATE)
+    /// Waits for the lock; not after `interrupted` says so, where somebody may.
+    pub fn take(run: &Dir, interrupted: Option<&Interrupted>) -> Result<Self, StoreError> {
+        Self::open(run, OFlags::CREATE, interrupted)
     }
 
     /// The same where nothing must be made: where no lock is, nobody has ever changed anything.
     pub fn take_existing(run: &Dir) -> Result<Self, StoreError> {
         match run.is_there() && run.has("lock")? {
-            true => Self::open(run, OFlags::empty()),
+            true => Self::open(run, OFlags::empty(), None),
             false => Ok(Self(None)),
         }
     }
 
-    fn open(run: &Dir, more: OFlags) -> Result<Self, StoreError> {
+    fn open(run: &Dir, more: OFlags, interrupted: Option<&Interrupted>) -> Result<Self, StoreError> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | more;
         let act = |act: &'static str| move || format!("{act} {}/lock", run.path());
         let fd = rustix::fs::openat(run, "lock", flags, Mode::RUSR | Mode::WUSR)
             .map_err(|error| StoreError::io(act("open"))(error))?;
+        let operation = match interrupted {
+            Some(_) => FlockOperation::NonBlockingLockExclusive,
+            None => FlockOperation::LockExclusive,
+        };
         loop {
-            match rustix::fs::flock(&fd, FlockOperation::LockExclusive) {
+            match rustix::fs::flock(&fd, operation) {
                 Ok(()) => return Ok(Self(Some(fd))),
+                Err(rustix::io::Errno::AGAIN) if interrupted.is_some_and(|interrupted| interrupted()) => {
+                    return Err(StoreError::io(act("wait for"))(rustix::io::Errno::INTR));
+                }
+                Err(rustix::io::Errno::AGAIN) => std::thread::sleep(STEP),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(StoreError::io(act("lock"))(error)),
             }

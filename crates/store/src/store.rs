@@ -4,7 +4,7 @@ use crate::claims::Claims;
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
 use crate::journal::{Begun, Changes, Journal, endpoint_file, record_file};
-use crate::lock::Lock;
+use crate::lock::{Interrupted, Lock};
 use crate::names::Names;
 use crate::record::{self, Read};
 use crate::residence::{self, Residence};
@@ -42,6 +42,16 @@ pub struct Store {
     /// The endpoints whose records make no sense, as far as they were read.
     unreadable: RefCell<BTreeMap<EndpointName, String>>,
     saved_is_unreadable: Cell<bool>,
+    /// Whether whoever waits for the lock shall not any more.
+    interrupted: Option<Interruptible>,
+}
+
+struct Interruptible(Box<Interrupted>);
+
+impl std::fmt::Debug for Interruptible {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Interruptible")
+    }
 }
 
 /// The sandbox and the interface of an endpoint: what the place of its record says of it.
@@ -65,7 +75,13 @@ impl Store {
     pub fn open(paths: &Paths) -> Result<Self, StoreError> {
         let run = Dir::open_or_absent(&paths.run)?;
         let (state, notes, unreadable, saved_is_unreadable) = Default::default();
-        Ok(Self { paths: paths.clone(), run, state, notes, unreadable, saved_is_unreadable })
+        let interrupted = None;
+        Ok(Self { paths: paths.clone(), run, state, notes, unreadable, saved_is_unreadable, interrupted })
+    }
+
+    /// With somebody who may not want to wait for the lock any longer.
+    pub fn interrupted_by(&mut self, interrupted: Box<Interrupted>) {
+        self.interrupted = Some(Interruptible(interrupted));
     }
 
     /// Where the files are.
@@ -91,7 +107,7 @@ impl Store {
     /// Waits for the lock: from here on nobody else changes anything.
     pub fn begin(&self) -> Result<Txn<'_>, StoreError> {
         self.run.establish()?;
-        let lock = Lock::take(&self.run)?;
+        let lock = Lock::take(&self.run, self.interrupted.as_ref().map(|known| &*known.0))?;
         self.run.close_kept();
         self.begun(lock, true)
     }

@@ -14,6 +14,7 @@ use serde_json::json;
 
 /// Attaches.
 pub fn attach(app: &App, args: &Attach) -> Done {
+    app.tell_waits();
     let mut engine = app.engine()?;
     let netns = match &args.netns {
         None if engine.store().sandbox(&args.name)?.is_empty() => netns_of_container(app, &args.name),

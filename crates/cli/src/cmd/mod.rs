@@ -45,7 +45,7 @@ fn matches_all(
 
 /// Carries out what was typed.
 pub fn run(cli: Cli) -> Done {
-    let app = App { global: cli.global };
+    let app = App::new(cli.global);
     dispatch(&app, cli.command)
 }
 

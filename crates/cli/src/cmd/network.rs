@@ -298,6 +298,7 @@ fn is_filter_of_prune(key: &str) -> Result<(), Refusal> {
 }
 
 fn connect(app: &App, args: &Connect) -> Done {
+    app.tell_waits();
     let mut engine = app.engine()?;
     let network = engine.find_network(&args.network)?;
     let known = engine.store().sandbox(&args.container)?;

@@ -19,7 +19,7 @@ const SHORT: Duration = Duration::from_secs(5);
 /// `dhcp daemon`, as the reference's is started.
 pub fn daemon() -> ExitCode {
     let words: Vec<String> = std::env::args_os().skip(2).map(|w| w.to_string_lossy().into_owned()).collect();
-    let done = crate::cmd::dhcp::run(&App { global: global() }, &words);
+    let done = crate::cmd::dhcp::run(&App::new(global()), &words);
     done.unwrap_or_else(|error| crate::output::error::report(&error, (false, None)))
 }
 
@@ -81,7 +81,7 @@ fn release_of(socket: &str, tenant: &Tenant) -> Result<(), Failure> {
 
 /// Whether no daemon keeps the lease any more.
 fn forget(socket: &str, tenant: &Tenant) -> bool {
-    let place = Place::at(&App { global: global() }.paths().run, socket);
+    let place = Place::at(&App::new(global()).paths().run, socket);
     if !place.has_leases() {
         return !place.is_kept();
     }
@@ -126,7 +126,7 @@ fn tenants(socket: &str) -> Result<Vec<Tenant>, Failure> {
 
 /// The tenants that are written down; none where a daemon keeps them that does not answer.
 fn written(socket: &str) -> Option<Vec<Tenant>> {
-    let place = Place::at(&App { global: global() }.paths().run, socket);
+    let place = Place::at(&App::new(global()).paths().run, socket);
     if !place.has_leases() {
         return (!place.is_kept()).then(Vec::new);
     }

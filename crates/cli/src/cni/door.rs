@@ -72,7 +72,7 @@ impl Door {
             config: variable("QIAO_CONFIG"),
             ..Global::default()
         };
-        App { global }.engine().map_err(failure)
+        App::new(global).engine().map_err(failure)
     }
 
     /// The attachment's record.

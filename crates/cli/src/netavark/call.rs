@@ -85,7 +85,7 @@ impl Call {
             config: variable("QIAO_CONFIG"),
             ..Global::default()
         };
-        let app = App { global };
+        let app = App::new(global);
         let engine = app.engine_alone().map_err(failure)?;
         if self.line.rootless {
             return Ok(engine); // the host's firewall is not this user's

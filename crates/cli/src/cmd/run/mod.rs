@@ -22,6 +22,11 @@ pub fn run(app: &App, args: &Run) -> Done {
     if args.detach && !background::is_supervisor() {
         return background::start(app.global.json);
     }
+    app.tell_waits();
+    if args.detach {
+        background::end_with_starter();
+    }
+    app.catch_signals()?; // what was made so far is taken away then
     let spec = spec::of(args)?;
     let mut engine = app.engine()?;
     let wires = Wires::of(&engine, args)?;
@@ -55,7 +60,11 @@ fn supervise(app: &App, container: &mut Container, wires: &Wires<'_>) -> Result<
         false => Output::Inherited,
     };
     let mut started = qiao_container::start(&container.spec, &output)?;
-    let joined = wires.attach(app, &container.spec, &started)?;
+    let joined = wires.attach(app, &container.spec, &started);
+    if let Some(code) = app.interrupted() {
+        return Err(RunError::Interrupted(code)); // from here on signals are the command's
+    }
+    let joined = joined?;
     let files = wires.files(&app.settings().map_err(EngineError::from)?, &container.spec, &joined);
     started.go(&files)?;
     container.note(life::running(&container.state, started.process()))?;
@@ -73,6 +82,7 @@ fn wait(started: Started, output: &mut Output) -> Result<u8, ContainerError> {
 /// Takes the network away, and notes or forgets the container.
 fn finish(app: &App, container: &mut Container, ended: Result<u8, RunError>) -> Done {
     let never_ran = container.state.status == Status::Created;
+    app.tidy_up(never_ran);
     // First, so that a full disk, which keeps the note from being written, keeps no address and no port.
     let detached = network::detach(app, &container.spec.name);
     if let Ok(code) = &ended {
@@ -88,6 +98,13 @@ fn finish(app: &App, container: &mut Container, ended: Result<u8, RunError>) -> 
             output::note(format!("error: {message}"));
             code
         }
+        Err(RunError::Interrupted(code)) => {
+            if let Err(error) = detached {
+                let why = qiao_engine::chain(&error);
+                output::note(format!("warning: the next command takes its network away: {why}"));
+            }
+            return Ok(ExitCode::from(code));
+        }
         Err(RunError::Container(error)) => return Err(into_engine(error)),
         Err(RunError::Engine(error)) => return Err(error),
     };
@@ -101,6 +118,8 @@ pub enum RunError {
     Container(ContainerError),
     /// Its network could not be made.
     Engine(EngineError),
+    /// A signal came before its command ran: the exit code.
+    Interrupted(u8),
 }
 
 impl From<ContainerError> for RunError {

@@ -39,6 +39,9 @@ impl<'a> Wires<'a> {
         let netns = (!on_host(self.args)).then(|| started.netns());
         let mut joined = Joined::default();
         for (place, network) in self.networks.iter().enumerate() {
+            if app.interrupted().is_some() {
+                break; // the container does not run
+            }
             let request = self.request(spec, network.as_ref(), (place == 0, netns.clone()));
             joined.add(engine.attach(&request)?);
             super::super::attach::tell_notes(&engine);

@@ -1,0 +1,39 @@
+//! Whether somebody wants a command to end that is still at its preparations.
+
+use rustix::process::Signal;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The signals that end a command.
+const ENDING: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
+
+/// The signal that came last, of those that end a command.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<AtomicUsize>);
+
+impl Interrupt {
+    /// Catches the signals from now on: whoever waits for something has to look here.
+    pub fn catch() -> io::Result<Self> {
+        let interrupt = Self::default();
+        for signal in ENDING {
+            let number = signal.as_raw();
+            let value = usize::try_from(number).unwrap_or_default();
+            signal_hook::flag::register_usize(number, Arc::clone(&interrupt.0), value)?;
+        }
+        Ok(interrupt)
+    }
+
+    /// Forgets what came: only what comes from now on counts.
+    pub fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// The exit code of a command that a signal has ended, if one came.
+    pub fn code(&self) -> Option<u8> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            number => Some(u8::try_from(128 + number).unwrap_or(u8::MAX)),
+        }
+    }
+}
