@@ -396,10 +396,26 @@ impl Wire {
         (!matches!(self.join, Join::Ipvlan | Join::Vlan)).then_some(self.mac)
     }
 
+    /// The routes asked for, but for those to a subnet of the interface's own that are on the link: the kernel makes them
+    /// with the addresses. `more` is an address that it has besides.
+    pub fn made_routes(&self, more: Option<IpNet>) -> impl Iterator<Item = Static> {
+        let nets: Vec<IpNet> = self.addresses.iter().copied().chain(more).collect();
+        let is_own = move |to: &IpNet| nets.iter().any(|net| has_subnet(net) && net.trunc() == to.trunc());
+        let is_plain = |route: &Static| {
+            route.via.is_none() && route.dev.is_none() && route.attributes == Attributes::default()
+        };
+        self.extras.all_routes().filter(move |route| !(is_plain(route) && is_own(&route.to)))
+    }
+
     /// The address of a family.
     pub fn address(&self, family: Family) -> Option<IpAddr> {
         self.addresses.iter().map(IpNet::addr).find(|ip| Family::of(*ip) == family)
     }
+}
+
+/// Whether an address has others on its link: the kernel makes a route to them.
+pub fn has_subnet(net: &IpNet) -> bool {
+    net.prefix_len() < net.max_prefix_len()
 }
 
 /// The name of the host's end: `q-`, up to five characters of the sandbox's name, and seven digits of a
@@ -420,6 +436,34 @@ pub(crate) fn base32(value: u64, digits: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn b3_the_kernel_makes_routes_to_the_own_subnets() {
+        let net = |text: &str| text.parse::<IpNet>().unwrap();
+        let routes = [
+            ("10.1.0.0/24", None),
+            ("10.1.0.0/24", Some("10.1.0.9".parse().unwrap())),
+            ("10.2.0.0/24", None),
+            ("10.9.0.1/32", None),
+            ("fe80::/64", None),
+        ];
+        let wire = Wire {
+            join: Join::Pair,
+            host_if: "q-web".parse().unwrap(),
+            mac: "02:42:ac:11:00:02".parse().unwrap(),
+            addresses: vec![net("10.1.0.5/24"), net("10.9.0.1/32")],
+            mtu: 1500,
+            gateways: Vec::new(),
+            publish: Vec::new(),
+            guard: true,
+            allow: Vec::new(),
+            extras: Extras { routes: routes.map(|(to, via)| (net(to), via)).to_vec(), ..Extras::default() },
+        };
+        let made = |more| wire.made_routes(more).map(|route| route.to.to_string()).collect::<Vec<_>>();
+        assert_eq!(made(None), ["10.1.0.0/24", "10.2.0.0/24", "10.9.0.1/32", "fe80::/64"]);
+        assert_eq!(made(Some(net("fe80::5/64"))), ["10.1.0.0/24", "10.2.0.0/24", "10.9.0.1/32"]);
+        assert!(wire.made_routes(None).next().unwrap().via.is_some(), "one with a gateway is made");
+    }
 
     #[test]
     fn host_ends_are_named_after_their_sandbox() {

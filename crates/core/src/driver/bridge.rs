@@ -169,7 +169,7 @@ pub fn endpoint(bridge: &Bridge, activation: &Activation, (endpoint, wire): (&En
     host_side(bridge, activation, (endpoint, wire)).into_iter().for_each(&mut put);
     let local = wire.address(Family::V6).map(|_| link_local(wire.mac));
     sandbox_side((endpoint, wire), local).into_iter().for_each(&mut put);
-    routes(endpoint, wire).into_iter().for_each(&mut put);
+    routes((endpoint, wire), local).into_iter().for_each(&mut put);
     put((Key::HostUp(wire.host_if.clone()), Value::Present));
     published(wire).into_iter().for_each(&mut put);
     state
@@ -239,12 +239,12 @@ pub(super) fn sandbox_side((endpoint, wire): (&Endpoint, &Wire), more: Option<Ip
 }
 
 /// The default routes, and those asked for.
-fn routes(endpoint: &Endpoint, wire: &Wire) -> Vec<(Key, Value)> {
+fn routes((endpoint, wire): (&Endpoint, &Wire), local: Option<IpNet>) -> Vec<(Key, Value)> {
     let defaults = wire.gateways.iter().map(|via| {
         let to = Family::of(*via).default_route();
         Static { to, via: Some(*via), dev: None, attributes: wire.extras.defaults }
     });
-    defaults.chain(wire.extras.all_routes()).map(|route| route.object(&endpoint.id)).collect()
+    defaults.chain(wire.made_routes(local)).map(|route| route.object(&endpoint.id)).collect()
 }
 
 /// The published ports, and again those that clients of the loopback address may use.

@@ -41,6 +41,6 @@ pub fn endpoint(child: &Child, activation: &Activation, (endpoint, wire): (&Endp
         };
         put((Key::Route(sandbox.clone(), Family::of(*gateway).default_route()), route));
     }
-    wire.extras.all_routes().map(|route| route.object(&endpoint.id)).for_each(&mut put);
+    wire.made_routes(local).map(|route| route.object(&endpoint.id)).for_each(&mut put);
     state
 }

@@ -125,7 +125,7 @@ fn ways(bridge: &Bridge, (endpoint, wire): (&Endpoint, &Wire)) -> Vec<(Key, Valu
         (key, Value::Mac(wire.first_mac().host_end()))
     };
     let mut objects: Vec<_> = wire.extras.ways.iter().filter_map(|way| way.via).map(neighbour).collect();
-    for route in subnets.chain(defaults).chain(wire.extras.all_routes()) {
+    for route in subnets.chain(defaults).chain(wire.made_routes(None)) {
         objects.extend(route.via.map(neighbour));
         let (key, mut value) = route.object(&endpoint.id);
         if let Value::Route { via, onlink, .. } = &mut value {

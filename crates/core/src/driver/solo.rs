@@ -31,6 +31,6 @@ pub fn endpoint(solo: &Solo, (endpoint, wire): (&Endpoint, &Wire)) -> State {
     }
     let local = wire.address(Family::V6).map(|_| IpNet::new_assert(wire.mac.link_local().into(), 64));
     sandbox_side((endpoint, wire), local).into_iter().for_each(&mut put);
-    wire.extras.all_routes().map(|route| route.object(&endpoint.id)).for_each(&mut put);
+    wire.made_routes(local).map(|route| route.object(&endpoint.id)).for_each(&mut put);
     state
 }

@@ -7,10 +7,11 @@ use super::config::Config;
 use super::failure::Failure;
 use super::{bridge, child, ptp, solo};
 use ipnet::IpNet;
-use qiao_core::endpoint::{Extras, Way, Wire};
+use qiao_core::endpoint::{Extras, Way, Wire, has_subnet};
 use qiao_core::mac::Mac;
 use qiao_core::network::{Driver, Network};
 use qiao_core::owner::fnv;
+use qiao_core::plan::RouteId;
 use qiao_core::request::{Attach, Given, Wish};
 use qiao_core::{Endpoint, IfName, NetworkId};
 use std::net::IpAddr;
@@ -78,7 +79,7 @@ impl Settings {
     pub fn request(&self, (config, call): (&Config, &Call), ipam: &Answer) -> Result<Attach, Failure> {
         let network = self.network(config, ipam)?;
         let addresses: Vec<IpNet> = ipam.ips.iter().map(|ip| self.own_net(ip.net)).collect();
-        let (routes, ways) = routes(ipam);
+        let (routes, ways) = routes(ipam, &addresses);
         let mut extras = Extras { routes, ways, ..Extras::default() };
         let mac = match self {
             Settings::Bridge(settings) => settings.wish(&mut extras, addresses.is_empty()),
@@ -164,11 +165,26 @@ fn network(config: &Config, driver: Driver) -> Result<Network, Failure> {
     Ok(Network { id, name, driver, labels: Default::default(), created: 0 })
 }
 
-/// The routes that the address management says. One without a gateway goes to that of the family's first address.
-fn routes(ipam: &Answer) -> (Vec<(IpNet, Option<IpAddr>)>, Vec<Way>) {
+/// The routes that the address management says. One without a gateway goes to that of the family's first address, unless
+/// its destination is on the link. Of two to one destination the one that says more counts.
+fn routes(ipam: &Answer, addresses: &[IpNet]) -> (Vec<(IpNet, Option<IpAddr>)>, Vec<Way>) {
     let (plain, more): (Vec<_>, Vec<_>) = ipam.routes.iter().partition(|route| route.way(None).is_none());
-    let ways = more.into_iter().filter_map(|route| route.way(gateway_of(route, ipam))).collect();
-    (plain.into_iter().map(|route| (route.dst, gateway_of(route, ipam))).collect(), ways)
+    let ways: Vec<Way> = more.into_iter().filter_map(|route| route.way(gateway_of(route, ipam))).collect();
+    let is_near = |to: &IpNet| {
+        let is_own = |net: &IpNet| has_subnet(net) && net.trunc() == to.trunc();
+        addresses.iter().any(is_own) || is_link_local(*to)
+    };
+    let via = |route: &Route| match route.gw {
+        None if is_near(&route.dst) => None,
+        _ => gateway_of(route, ipam),
+    };
+    let says_more = |to: IpNet| ways.iter().any(|way| way.id == RouteId::new(to, (None, None)));
+    let plain = plain.into_iter().filter(|route| !says_more(route.dst));
+    (plain.map(|route| (route.dst, via(route))).collect(), ways)
+}
+
+fn is_link_local(net: IpNet) -> bool {
+    net.prefix_len() > 0 && matches!(net.addr(), IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 fn gateway_of(route: &Route, ipam: &Answer) -> Option<IpAddr> {

@@ -11,9 +11,11 @@ use crate::rtnl::route::{Hop, More};
 use crate::rtnl::{Mode, Request, address, ask, ask_one, child, link, neighbour, route, rule};
 use crate::sys::tun;
 use crate::sysctl::{self, has_ipv6};
+use ipnet::IpNet;
 use qiao_core::plan::{Key, Op, Sysctl, Value};
 use qiao_core::route::Attributes;
 use qiao_core::{IfName, Mac, SandboxName};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Carries out a group.
@@ -212,6 +214,17 @@ fn set_mac(sandbox: &mut Sandbox, link: &IfName, mac: Mac) -> Result<Vec<Request
     Ok([link::set_mac(link, mac)].into_iter().chain(again).collect())
 }
 
+/// How a route is made. One to a subnet of the interface's own is beside the one that the kernel made with the address:
+/// its gateway, if it has one, is in its destination. IPv6 tells the two by their metrics.
+fn mode_of(op: &Op, (net, via): (&IpNet, Option<IpAddr>)) -> Mode {
+    let may_be_own = net.addr().is_ipv4() && net.prefix_len() > 0 && via.is_none_or(|via| net.contains(&via));
+    match op {
+        Op::Set { .. } => Mode::Replace,
+        _ if may_be_own => Mode::Beside,
+        _ => Mode::Create,
+    }
+}
+
 fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelError> {
     if let (Key::SandboxMac(_, link), Some(Value::Mac(mac))) =
         (op.key(), op.after().map(|object| object.value))
@@ -241,7 +254,7 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
         }
         (Key::SandboxNeighbour(_, link, ip), None) => vec![neighbour::delete(index(link)?, *ip)],
         (Key::Route(_, net), Some(Value::Route { dev, via, onlink, src, attributes })) => {
-            let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
+            let mode = mode_of(op, (net, via));
             vec![route::set(*net, Hop { index: index(&dev)?, via, onlink, src, attributes }, mode)]
         }
         (Key::Route(_, net), None) => vec![route::delete(*net, attributes_of(op))],
@@ -249,7 +262,7 @@ fn requests_for(op: &Op, sandbox: &mut Sandbox) -> Result<Vec<Request>, KernelEr
             Key::Way(_, id) | Key::Native(_, _, id),
             Some(Value::Way { dev, via, mtu, advmss, scope, origin }),
         ) => {
-            let mode = if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create };
+            let mode = mode_of(op, (&id.net, via));
             vec![route::set_way(*id, (index(&dev)?, via), (More { mtu, advmss, scope, origin }, mode))]
         }
         (Key::Way(_, id), None) => vec![route::delete_way(*id, None, None)],

@@ -42,6 +42,7 @@ pub fn observe(
                 (Key::NoAdvertisements(_, link), _) => view.heedless(link, &sandbox.handle)?,
                 (Key::SandboxSysctl(_, path), _) => setting(path, &sandbox.handle),
                 (Key::Route(_, net), wanted) => view.route(*net, wanted),
+                (Key::Way(_, id), wanted) => view.way(*id, wanted),
                 (Key::Native(_, _, id), wanted) => view.native(*id, wanted),
                 _ => view.find(key),
             };
@@ -210,7 +211,6 @@ impl View {
                 found.then(|| (self.foreign_end(link), Value::Present))
             }
             Key::SandboxNeighbour(_, name, ip) => self.neighbour(name, *ip),
-            Key::Way(_, id) => self.way(*id),
             Key::Rule(_, selector) => self.rule(*selector),
             Key::Vrf(_, name) => {
                 let link = self.links.get(name.as_str())?;
@@ -226,10 +226,24 @@ impl View {
         }
     }
 
-    fn way(&self, id: RouteId) -> Option<Found> {
+    /// The route that counts among those of one destination: ours, if there is one. What the kernel makes by itself of the
+    /// addresses of the wanted interface is beside it, and in nobody's way.
+    fn first<'a>(
+        &'a self,
+        routes: impl Iterator<Item = &'a route::Route> + Clone,
+        dev: Option<&IfName>,
+    ) -> Option<&'a route::Route> {
+        let index = dev.and_then(|dev| self.links.get(dev.as_str())).map(|link| link.index);
+        let by_itself = |r: &&route::Route| r.by_kernel && index.is_some() && r.index == index;
+        let mut rest = routes.clone().filter(|r| !by_itself(r));
+        routes.clone().find(|r| r.ours).or_else(|| rest.next())
+    }
+
+    fn way(&self, id: RouteId, wanted: &Value) -> Option<Found> {
+        let dev = if let Value::Way { dev, .. } = wanted { Some(dev) } else { None };
         let is_it =
             |r: &&route::Route| (r.destination, r.table, r.priority) == (id.net, id.table, id.priority);
-        let route = self.routes.iter().filter(|r| r.forwards).find(is_it)?;
+        let route = self.first(self.routes.iter().filter(|r| r.forwards).filter(is_it), dev)?;
         let link = self.links.values().find(|link| Some(link.index) == route.index)?;
         let (dev, via) = (IfName::new(&link.name).ok()?, route.via);
         let origin = Origin { src: route.src, onlink: route.onlink, protocol: None };
@@ -270,9 +284,9 @@ impl View {
 
     /// The main table's route to a destination: of the metric that is wanted, where one is. One without our mark
     /// is somebody else's, unless it shall bear an administrator's.
-    fn route(&self, net: ipnet::IpNet, wanted: &Value) -> Option<Found> {
+    fn route(&self, net: ipnet::IpNet, value: &Value) -> Option<Found> {
         const MAIN: u32 = 254;
-        let (dev, wanted) = match wanted {
+        let (dev, wanted) = match value {
             Value::Route { dev, attributes, .. } => (Some(dev), *attributes),
             _ => (None, Attributes::default()), // any route there
         };
@@ -280,7 +294,12 @@ impl View {
             let same = wanted.metric.is_none() || wanted.metric == r.attributes.metric;
             r.table == MAIN && r.forwards && r.destination == net && same
         };
-        let route = self.routes.iter().find(is_it)?;
+        let routes = self.routes.iter().filter(is_it);
+        let Some(route) = self.first(routes.clone(), dev) else {
+            // On the link it is what the kernel makes.
+            let near = routes.clone().next().is_some() && matches!(value, Value::Route { via: None, .. });
+            return near.then(|| (None, value.clone()));
+        };
         let metric = wanted.metric.and(route.attributes.metric);
         let attributes = Attributes { metric, ..route.attributes };
         let ours = if wanted.administered { attributes.administered } else { route.ours };

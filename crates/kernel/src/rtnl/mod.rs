@@ -35,6 +35,8 @@ pub enum Mode {
     Create,
     /// It is made, or made over.
     Replace,
+    /// Others that do the same in another way may exist; it comes in front of them.
+    Beside,
     /// It must exist.
     Change,
 }
@@ -53,6 +55,7 @@ impl Request {
         let extra = match mode {
             Mode::Create => NLM_F_CREATE | NLM_F_EXCL,
             Mode::Replace => NLM_F_CREATE | NLM_F_REPLACE,
+            Mode::Beside => NLM_F_CREATE,
             Mode::Change => 0,
         };
         Self { message, flags: NLM_F_REQUEST | extra, reply: Reply::None }

@@ -237,6 +237,8 @@ pub struct Route {
     pub advertised: bool,
     /// Whether it bears our mark.
     pub ours: bool,
+    /// Whether the kernel made it by itself, with an address.
+    pub by_kernel: bool,
     /// Who set it (`rtm_protocol`).
     pub protocol: u8,
     /// What it has besides; the metric is always there.
@@ -298,6 +300,7 @@ fn read_one(payload: &[u8]) -> Option<Route> {
         forwards: FORWARDING.contains(&kind) && table != TABLE_LOCAL,
         advertised: protocol == RTPROT_RA,
         ours: protocol == PROTOCOL,
+        by_kernel: protocol == libc::RTPROT_KERNEL,
         protocol,
         attributes: Attributes {
             metric: Some(metric),

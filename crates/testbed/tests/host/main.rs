@@ -14,6 +14,7 @@ mod cni_leftover;
 mod cni_lost;
 mod cni_processes;
 mod cni_ptp;
+mod cni_routes;
 mod cni_sbr;
 mod cni_settings;
 mod cni_solo;
