@@ -421,7 +421,8 @@ fn stopped_it_keeps_nobody_from_leaving() {
 fn a_full_disk_ends_no_lease() {
     on_a_host(|host| {
         let records = format!("{}/dhcp", host.qiao.run_dir());
-        run(&format!("mkdir -p {records}"));
+        run(&format!("mkdir -p -m 700 {}", host.qiao.run_dir()));
+        run(&format!("mkdir -m 700 {records}"));
         run(&format!("mount -t tmpfs -o size=64k,mode=700 tmpfs {records}"));
         let server = Dnsmasq::start(&host.lan);
         host.ok(CREATE);
