@@ -330,12 +330,14 @@ pub(crate) fn check_pools(pools: &[Pool], mtu: Option<u32>) -> Result<(), Refusa
 
 /// Refuses an MTU that the network could not have.
 pub fn check_mtu(mtu: u32, v6: bool) -> Result<(), Refusal> {
-    let least = if v6 { MTU_MIN_V6 } else { MTU_MIN };
-    if (least..=MTU_MAX).contains(&mtu) {
+    if v6 && (MTU_MIN..MTU_MIN_V6).contains(&mtu) {
+        return Err(Refusal::invalid(format!("the MTU {mtu} is too small for IPv6"))
+            .why(format!("a link with IPv6 has {MTU_MIN_V6} bytes at least (RFC 8200 section 5)")));
+    }
+    if (MTU_MIN..=MTU_MAX).contains(&mtu) {
         return Ok(());
     }
-    Err(Refusal::invalid(format!("`{mtu}` is not an MTU of this network"))
-        .why(format!("{least} to {MTU_MAX} bytes")))
+    Err(Refusal::invalid(format!("`{mtu}` is not an MTU")).why(format!("{MTU_MIN} to {MTU_MAX} bytes")))
 }
 
 /// A subnet to take addresses from.

@@ -249,6 +249,7 @@ impl<K: Kernel> Session<'_, K> {
         if let (Some(known), Some(netns)) = (&request.given, &netns) {
             self.add_extras(&mut wire, known, (&id, netns))?;
         }
+        self.refuse_mtu((&network, activation), &wire, &host)?;
         let endpoint = Endpoint { id, netns, wire: Some(wire), attached: now() };
         self.refuse_names(&network, &endpoint)?;
         let mut desired = host_state(&active, &saved);

@@ -82,12 +82,12 @@ impl<K: Kernel> Engine<K> {
     /// Whether a killed command began something about a sandbox that the next one ends.
     pub fn is_begun(&self, sandbox: &SandboxName) -> Result<bool, EngineError> {
         let begun = self.store.run().sub("pending")?.map_or(Ok(Vec::new()), |dir| dir.names())?;
-        let about = begun.iter().filter_map(|file| About::parse(file));
+        let mut about = begun.iter().filter_map(|file| About::parse(file));
         let is_its = |about: About| match about {
             About::Endpoint(key) => key.split('@').next() == Some(sandbox.as_str()),
             About::Network(_) => false,
         };
-        Ok(about.map(is_its).any(|is_its| is_its))
+        Ok(about.any(is_its))
     }
 
     /// A network by its name, by its id or by the beginning of its id.

@@ -6,10 +6,12 @@ use crate::error::EngineError;
 use crate::session::Session;
 use ipnet::IpNet;
 use qiao_core::driver::Activation;
-use qiao_core::endpoint::Join;
+use qiao_core::endpoint::{Join, Wire};
 use qiao_core::ipam::{gateways, refuse_address, refuse_mac};
+use qiao_core::network::{MTU_MIN_V6, check_mtu};
 use qiao_core::request::Attach;
-use qiao_core::{Driver, Endpoint, Mac, Network, NetworkName, Refusal};
+use qiao_core::subnet::Family;
+use qiao_core::{Bridge, Driver, Endpoint, Mac, Network, NetworkName, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::Holder;
 use std::net::IpAddr;
@@ -80,6 +82,44 @@ impl<K: Kernel> Session<'_, K> {
             Some((network, activation)) => self.refuse_mac((&network, &activation), (Some(endpoint), mac)),
             None => Ok(()),
         }
+    }
+
+    /// Refuses an MTU that is too small for what is on the link: the container's own addresses, the gateways, and those of
+    /// other networks on the bridge, which becomes as small as its smallest port.
+    pub fn refuse_mtu(
+        &mut self,
+        (network, activation): (&Network, &Activation),
+        wire: &Wire,
+        host: &[IpAddr],
+    ) -> Result<(), EngineError> {
+        let driver = &network.driver;
+        let lent = matches!(driver, Driver::Solo(solo) if solo.is_device());
+        if lent || wire.mtu >= MTU_MIN_V6 && activation.mtu >= MTU_MIN_V6 {
+            return Ok(());
+        }
+        let is_routed = network.bridge().is_some_and(Bridge::is_routed);
+        let gateway = is_routed && network.pools().iter().any(|pool| pool.subnet.family() == Family::V6);
+        check_mtu(wire.mtu, wire.address(Family::V6).is_some())?;
+        if network.bridge().is_some() {
+            let of_device = |refusal: Refusal| refusal.context(format!("`{}`", activation.device));
+            check_mtu(activation.mtu, gateway).map_err(of_device)?;
+        }
+        if !matches!(driver, Driver::Bridge(_)) {
+            return Ok(());
+        }
+        // Its own are those of the link, which it has anew whenever it comes up.
+        let is_global = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if !ip.is_unicast_link_local());
+        check_mtu(wire.mtu, activation.foreign && host.iter().any(is_global)).map_err(|refusal| {
+            refusal.fix(format!("another bridge: `{}` has IPv6 addresses", activation.device))
+        })?;
+        for other in self.beside(network)? {
+            let known = self.txn.network(&other)?;
+            let has_v6 = known.is_some_and(|other| other.has(Family::V6));
+            check_mtu(wire.mtu, has_v6).map_err(|refusal| {
+                refusal.fix(format!("another bridge: network `{other}` on `{}` has IPv6", activation.device))
+            })?;
+        }
+        Ok(())
     }
 
     /// Detaches endpoints beside a new one that have what it asks for, and whose namespaces are gone.

@@ -8,6 +8,7 @@ use crate::subnets::all_used;
 use qiao_core::child::{Broadcasts, Mode, Vlan};
 use qiao_core::driver::{Activation, Active};
 use qiao_core::endpoint::{Join, Netns, Wire};
+use qiao_core::network::check_mtu;
 use qiao_core::owner::EndpointId;
 use qiao_core::request::{Attach, CreateNetwork, Kind};
 use qiao_core::subnet::Family;
@@ -43,7 +44,7 @@ impl<K: Kernel> Session<'_, K> {
             dhcp: request.dhcp,
             inline: false,
         };
-        self.parent(&child, None)?;
+        let found = self.parent(&child, None)?;
         if child.dhcp {
             child.check()?;
             return Ok(child);
@@ -56,6 +57,9 @@ impl<K: Kernel> Session<'_, K> {
         }
         all_used(request, &child.pools)?;
         child.check()?;
+        let has_v6 = child.pools.iter().any(|pool| pool.subnet.family() == Family::V6);
+        check_mtu(child.mtu.unwrap_or(found.mtu), has_v6)
+            .map_err(|refusal| refusal.fix(format!("ip link set {} mtu 1280", child.parent)))?;
         Ok(child)
     }
 

@@ -6,7 +6,7 @@ use crate::network::predefined;
 use crate::session::Session;
 use ipnet::{IpNet, Ipv6Net};
 use qiao_core::ipam::{Busy, BusyMap, choose_subnet};
-use qiao_core::network::Dns;
+use qiao_core::network::{Dns, MTU_MIN_V6};
 use qiao_core::request::{CreateNetwork, Kind};
 use qiao_core::settings::{AutoToggle, Toggle};
 use qiao_core::subnet::Family;
@@ -120,7 +120,12 @@ impl<K: Kernel> Session<'_, K> {
             (Some(true), _) | (None, true) if !facts.ipv6 => {
                 Err(Refusal::new(Code::Unsupported, "this kernel has no IPv6"))
             }
-            (wish, given) => Ok(wish.unwrap_or(given || (auto && facts.ipv6))),
+            // A small MTU is no wish, but nobody wishes for IPv6 either: then it is left out.
+            (wish, given) => {
+                let mtu = request.options.mtu.or(self.settings.fixed_mtu());
+                let fits = mtu.is_none_or(|mtu| mtu >= MTU_MIN_V6);
+                Ok(wish.unwrap_or(given || (auto && fits && facts.ipv6)))
+            }
         }
     }
 

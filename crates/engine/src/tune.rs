@@ -4,7 +4,9 @@ use crate::error::EngineError;
 use crate::recover::places;
 use crate::session::Session;
 use qiao_core::endpoint::{Join, Tunable, Tuned, Wire};
+use qiao_core::network::check_mtu;
 use qiao_core::plan::{State, Value};
+use qiao_core::subnet::Family;
 use qiao_core::{Endpoint, Refusal};
 use qiao_kernel::Kernel;
 
@@ -30,6 +32,12 @@ impl<K: Kernel> Session<'_, K> {
                 after: after.clone(),
             });
         }
+        let mtu = tuned.iter().find_map(|tuned| match (&tuned.what, &tuned.after) {
+            (Tunable::Mtu, Value::Number(mtu)) => Some(*mtu),
+            _ => None,
+        });
+        let has_v6 = endpoint.wire.as_ref().is_some_and(|wire| wire.address(Family::V6).is_some());
+        mtu.map_or(Ok(()), |mtu| check_mtu(mtu, has_v6))?;
         let mac = tuned.iter().chain(&known).find(|tuned| tuned.what == Tunable::Mac);
         let mac = mac.map(|now| if tuned.contains(now) { now.after.clone() } else { now.before.clone() });
         if let Some(Value::Mac(mac)) = mac {

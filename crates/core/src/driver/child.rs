@@ -4,6 +4,7 @@ use super::Activation;
 use super::bridge::sandbox_side;
 use crate::child::Child;
 use crate::endpoint::{Endpoint, Wire};
+use crate::network::MTU_MIN_V6;
 use crate::plan::{Key, State, Value};
 use crate::subnet::Family;
 use ipnet::IpNet;
@@ -23,7 +24,8 @@ pub fn endpoint(child: &Child, activation: &Activation, (endpoint, wire): (&Endp
         broadcasts: child.broadcasts,
     };
     put((Key::Child(sandbox.clone(), ifname.clone()), link));
-    if !wire.addresses.is_empty() {
+    // A link that is too small for IPv6 has none.
+    if !wire.addresses.is_empty() && wire.mtu >= MTU_MIN_V6 {
         // The neighbourhood may have routers that advertise prefixes: addresses are ours to give.
         put((Key::NoAdvertisements(sandbox.clone(), ifname.clone()), Value::Present));
     }

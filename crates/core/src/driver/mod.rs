@@ -16,7 +16,7 @@ use crate::condition;
 use crate::endpoint::Endpoint;
 use crate::mac::Mac;
 use crate::name::{IfName, NetworkName};
-use crate::network::{Bridge, Driver, Network, Pool};
+use crate::network::{Bridge, Driver, MTU_MIN_V6, Network, Pool};
 use crate::owner::Owner;
 use crate::plan::{Key, State, Value};
 use crate::source;
@@ -75,6 +75,15 @@ pub struct Parent {
 /// The MTU of Ethernet, in bytes.
 pub const ETHERNET_MTU: u32 = 1500;
 
+/// The MTU of a network's device. With IPv6 it is no less than that needs, however small the host's is: what is larger
+/// than that goes on in pieces, or its sender is notified. Of a device that point-to-point networks share it is none of
+/// theirs.
+fn device_mtu(network: &Network, bridge: &Bridge, host: u32) -> u32 {
+    let shared = matches!(network.driver, Driver::Routed(_)) && bridge.inline.is_some();
+    let host = if shared || bridge.has(Family::V6) { host.max(MTU_MIN_V6) } else { host };
+    bridge.mtu.filter(|_| !shared).unwrap_or(host)
+}
+
 /// The networks in use.
 pub type Active = BTreeMap<NetworkName, Activation>;
 
@@ -86,7 +95,7 @@ impl Activation {
         Self {
             device: bridge.device.clone(),
             mac: bridge::bridge_mac(network, bridge),
-            mtu: bridge.mtu.unwrap_or(mtu),
+            mtu: device_mtu(network, bridge, mtu),
             hairpin,
             routes: bridge.pools.iter().filter_map(routes).collect(),
             parent: None,

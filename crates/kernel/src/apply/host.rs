@@ -15,6 +15,7 @@ use crate::rtnl::{
 };
 use crate::sysctl::has_ipv6;
 use qiao_core::endpoint::{Netns, PortVlans};
+use qiao_core::network::MTU_MIN_V6;
 use qiao_core::plan::{Key, Object, Op, Value};
 use qiao_core::route::Attributes;
 use qiao_core::{IfName, Owner, SandboxName};
@@ -147,7 +148,7 @@ impl<'a> Batch<'a> {
                     return Ok(Err(error));
                 }
                 self.push(op, [link::mark(name, &object.owner.mark())]);
-                self.push(op, has_ipv6().then(|| link::no_automatic_addresses(name)));
+                self.push(op, quiet(name, *mtu));
             }
             (Key::Veth(name), value @ Value::Veth { .. }) => {
                 return self.veth(op, (name, &object.owner, value), places);
@@ -202,7 +203,7 @@ impl<'a> Batch<'a> {
         let engine = self.linux.engine;
         let new = NewVeth { host_if, peer, netns, mac: *mac, mtu: *mtu, bridge, engine };
         self.push(op, [link::new_veth(new), link::mark(host_if, &owner.mark())]);
-        self.push(op, has_ipv6().then(|| link::no_automatic_addresses(host_if)));
+        self.push(op, quiet(host_if, *mtu));
         Ok(Ok(()))
     }
 
@@ -212,13 +213,15 @@ impl<'a> Batch<'a> {
             Ok(index) => index,
             Err(error) => return Ok(Err(error)),
         };
+        let base = link::read(&ask_one(&mut self.linux.rtnl, &link::get_at(parent))?).into_iter().next();
+        let mtu = base.map_or(MTU_MIN_V6, |base| base.mtu);
         self.push(op, [child::new_vlan(name, (parent, *id), self.linux.engine)]);
         // As with a bridge: what is behind it may be meant for it alone.
         if let Err(error) = self.send() {
             return Ok(Err(error));
         }
         self.push(op, [link::mark(name, &object.owner.mark())]);
-        self.push(op, has_ipv6().then(|| link::no_automatic_addresses(name)));
+        self.push(op, quiet(name, mtu));
         self.push(op, [link::up(name, true)]);
         Ok(Ok(()))
     }
@@ -405,6 +408,12 @@ impl<'a> Batch<'a> {
         }
         Ok(reap::delete(self.linux, name).map_err(|e| failed(op, e)))
     }
+}
+
+/// The request that a new link has no addresses that nobody gave it. One that is too small for IPv6 has nothing to say that
+/// about (`EAFNOSUPPORT`).
+pub(super) fn quiet(name: &IfName, mtu: u32) -> Option<Request> {
+    (mtu >= MTU_MIN_V6 && has_ipv6()).then(|| link::no_automatic_addresses(name))
 }
 
 /// What is added must not be there: it could be somebody else's.

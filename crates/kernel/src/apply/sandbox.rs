@@ -71,10 +71,15 @@ fn send(
 ) -> Result<Vec<(usize, KernelError)>, KernelError> {
     let answers = ask(&mut sandbox.rtnl, requests.iter().map(|(_, request)| request))?;
     let refused = requests.iter().zip(answers).enumerate().filter_map(|(at, ((op, _), answer))| {
-        let error = answer.err()?;
+        let error = answer.err().filter(|error| !is_small(op, error))?;
         (!matches!(op, Op::Del { .. }) || !error.is_absent()).then_some((at, error))
     });
     Ok(refused.collect())
+}
+
+/// Whether an interface that comes up is too small for IPv6: then it makes no addresses by itself anyway.
+fn is_small(op: &Op, error: &KernelError) -> bool {
+    matches!(op.key(), Key::SandboxUp(..)) && error.errno() == Some(libc::EAFNOSUPPORT)
 }
 
 /// How long the child of a namespace that is being destroyed may be in the way of one with its addresses.

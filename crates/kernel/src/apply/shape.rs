@@ -1,8 +1,7 @@
 //! Limits of rates: `ifb` devices, token buckets, and what leads to the former.
 
-use super::host::{Batch, Taken};
+use super::host::{Batch, Taken, quiet};
 use crate::rtnl::{Mode, ask_one, link, qdisc};
-use crate::sysctl::has_ipv6;
 use qiao_core::IfName;
 use qiao_core::plan::{Key, Op, Value};
 
@@ -33,7 +32,7 @@ fn new_ifb<'a>(batch: &mut Batch<'a>, op: &'a Op, (name, mtu): (&'a IfName, u32)
         return Ok(Err(error));
     }
     batch.push(op, [link::mark(name, &op.owner().mark())]);
-    batch.push(op, has_ipv6().then(|| link::no_automatic_addresses(name)));
+    batch.push(op, quiet(name, mtu));
     batch.push(op, [link::up(name, true)]);
     Ok(Ok(()))
 }

@@ -230,13 +230,13 @@ impl View {
     /// addresses of the wanted interface is beside it, and in nobody's way.
     fn first<'a>(
         &'a self,
-        routes: impl Iterator<Item = &'a route::Route> + Clone,
+        routes: impl Iterator<Item = &'a route::Route>,
         dev: Option<&IfName>,
     ) -> Option<&'a route::Route> {
         let index = dev.and_then(|dev| self.links.get(dev.as_str())).map(|link| link.index);
         let by_itself = |r: &&route::Route| r.by_kernel && index.is_some() && r.index == index;
-        let mut rest = routes.clone().filter(|r| !by_itself(r));
-        routes.clone().find(|r| r.ours).or_else(|| rest.next())
+        let routes: Vec<_> = routes.filter(|r| r.ours || !by_itself(r)).collect();
+        routes.iter().find(|r| r.ours).or_else(|| routes.first()).copied()
     }
 
     fn way(&self, id: RouteId, wanted: &Value) -> Option<Found> {

@@ -1,6 +1,7 @@
 //! What users and attackers see of `qiao`, each test on a host of its own. The names begin with the
 //! requirement's group and number: isolation (`iso`), publishing (`port`), reliability (`rel`), inputs (`inp`).
 
+mod a12_mtu;
 mod c5_interrupts;
 mod c_moving;
 mod cni_adopted;
