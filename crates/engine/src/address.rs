@@ -71,6 +71,10 @@ impl<K: Kernel> Session<'_, K> {
         let nameless = || IpAddr::V4((fnv(&id.key(), 0) as u32).into());
         let first = addresses.first().map_or_else(nameless, |(net, _)| net.addr());
         let mac = wish.mac.unwrap_or_else(|| Mac::derived(network.mac_number(), first));
+        if mac == Mac::PORT {
+            let what = format!("the hardware address `{mac}` is that of the host's ends of pairs");
+            return Err(Refusal::invalid(what).into());
+        }
         match self.txn.claims().mac_owner(&network.name, mac)? {
             Some(owner) => {
                 Err(Refusal::conflict(format!("the hardware address `{mac}` is taken by {owner}")).into())

@@ -7,6 +7,7 @@ use crate::sysctl;
 use ipnet::IpNet;
 use qiao_core::IfName;
 use qiao_core::ipam::Busy;
+use qiao_core::network::MTU_MAX;
 use qiao_core::subnet::Family;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -48,7 +49,7 @@ pub fn facts(socket: &mut Socket) -> Result<Facts, KernelError> {
     let mut busy: Vec<Busy> = routes.iter().filter_map(|route| busy_route(route, &names)).collect();
     busy.extend(resolvers().into_iter().map(busy_resolver));
     Ok(Facts {
-        mtu: defaults().filter_map(|route| names.get(&route.index?)).map(|link| link.mtu).min(),
+        mtu: defaults().filter_map(|route| names.get(&route.index?)).map(|link| link.mtu.min(MTU_MAX)).min(),
         ways: defaults().filter_map(|route| way(route, &names)).collect(),
         bridge_netfilter: sysctl::bridge_netfilter(),
         ipv6: sysctl::has_ipv6(),

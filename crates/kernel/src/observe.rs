@@ -17,7 +17,7 @@ use crate::{lend, sysctl};
 use qiao_core::plan::{Key, Observed, Ownership, State, Switch, Sysctl, Value};
 use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
-use qiao_core::{IfName, Mac, Owner};
+use qiao_core::{IfName, Owner};
 use qiao_nft::{ElementValue, Query, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,10 +163,10 @@ impl Host<'_> {
         match key {
             Key::Bridge(name) => {
                 let link = self.links.get(name)?;
-                let mac = link.mac.and_then(|mac| Mac::new(mac).ok());
-                let value = match mac.filter(|_| link.kind.as_deref() == Some("bridge")) {
-                    Some(mac) => Value::Bridge { mac, mtu: link.mtu },
-                    None => Value::Present, // something else of that name
+                let value = match link.kind.as_deref() {
+                    // Without ports it may have an address that is none.
+                    Some("bridge") => Value::Bridge { mac: link.unicast(), mtu: link.mtu },
+                    _ => Value::Present, // something else of that name
                 };
                 Some((ownership(link, "bridge", owner), value))
             }
@@ -380,7 +380,7 @@ fn read_neighbour(key: &Key, answer: Answer) -> Result<Option<(Option<Ownership>
         return Ok(Some((None, Value::Present)));
     }
     let foreign = (!found.ours).then_some(Ownership::Foreign);
-    Ok(found.mac.and_then(|mac| Mac::new(mac).ok()).map(|mac| (foreign, Value::Mac(mac))))
+    Ok(Some((foreign, found.value())))
 }
 
 /// Whose a link is: its alias says so. One that has our group and no alias yet is that of whoever asks: a

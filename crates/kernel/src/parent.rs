@@ -5,8 +5,8 @@ use crate::kernel::HostLink;
 use crate::netlink::Socket;
 use crate::nft::owner_of;
 use crate::rtnl::{GROUP, address, ask_one, child, link, vlan};
+use qiao_core::IfName;
 use qiao_core::plan::Ownership;
-use qiao_core::{IfName, Mac};
 
 /// An interface of the host; none where there is none of the name.
 pub fn link(socket: &mut Socket, name: &IfName) -> Result<Option<HostLink>, KernelError> {
@@ -19,7 +19,7 @@ pub fn link(socket: &mut Socket, name: &IfName) -> Result<Option<HostLink>, Kern
     let addresses = address::read(&ask_one(socket, &address::get_all(found.index))?);
     let addresses = addresses.into_iter().filter(|address| address.index == found.index);
     Ok(Some(HostLink {
-        mac: found.mac.and_then(|mac| Mac::new(mac).ok()),
+        mac: found.unicast(),
         mtu: found.mtu,
         up: found.up,
         ours: found.group == GROUP || owner_of(found.alias.as_deref(), None) != Ownership::Foreign,

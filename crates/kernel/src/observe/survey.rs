@@ -11,17 +11,18 @@ use qiao_core::plan::{Key, Observed, Ownership, Value};
 use qiao_core::route::Attributes;
 use qiao_core::solo::Lent;
 use qiao_core::subnet::Family;
-use qiao_core::{IfName, Mac, Owner, SandboxName};
+use qiao_core::{IfName, Owner, SandboxName};
 use std::collections::BTreeMap;
 
 /// Everything in the host's namespace that bears a mark of ours.
 pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
     let mut observed = Observed::default();
     let links = links::all(&mut linux.rtnl)?;
-    let (lent, links): (Vec<_>, Vec<_>) =
-        links.into_iter().partition(|link| link.alias.as_deref().is_some_and(|alias| alias.contains(' ')));
-    lent.iter().for_each(|link| survey_lent(link, &mut observed));
-    let ours: BTreeMap<u32, (IfName, &Link, Ownership)> = links.iter().filter_map(our_link).collect();
+    // Anybody's alias may have a blank in it.
+    let is_lent = |link: &&Link| link.alias.as_deref().and_then(lend::read_mark).is_some();
+    links.iter().filter(is_lent).for_each(|link| survey_lent(link, &mut observed));
+    let rest = links.iter().filter(|link| !is_lent(link));
+    let ours: BTreeMap<u32, (IfName, &Link, Ownership)> = rest.filter_map(our_link).collect();
     for (name, link, owner) in ours.values() {
         survey_link(name, link, owner, &mut observed);
         survey_vlan(name, (link, &links), owner, &mut observed);
@@ -36,11 +37,9 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
         }
     }
     for found in neighbour::read(&ask_one(&mut linux.rtnl, &neighbour::get_all())?) {
-        let (Some(ip), Some(mac)) = (found.ip, found.mac.and_then(|mac| Mac::new(mac).ok())) else {
-            continue;
-        };
+        let Some(ip) = found.ip else { continue };
         if let Some((name, ..)) = ours.get(&found.index).filter(|_| found.ours) {
-            observed.insert(Key::Neighbour(name.clone(), ip), Ownership::Ours, Value::Mac(mac));
+            observed.insert(Key::Neighbour(name.clone(), ip), Ownership::Ours, found.value());
         }
     }
     for family in [Family::V4, Family::V6] {
@@ -88,9 +87,9 @@ fn survey_lent(link: &Link, observed: &mut Observed) {
 }
 
 fn survey_link(name: &IfName, link: &Link, owner: &Ownership, observed: &mut Observed) {
-    let mac = link.mac.and_then(|mac| Mac::new(mac).ok());
+    let mac = link.unicast();
     match (link.kind.as_deref(), mac) {
-        (Some("bridge"), Some(mac)) => {
+        (Some("bridge"), mac) => {
             observed.insert(Key::Bridge(name.clone()), owner.clone(), Value::Bridge { mac, mtu: link.mtu });
             if link.filtering {
                 observed.insert(Key::VlanFiltering(name.clone()), owner.clone(), Value::Present);

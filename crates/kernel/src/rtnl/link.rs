@@ -21,8 +21,8 @@ use rustix::fd::RawFd;
 pub struct NewBridge<'a> {
     /// Its name.
     pub name: &'a IfName,
-    /// Its hardware address.
-    pub mac: Mac,
+    /// Its hardware address; none for the one it has, or that the kernel gives it.
+    pub mac: Option<Mac>,
     /// Its MTU in bytes.
     pub mtu: u32,
 }
@@ -50,13 +50,17 @@ pub fn new_bridge(bridge: NewBridge<'_>) -> Request {
         LinkInfo::Kind(InfoKind::Bridge),
         LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::MulticastSnooping(false)])),
     ];
-    new(vec![
-        Attribute::IfName(bridge.name.to_string()),
-        Attribute::Address(bridge.mac.octets().to_vec()),
-        Attribute::Mtu(bridge.mtu),
-        Attribute::Group(GROUP),
-        Attribute::LinkInfo(info),
-    ])
+    let own = [Attribute::Group(GROUP), Attribute::LinkInfo(info)];
+    new([Attribute::IfName(bridge.name.to_string())]
+        .into_iter()
+        .chain(of_bridge(bridge))
+        .chain(own)
+        .collect())
+}
+
+fn of_bridge(bridge: NewBridge<'_>) -> impl Iterator<Item = Attribute> {
+    let mac = bridge.mac.map(|mac| Attribute::Address(mac.octets().to_vec()));
+    mac.into_iter().chain([Attribute::Mtu(bridge.mtu)])
 }
 
 /// Makes a pair, down, under its final names, the host's end a port of its bridge, the other end in its
@@ -66,7 +70,8 @@ pub fn new_veth(veth: NewVeth<'_>) -> Request {
     let mut peer = LinkMessage::default();
     peer.attributes = end(veth.peer, veth.mac, veth.mtu);
     peer.attributes.push(Attribute::NetNsFd(veth.netns));
-    let mut attributes = end(veth.host_if, veth.mac.host_end(), veth.mtu);
+    let host_mac = if veth.bridge.is_some() { Mac::PORT } else { veth.mac.host_end() };
+    let mut attributes = end(veth.host_if, host_mac, veth.mtu);
     attributes.extend(veth.bridge.map(Attribute::Controller));
     attributes.push(Attribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
@@ -186,7 +191,7 @@ pub fn point_to_point(name: &IfName) -> Request {
 
 /// Gives a bridge a hardware address and an MTU.
 pub fn set_bridge(bridge: NewBridge<'_>) -> Request {
-    set(bridge.name, vec![Attribute::Address(bridge.mac.octets().to_vec()), Attribute::Mtu(bridge.mtu)])
+    set(bridge.name, of_bridge(bridge).collect())
 }
 
 /// The groups of bridges, 01:80:c2:00:00:0x, except that of pauses, which are dropped (`br_handle_frame`).
@@ -382,6 +387,11 @@ pub struct BridgePort {
 }
 
 impl Link {
+    /// Its hardware address, if that is one that an interface can be reached at.
+    pub fn unicast(&self) -> Option<Mac> {
+        self.mac.and_then(|mac| Mac::new(mac).ok())
+    }
+
     /// Whether it is the child of an interface of another namespace.
     pub fn is_child_of_host(&self) -> bool {
         self.mode.is_some() && self.peer_netns.is_some()
