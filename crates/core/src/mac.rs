@@ -42,8 +42,18 @@ impl Mac {
         Self([first, network as u8, low[0], low[1], low[2], low[3]])
     }
 
-    /// The address of the host's end of the pair: the same with `fe` in front, so that a bridge never
-    /// prefers it (a bridge takes the lowest address of its ports unless it is given one).
+    /// The address of the host's end of every pair that is a port of a bridge: the highest there is. A bridge that was
+    /// given no address has the lowest of its ports' (`br_stp_recalculate_bridge_id`), and containers remember it as
+    /// the gateway's: it neither changes when one of our ports comes or goes, nor is it ours where somebody else has a
+    /// port. Ports may have the same address (`fdb_add_local`), and nothing is sent from it.
+    pub const PORT: Self = Self([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
+
+    /// The address of the host's end of the pair whose other end has this one.
+    pub fn other_end(self, on_a_bridge: bool) -> Self {
+        if on_a_bridge { Self::PORT } else { self.host_end() }
+    }
+
+    /// The address of the host's end of a pair that is on no bridge: the same with `fe` in front.
     pub fn host_end(self) -> Self {
         let mut bytes = self.0;
         bytes[0] = HOST_END;

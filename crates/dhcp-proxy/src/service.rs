@@ -202,9 +202,13 @@ fn mac(config: &NetworkConfig) -> Result<Mac, Status> {
 /// Whether the container's interface is there, and has the hardware address that shall get a lease.
 fn is_its(mac: Mac, found: Result<Packets, KernelError>) -> Result<(), Status> {
     match found.map(|packets| packets.mac()) {
-        Ok(own) if own == mac => Ok(()),
+        Ok(own) if own == Some(mac) => Ok(()),
         Ok(own) => {
-            Err(status(INVALID_ARGUMENT, format!("the interface has the hardware address {own}, not {mac}")))
+            let own = own.map_or_else(
+                || "no hardware address".to_owned(),
+                |own| format!("the hardware address {own}"),
+            );
+            Err(status(INVALID_ARGUMENT, format!("the interface has {own}, not {mac}")))
         }
         Err(error) => Err(status(INVALID_ARGUMENT, error)),
     }

@@ -78,7 +78,7 @@ impl Tenancy {
         // Whoever asks may not know the cookie; whoever looks later needs it.
         ask.sandbox = Netns { path: ask.sandbox.path, ..handle.identity().clone() };
         let packets = open(&ask.over, (&handle, ask.mac))?;
-        let mac = ask.mac.unwrap_or(packets.mac());
+        let mac = ask.mac.or(packets.mac()).ok_or("its interface is no Ethernet")?;
         let machine = Machine::begin(config(&ask, mac, settings), (now, seed));
         Ok(Self {
             ask,
@@ -155,7 +155,7 @@ impl Tenancy {
     pub fn serves(&self, ask: &Ask) -> bool {
         let Ok(handle) = NetnsHandle::identify(&self.settings.seen(&ask.sandbox).path) else { return false };
         let mac = match (&ask.over, ask.mac) {
-            (Over::Sandbox(name), None) => handle.packets(name).ok().map(|packets| packets.mac()),
+            (Over::Sandbox(name), None) => handle.packets(name).ok().and_then(|packets| packets.mac()),
             (_, mac) => mac,
         };
         let held = self.machine.bound().map(|bound| bound.terms.address.addr());
@@ -373,7 +373,7 @@ fn open(over: &Over, (handle, mac): (&NetnsHandle, Option<Mac>)) -> Result<Packe
         Over::Sandbox(name) => handle.packets(name).map_err(|error| said(name, &error)),
         Over::Host(_) => open_at_host(over),
         Over::Port { ifname, .. } => match handle.packets(ifname) {
-            Ok(packets) if Some(packets.mac()) == mac => Ok(packets),
+            Ok(packets) if packets.mac().is_some() && packets.mac() == mac => Ok(packets),
             _ => open_at_host(over),
         },
     }

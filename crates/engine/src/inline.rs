@@ -12,7 +12,7 @@ use qiao_core::owner::EndpointId;
 use qiao_core::plan::{Key, Ownership, State, Value};
 use qiao_core::request::Given;
 use qiao_core::route::Static;
-use qiao_core::{Bridge, Child, Driver, IfName, Network, NetworkName, Refusal};
+use qiao_core::{Bridge, Child, Driver, IfName, Mac, Network, NetworkName, Refusal};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::{Holder, Saved};
 use std::collections::BTreeMap;
@@ -83,7 +83,8 @@ impl<K: Kernel> Session<'_, K> {
                 .fix(format!("ip -d link show {device}"))
                 .into());
             };
-            (activation.mac, activation.mtu) = (mac, mtu);
+            // One without any port gets that of ours.
+            (activation.mac, activation.mtu) = (mac.unwrap_or(Mac::PORT), mtu);
         }
         Ok(())
     }

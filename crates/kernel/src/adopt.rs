@@ -8,7 +8,7 @@ use crate::rtnl::{Request, ask, ask_one, route};
 use crate::sysctl;
 use ipnet::IpNet;
 use qiao_core::endpoint::Netns;
-use qiao_core::{IfName, Mac, Subnet};
+use qiao_core::{IfName, Subnet};
 
 /// An interface in a sandbox; none where there is none of the name.
 pub fn reached(
@@ -18,8 +18,7 @@ pub fn reached(
 ) -> Result<Option<Reached>, KernelError> {
     let links = linux.sandbox(netns)?.map(|sandbox| sandbox.links()).transpose()?.unwrap_or_default();
     let Some(inside) = links.into_iter().find(|link| link.name == name.as_str()) else { return Ok(None) };
-    let mut found =
-        Reached { mac: inside.mac.and_then(|mac| Mac::new(mac).ok()), mtu: inside.mtu, ..Reached::default() };
+    let mut found = Reached { mac: inside.unicast(), mtu: inside.mtu, ..Reached::default() };
     ways(linux, addresses, &mut found)?;
     port(linux, &inside, &mut found)?;
     Ok(Some(found))

@@ -22,7 +22,7 @@ use std::net::Ipv4Addr;
 #[derive(Debug)]
 pub struct Packets {
     socket: OwnedFd,
-    mac: Mac,
+    mac: Option<Mac>,
 }
 
 impl Packets {
@@ -36,14 +36,13 @@ impl Packets {
             ask_one(&mut rtnl, &link::up(name, true))?;
         }
         let index = Interfaces::open()?.index(name)?.ok_or_else(absent)?;
-        let mac = found.mac.ok_or(KernelError::Malformed("an interface that is no Ethernet"))?;
         let socket = packet::listen_for_dhcp(index)
             .map_err(KernelError::io(format!("listen for DHCP servers at `{name}`")))?;
-        Ok(Self { socket, mac })
+        Ok(Self { socket, mac: found.mac })
     }
 
-    /// The interface's hardware address.
-    pub fn mac(&self) -> Mac {
+    /// The interface's hardware address; none of a bridge without ports.
+    pub fn mac(&self) -> Option<Mac> {
         self.mac
     }
 

@@ -7,6 +7,7 @@ use crate::rtnl::{ask_of, link, links, route};
 use crate::sysctl;
 use ipnet::IpNet;
 use qiao_core::ipam::Busy;
+use qiao_core::network::MTU_MAX;
 use qiao_core::subnet::Family;
 use qiao_core::{EngineId, IfName};
 use std::collections::BTreeMap;
@@ -50,7 +51,7 @@ pub fn facts(socket: &mut Socket, engine: EngineId) -> Result<Facts, KernelError
     let mut busy: Vec<Busy> = routes.iter().filter_map(|route| busy_route(route, &names, engine)).collect();
     busy.extend(resolvers().into_iter().map(busy_resolver));
     Ok(Facts {
-        mtu: defaults().filter_map(|route| names.get(&route.index?)).map(|link| link.mtu).min(),
+        mtu: defaults().filter_map(|route| names.get(&route.index?)).map(|link| link.mtu.min(MTU_MAX)).min(),
         ways: defaults().filter_map(|route| way(route, &names)).collect(),
         bridge_netfilter: sysctl::bridge_netfilter(),
         ipv6: sysctl::has_ipv6(),

@@ -19,7 +19,7 @@ use crate::{lend, mark, sysctl};
 use qiao_core::plan::{Key, Object, Observed, Ownership, Setting, State, Switch, Sysctl, Value};
 use qiao_core::route::Attributes;
 use qiao_core::subnet::Family;
-use qiao_core::{EngineId, IfName, Mac, Owner};
+use qiao_core::{EngineId, IfName, Owner};
 use qiao_nft::{ElementValue, Query, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -209,10 +209,10 @@ impl Host<'_> {
         match key {
             Key::Bridge(name) => {
                 let link = self.links.get(name)?;
-                let mac = link.mac.and_then(|mac| Mac::new(mac).ok());
-                let value = match mac.filter(|_| link.kind.as_deref() == Some("bridge")) {
-                    Some(mac) => Value::Bridge { mac, mtu: link.mtu },
-                    None => Value::Present, // something else of that name
+                let value = match link.kind.as_deref() {
+                    // Without ports it may have an address that is none.
+                    Some("bridge") => Value::Bridge { mac: link.unicast(), mtu: link.mtu },
+                    _ => Value::Present, // something else of that name
                 };
                 Some((self.links.ownership(link, "bridge", owner), value))
             }
@@ -282,10 +282,10 @@ impl Host<'_> {
     fn veth(&self, link: &Link, wanted: &Value) -> Option<Value> {
         let Value::Veth { sandbox, peer, mac, bridge, .. } = wanted else { return None };
         let is_master = |name: &&IfName| link.master.is_some() && self.links.index(name) == link.master;
+        // That of the host's end follows from the other's; the sandbox knows its gateway by it where it is routed.
+        let expected = mac.other_end(bridge.is_some());
+        let mac = link.unicast().filter(|own| *own != expected).unwrap_or(*mac);
         let bridge = bridge.as_ref().filter(is_master).cloned();
-        // That of the host's end is made from the other's; the sandbox knows its gateway by it where it is routed.
-        let other = link.mac.and_then(|own| Mac::new(own).ok()).filter(|own| *own != mac.host_end());
-        let mac = other.unwrap_or(*mac);
         Some(Value::Veth { sandbox: sandbox.clone(), peer: peer.clone(), mac, mtu: link.mtu, bridge })
     }
 
@@ -361,10 +361,9 @@ impl Host<'_> {
     /// A neighbour that stays for good and bears no mark of ours is somebody else's; whosever the bridge is.
     fn neighbour(&self, (key, owner): (&Key, &Owner), found: &Neighbour) -> Option<(Ownership, Value)> {
         let Key::Neighbour(name, _) = key else { return None };
-        let mac = found.mac.and_then(|mac| Mac::new(mac).ok())?;
         let is_ours = found.ours && self.links.index(name).is_some();
         let ownership = if is_ours { Ownership::Marked(owner.clone()) } else { Ownership::Foreign };
-        Some((ownership, Value::Mac(mac)))
+        Some((ownership, found.value()))
     }
 
     /// A bridge has one entry for a hardware address, which may lead elsewhere: to a port of ours by mistake, to somebody

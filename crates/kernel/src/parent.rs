@@ -5,7 +5,7 @@ use crate::kernel::HostLink;
 use crate::mark;
 use crate::netlink::Socket;
 use crate::rtnl::{address, ask_one, child, link, vlan};
-use qiao_core::{EngineId, IfName, Mac};
+use qiao_core::{EngineId, IfName};
 
 /// An interface of the host; none where there is none of the name.
 pub fn link(socket: &mut Socket, name: &IfName, engine: EngineId) -> Result<Option<HostLink>, KernelError> {
@@ -18,7 +18,7 @@ pub fn link(socket: &mut Socket, name: &IfName, engine: EngineId) -> Result<Opti
     let addresses = address::read(&ask_one(socket, &address::get_all(found.index))?);
     let addresses = addresses.into_iter().filter(|address| address.index == found.index);
     Ok(Some(HostLink {
-        mac: found.mac.and_then(|mac| Mac::new(mac).ok()),
+        mac: found.unicast(),
         mtu: found.mtu,
         up: found.up,
         ours: mark::is_ours(&found, engine),

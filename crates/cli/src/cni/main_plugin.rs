@@ -128,9 +128,16 @@ fn finish(
     settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version)
 }
 
-fn bridge_mac(engine: &Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {
+/// The hardware address of the bridge. That of somebody else's may have changed with its first port.
+fn bridge_mac(engine: &mut Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {
     let active = engine.store().active().map_err(|error| failure(error.into()))?;
-    Ok(active.get(&network.name).map(|activation| activation.mac))
+    match active.get(&network.name) {
+        Some(activation) if activation.foreign => {
+            let found = engine.kernel().link(&activation.device).map_err(|error| failure(error.into()))?;
+            Ok(found.and_then(|link| link.mac))
+        }
+        known => Ok(known.map(|activation| activation.mac)),
+    }
 }
 
 /// The hardware address of an interface that may have its parent's.

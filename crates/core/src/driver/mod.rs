@@ -227,7 +227,7 @@ impl Activation {
         state.insert(
             Key::Bridge(self.device.clone()),
             &owner,
-            Value::Bridge { mac: self.mac, mtu: self.mtu },
+            Value::Bridge { mac: Some(self.mac), mtu: self.mtu },
         );
         state.insert(Key::BridgeUp(self.device.clone()), &owner, Value::Present);
         state

@@ -29,8 +29,9 @@ pub enum Value {
     Ruleset(u32),
     /// A bridge.
     Bridge {
-        /// The hardware address: constant, so that neighbours' caches stay right.
-        mac: Mac,
+        /// The hardware address: constant, so that neighbours' caches stay right. None of somebody else's that has no
+        /// port and was given none.
+        mac: Option<Mac>,
         /// The MTU in bytes.
         mtu: u32,
     },

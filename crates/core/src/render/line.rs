@@ -177,7 +177,10 @@ fn value(value: &Value) -> String {
         Value::Number(number) => number.to_string(),
         Value::Text(text) => text.clone(),
         Value::Ruleset(digest) => format!("{digest:08x}"),
-        Value::Bridge { mac, mtu } => format!("{mac} mtu {mtu}"),
+        Value::Bridge { mac, mtu } => {
+            let mac = mac.map_or_else(|| "no address".into(), |mac| mac.to_string());
+            format!("{mac} mtu {mtu}")
+        }
         Value::Veth { sandbox, peer, mac, mtu, bridge } => {
             let on = bridge.as_ref().map_or("no bridge", IfName::as_str);
             format!("{peer} in {sandbox} {mac} mtu {mtu} on {on}")

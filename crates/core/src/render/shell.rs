@@ -139,14 +139,14 @@ fn set(key: &Key, (from, to): (&Object, &Object), paths: &Paths) -> Vec<String> 
         (Key::Vrf(_, link), _) => vec![format!("ip link set {link} up")],
         (Key::Ifb(_) | Key::Redirect(_), _) => shape::set(key, &to.value),
         (Key::Child(_, link), Value::Child { mode, mac, mtu, broadcasts, .. }) => {
-            let mac = mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+            let mac = address_of(*mac);
             vec![format!("ip link set {link}{mac} mtu {mtu} type {mode}{}", broadcasts.words())]
         }
         (Key::Lone(_, link), Value::Dummy { mac, mtu } | Value::Tap { mac, mtu, .. }) => {
             vec![format!("ip link set {link} address {mac} mtu {mtu}")]
         }
         (Key::Bridge(device), Value::Bridge { mac, mtu }) => {
-            vec![format!("ip link set {device} address {mac} mtu {mtu}")]
+            vec![format!("ip link set {device}{} mtu {mtu}", address_of(*mac))]
         }
         (Key::Route(_, net) | Key::HostRoute(net), value) => vec![route("replace", *net, value)],
         (Key::Way(_, id), value) => vec![way("replace", *id, value)],
@@ -216,9 +216,14 @@ fn element_command(verb: &str, key: &Key, object: &Object) -> Vec<String> {
     vec![format!("nft {verb} element {} qiao {} '{{ {text} }}'", set.table.family(), set.name)]
 }
 
-fn bridge(device: &IfName, (mac, mtu): (Mac, u32), owner: &Owner) -> Vec<String> {
+fn address_of(mac: Option<Mac>) -> String {
+    mac.map(|mac| format!(" address {mac}")).unwrap_or_default()
+}
+
+fn bridge(device: &IfName, (mac, mtu): (Option<Mac>, u32), owner: &Owner) -> Vec<String> {
+    let address = address_of(mac);
     vec![
-        format!("ip link add {device} address {mac} mtu {mtu} type bridge mcast_snooping 0"),
+        format!("ip link add {device}{address} mtu {mtu} type bridge mcast_snooping 0"),
         format!("ip link set {device} addrgenmode none alias '{}'", owner.mark()),
     ]
 }
@@ -228,7 +233,8 @@ fn veth(host_if: &IfName, object: &Object, paths: &Paths) -> Vec<String> {
         return Vec::new();
     };
     let queues = "numtxqueues 1 numrxqueues 1";
-    let (host, netns) = (mac.host_end(), path(sandbox, paths));
+    let host = mac.other_end(bridge.is_some());
+    let netns = path(sandbox, paths);
     let mut commands = vec![
         format!(
             "ip link add {host_if} address {host} mtu {mtu} {queues} type veth peer name {peer} address {mac} mtu {mtu} {queues} netns {netns}"

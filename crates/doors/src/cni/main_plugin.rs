@@ -129,7 +129,8 @@ impl Settings {
             interfaces.push(Interface { name: bridge.device.to_string(), mac, mtu, ..Interface::default() });
         }
         if let Some(wire) = &made.endpoint.wire {
-            interfaces.extend(ends((wire, made.mac), call));
+            let port = matches!(made.network.driver, Driver::Bridge(_)).then_some(Mac::PORT);
+            interfaces.extend(ends((wire, port, made.mac), call));
         }
         let inside = interfaces.len().checked_sub(1);
         let ips = ipam.ips.into_iter();
@@ -141,10 +142,10 @@ impl Settings {
 }
 
 /// The host's end, if there is one, and the container's.
-fn ends((wire, mac): (&Wire, Option<Mac>), call: &Call) -> Vec<Interface> {
+fn ends((wire, port, mac): (&Wire, Option<Mac>, Option<Mac>), call: &Call) -> Vec<Interface> {
     let host_end = Interface {
         name: wire.host_if.to_string(),
-        mac: Some(wire.first_mac().host_end().to_string()),
+        mac: Some(port.unwrap_or(wire.first_mac().host_end()).to_string()),
         mtu: Some(wire.mtu),
         ..Interface::default()
     };

@@ -13,7 +13,7 @@ fn foreign_bridge(world: &mut World) {
     if world.has_link(&device) {
         return;
     }
-    world.add_foreign(Key::Bridge(device.clone()), Value::Bridge { mac, mtu: 9000 });
+    world.add_foreign(Key::Bridge(device.clone()), Value::Bridge { mac: Some(mac), mtu: 9000 });
     for key in hanging(&device) {
         world.objects.insert(key, Found { owner: Ownership::Ours, value: Value::Present });
     }

@@ -255,11 +255,14 @@ impl<'a> Batch<'a> {
         if matches!(key, Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_)) {
             return shape::make(self, op, (key, value));
         }
-        if let (Key::Veth(name), Value::Veth { mac, .. }, Op::Set { from: Value::Veth { mac: was, .. }, .. }) =
-            (key, value, op)
+        if let (
+            Key::Veth(name),
+            Value::Veth { mac, bridge, .. },
+            Op::Set { from: Value::Veth { mac: was, .. }, .. },
+        ) = (key, value, op)
             && was != mac
         {
-            self.push(op, [link::set_mac(name, mac.host_end())]);
+            self.push(op, [link::set_mac(name, mac.other_end(bridge.is_some()))]);
         }
         let index = |name, batch: &mut Self| batch.index(name);
         let (name, make): (&IfName, Box<dyn Fn(u32) -> Request>) = match (key, value) {

@@ -149,7 +149,7 @@ impl View {
         let parent = if same { parent.clone() } else { elsewhere() };
         let Some(mode) = link.mode else { return Some((Some(Ownership::Foreign), Value::Present)) };
         let own = matches!(mode, Mode::Macvlan(_));
-        let mac = link.mac.and_then(|mac| Mac::new(mac).ok()).filter(|_| own);
+        let mac = link.unicast().filter(|_| own);
         let broadcasts = Broadcasts {
             queue: broadcasts.queue.and(link.broadcasts.queue),
             cutoff: broadcasts.cutoff.and(link.broadcasts.cutoff),
@@ -161,15 +161,14 @@ impl View {
     /// An interface by itself.
     fn lone(&self, name: &IfName, wanted: &Value) -> Option<Found> {
         let link = self.links.get(name.as_str())?;
-        let mac = link.mac.and_then(|mac| Mac::new(mac).ok())?;
-        let value = match (link.kind.as_deref(), &link.tap, wanted) {
-            (Some("dummy"), ..) => Value::Dummy { mac, mtu: link.mtu },
-            (_, Some(tap), Value::Tap { tap: wanted, .. }) => {
+        let value = match (link.kind.as_deref(), link.unicast(), wanted) {
+            (Some("dummy"), Some(mac), _) => Value::Dummy { mac, mtu: link.mtu },
+            (Some("tun"), Some(mac), Value::Tap { tap: wanted, .. }) => {
                 let on = |name: &&IfName| {
                     self.links.get(name.as_str()).is_some_and(|bridge| Some(bridge.index) == link.master)
                 };
                 let bridge = wanted.bridge.as_ref().filter(on).cloned();
-                let tap = Tap { bridge, mtu: wanted.mtu, ..tap.clone() };
+                let tap = Tap { bridge, mtu: wanted.mtu, ..link.tap.clone().unwrap_or_default() };
                 Value::Tap { tap, mac, mtu: link.mtu }
             }
             _ => return Some((Some(Ownership::Foreign), Value::Present)),
@@ -228,22 +227,19 @@ impl View {
 
     /// The route that counts among those of one destination: ours, if there is one. What the kernel makes by itself of the
     /// addresses of the wanted interface is beside it, and in nobody's way.
-    fn first<'a>(
-        &'a self,
-        routes: impl Iterator<Item = &'a route::Route>,
-        dev: Option<&IfName>,
-    ) -> Option<&'a route::Route> {
+    fn first<'a>(&self, routes: &[&'a route::Route], dev: Option<&IfName>) -> Option<&'a route::Route> {
         let index = dev.and_then(|dev| self.links.get(dev.as_str())).map(|link| link.index);
         let by_itself = |r: &&route::Route| r.by_kernel && index.is_some() && r.index == index;
-        let routes: Vec<_> = routes.filter(|r| r.ours || !by_itself(r)).collect();
-        routes.iter().find(|r| r.ours).or_else(|| routes.first()).copied()
+        let ours = routes.iter().find(|r| r.ours);
+        ours.or_else(|| routes.iter().find(|r| !by_itself(r))).copied()
     }
 
     fn way(&self, id: RouteId, wanted: &Value) -> Option<Found> {
         let dev = if let Value::Way { dev, .. } = wanted { Some(dev) } else { None };
         let is_it =
             |r: &&route::Route| (r.destination, r.table, r.priority) == (id.net, id.table, id.priority);
-        let route = self.first(self.routes.iter().filter(|r| r.forwards).filter(is_it), dev)?;
+        let route =
+            self.first(&self.routes.iter().filter(|r| r.forwards).filter(is_it).collect::<Vec<_>>(), dev)?;
         let link = self.links.values().find(|link| Some(link.index) == route.index)?;
         let (dev, via) = (IfName::new(&link.name).ok()?, route.via);
         let origin = Origin { src: route.src, onlink: route.onlink, protocol: None };
@@ -268,8 +264,8 @@ impl View {
 
     /// A rule without our mark that does the same is somebody else's.
     fn rule(&self, selector: Selector) -> Option<Found> {
-        let mut same =
-            self.rules.iter().filter(|r| (r.from, r.table) == (Some(selector.from), selector.table));
+        let is_same = |r: &&rule::Rule| r.plain && (r.from, r.table) == (Some(selector.from), selector.table);
+        let mut same = self.rules.iter().filter(is_same);
         let first = same.clone().next()?;
         let ours = same.any(|rule| rule.ours) || first.ours;
         Some(((!ours).then_some(Ownership::Foreign), Value::Present))
@@ -278,8 +274,7 @@ impl View {
     fn neighbour(&self, name: &IfName, ip: std::net::IpAddr) -> Option<Found> {
         let index = self.links.get(name.as_str())?.index;
         let found = self.neighbours.iter().find(|n| n.index == index && n.ip == Some(ip) && n.permanent)?;
-        let mac = found.mac.and_then(|mac| Mac::new(mac).ok())?;
-        Some(((!found.ours).then_some(Ownership::Foreign), Value::Mac(mac)))
+        Some(((!found.ours).then_some(Ownership::Foreign), found.value()))
     }
 
     /// The main table's route to a destination: of the metric that is wanted, where one is. One without our mark
@@ -294,10 +289,10 @@ impl View {
             let same = wanted.metric.is_none() || wanted.metric == r.attributes.metric;
             r.table == MAIN && r.forwards && r.destination == net && same
         };
-        let routes = self.routes.iter().filter(is_it);
-        let Some(route) = self.first(routes.clone(), dev) else {
+        let routes: Vec<&route::Route> = self.routes.iter().filter(is_it).collect();
+        let Some(route) = self.first(&routes, dev) else {
             // On the link it is what the kernel makes.
-            let near = routes.clone().next().is_some() && matches!(value, Value::Route { via: None, .. });
+            let near = !routes.is_empty() && matches!(value, Value::Route { via: None, .. });
             return near.then(|| (None, value.clone()));
         };
         let metric = wanted.metric.and(route.attributes.metric);

@@ -12,7 +12,7 @@ use qiao_core::plan::{Key, Observed, Ownership, Value};
 use qiao_core::route::Attributes;
 use qiao_core::solo::Lent;
 use qiao_core::subnet::Family;
-use qiao_core::{EngineId, IfName, Mac, Owner, SandboxName};
+use qiao_core::{EngineId, IfName, Owner, SandboxName};
 use std::collections::BTreeMap;
 
 /// Everything in the host's namespace that bears a mark of ours. It fails where another engine manages the namespace:
@@ -21,11 +21,12 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
     let mut observed = Observed::default();
     let (engine, links) = (linux.engine, links::all(&mut linux.rtnl)?);
     sole_engine(&links, engine)?;
-    let (lent, links): (Vec<_>, Vec<_>) =
-        links.into_iter().partition(|link| link.alias.as_deref().is_some_and(|alias| alias.contains(' ')));
-    lent.iter().for_each(|link| survey_lent(link, engine, &mut observed));
+    // Anybody's alias may have a blank in it.
+    let is_lent = |link: &&Link| link.alias.as_deref().is_some_and(|alias| lend::is_mark(alias, engine));
+    links.iter().filter(is_lent).for_each(|link| survey_lent(link, engine, &mut observed));
+    let rest = links.iter().filter(|link| !is_lent(link));
     let ours: BTreeMap<u32, (IfName, &Link, Ownership)> =
-        links.iter().filter_map(|link| our_link(link, engine)).collect();
+        rest.filter_map(|link| our_link(link, engine)).collect();
     for (name, link, owner) in ours.values() {
         survey_link(name, link, owner, &mut observed);
         survey_vlan(name, (link, &links), owner, &mut observed);
@@ -40,11 +41,9 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
         }
     }
     for found in neighbour::read(&ask_one(&mut linux.rtnl, &neighbour::get_all())?) {
-        let (Some(ip), Some(mac)) = (found.ip, found.mac.and_then(|mac| Mac::new(mac).ok())) else {
-            continue;
-        };
+        let Some(ip) = found.ip else { continue };
         if let Some((name, ..)) = ours.get(&found.index).filter(|_| found.ours) {
-            observed.insert(Key::Neighbour(name.clone(), ip), Ownership::Ours, Value::Mac(mac));
+            observed.insert(Key::Neighbour(name.clone(), ip), Ownership::Ours, found.value());
         }
     }
     for family in [Family::V4, Family::V6] {
@@ -102,9 +101,9 @@ fn survey_lent(link: &Link, engine: EngineId, observed: &mut Observed) {
 }
 
 fn survey_link(name: &IfName, link: &Link, owner: &Ownership, observed: &mut Observed) {
-    let mac = link.mac.and_then(|mac| Mac::new(mac).ok());
+    let mac = link.unicast();
     match (link.kind.as_deref(), mac) {
-        (Some("bridge"), Some(mac)) => {
+        (Some("bridge"), mac) => {
             observed.insert(Key::Bridge(name.clone()), owner.clone(), Value::Bridge { mac, mtu: link.mtu });
             if link.filtering {
                 observed.insert(Key::VlanFiltering(name.clone()), owner.clone(), Value::Present);

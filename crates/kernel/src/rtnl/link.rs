@@ -21,8 +21,8 @@ use rustix::fd::RawFd;
 pub struct NewBridge<'a> {
     /// Its name.
     pub name: &'a IfName,
-    /// Its hardware address.
-    pub mac: Mac,
+    /// Its hardware address; none for the one it has, or that the kernel gives it.
+    pub mac: Option<Mac>,
     /// Its MTU in bytes.
     pub mtu: u32,
     /// Whose it is.
@@ -54,13 +54,17 @@ pub fn new_bridge(bridge: NewBridge<'_>) -> Request {
         LinkInfo::Kind(InfoKind::Bridge),
         LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::MulticastSnooping(false)])),
     ];
-    new(vec![
-        Attribute::IfName(bridge.name.to_string()),
-        Attribute::Address(bridge.mac.octets().to_vec()),
-        Attribute::Mtu(bridge.mtu),
-        Attribute::Group(bridge.engine.group()),
-        Attribute::LinkInfo(info),
-    ])
+    let own = [Attribute::Group(bridge.engine.group()), Attribute::LinkInfo(info)];
+    new([Attribute::IfName(bridge.name.to_string())]
+        .into_iter()
+        .chain(of_bridge(bridge.mac, bridge.mtu))
+        .chain(own)
+        .collect())
+}
+
+fn of_bridge(mac: Option<Mac>, mtu: u32) -> impl Iterator<Item = Attribute> {
+    let mac = mac.map(|mac| Attribute::Address(mac.octets().to_vec()));
+    mac.into_iter().chain([Attribute::Mtu(mtu)])
 }
 
 /// Makes a pair, down, under its final names, the host's end a port of its bridge, the other end in its
@@ -70,7 +74,7 @@ pub fn new_veth(veth: NewVeth<'_>) -> Request {
     let mut peer = LinkMessage::default();
     peer.attributes = end(veth.peer, veth.mac, veth);
     peer.attributes.push(Attribute::NetNsFd(veth.netns));
-    let mut attributes = end(veth.host_if, veth.mac.host_end(), veth);
+    let mut attributes = end(veth.host_if, veth.mac.other_end(veth.bridge.is_some()), veth);
     attributes.extend(veth.bridge.map(Attribute::Controller));
     attributes.push(Attribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
@@ -189,8 +193,8 @@ pub fn point_to_point(name: &IfName) -> Request {
 }
 
 /// Gives a bridge a hardware address and an MTU.
-pub fn set_bridge(name: &IfName, (mac, mtu): (Mac, u32)) -> Request {
-    set(name, vec![Attribute::Address(mac.octets().to_vec()), Attribute::Mtu(mtu)])
+pub fn set_bridge(name: &IfName, (mac, mtu): (Option<Mac>, u32)) -> Request {
+    set(name, of_bridge(mac, mtu).collect())
 }
 
 /// The groups of bridges, 01:80:c2:00:00:0x, except that of pauses, which are dropped (`br_handle_frame`).
@@ -407,6 +411,11 @@ pub struct BridgePort {
 }
 
 impl Link {
+    /// Its hardware address, if that is one that an interface can be reached at.
+    pub fn unicast(&self) -> Option<Mac> {
+        self.mac.and_then(|mac| Mac::new(mac).ok())
+    }
+
     /// Whether it is the child of an interface of another namespace.
     pub fn is_child_of_host(&self) -> bool {
         self.mode.is_some() && self.peer_netns.is_some()

@@ -11,6 +11,7 @@ use netlink_packet_route::neighbour::{
 };
 use netlink_packet_route::route::RouteProtocol;
 use qiao_core::Mac;
+use qiao_core::plan::Value;
 use std::net::IpAddr;
 
 /// `NDA_PROTOCOL` (linux/neighbour.h, since 5.0): who made an entry.
@@ -124,6 +125,11 @@ impl Neighbour {
         let (Forward::Port(index, _) | Forward::Own(index, _)) = entry;
         self.permanent && self.index == index && self.own == matches!(entry, Forward::Own(..))
     }
+
+    /// Where it is; an address that we have no type for is one that is there.
+    pub fn value(&self) -> Value {
+        self.mac.and_then(|mac| Mac::new(mac).ok()).map_or(Value::Present, Value::Mac)
+    }
 }
 
 /// Reads the neighbours out of an answer.
@@ -148,4 +154,19 @@ fn read_one(payload: &[u8]) -> Option<Neighbour> {
         }
     }
     Some(neighbour)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It would be written over else.
+    #[test]
+    fn b1_a_neighbour_at_an_address_of_another_kind_is_there() {
+        let at = |mac| Neighbour { index: 1, ip: None, mac, permanent: true, ours: false }.value();
+        assert_eq!(at(Some([2, 0, 0, 0, 0, 1])), Value::Mac("02:00:00:00:00:01".parse().unwrap()));
+        for odd in [Some([0; 6]), Some([1, 0, 0x5e, 0, 0, 1]), None] {
+            assert_eq!(at(odd), Value::Present);
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod cni_bandwidth;
 mod cni_bridge;
 mod cni_children;
 mod cni_dhcp;
+mod cni_foreign_bridge;
 mod cni_forward;
 mod cni_install;
 mod cni_leftover;
