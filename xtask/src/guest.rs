@@ -1,5 +1,6 @@
 //! The guest: Debian's kernel, a few of its modules, busybox, and this machine's files.
 
+use crate::patience::{ALIVE, Patience};
 use crate::shell::{output, run, top};
 use crate::vm::target_dir;
 use anyhow::{Context, Result, bail};
@@ -8,12 +9,11 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// The packages whose kernel is taken, the first that there is. Those of newer releases have another name.
 const KERNELS: [&str; 2] = ["linux-image-6.12-amd64", "linux-image-amd64"];
-/// How long the guest may take: it is emulated, 10 to 50 times slower than the machine.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// The modules that the tests need, and what they see the machine's files by. `libcrc32c` asks for the first.
 const MODULES: &str = "crc32c_generic 9pnet_virtio 9p virtio_net veth bridge dummy macvlan ipvlan 8021q vrf tun nf_tables nft_chain_nat nft_nat \
     nft_masq nft_ct nft_fib_inet nft_meta_bridge nf_conntrack_netlink";
@@ -23,7 +23,9 @@ const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /mnt /machine
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t devtmpfs dev /dev
+echo 'qiao-vm: the kernel is up'
 for module in MODULES; do /bin/busybox modprobe $module || exec /bin/busybox poweroff -f; done
+echo 'qiao-vm: its modules are there'
 /bin/busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro machine /mnt
 /bin/busybox mount -o bind /mnt /machine
 /bin/busybox mount -t proc proc /mnt/proc
@@ -38,6 +40,7 @@ for dir in DIRS; do
     /bin/busybox mount -o bind "/machine$dir" "/mnt$dir"
 done
 /bin/busybox cp /script /mnt/tmp/script
+while /bin/busybox sleep 20; do echo 'ALIVE'; done &
 /bin/busybox chroot /mnt /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin /bin/sh /tmp/script
 /bin/busybox poweroff -f
 "#;
@@ -71,21 +74,36 @@ pub fn run_script(script: &str) -> Result<String> {
     Ok(said)
 }
 
-/// What the guest says until it is off, or has had its time.
+/// What the guest says until it is off, or nobody expects anything of it any more.
 fn listen(mut child: Child) -> Result<String> {
     let mut out = child.stdout.take().context("the guest's console")?;
+    let (tell, told) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
-        let mut said = Vec::new();
-        out.read_to_end(&mut said).map(|_| said)
-    });
-    let end = Instant::now() + PATIENCE;
-    while child.try_wait().context("wait for qemu")?.is_none() {
-        if Instant::now() > end {
-            child.kill().context("end qemu")?;
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = out.read(&mut bytes) {
+            let _ = tell.send(bytes[..count].to_vec());
         }
-        std::thread::sleep(Duration::from_millis(50));
+    });
+    let (begun, mut patience, mut said) = (Instant::now(), Patience::default(), Vec::new());
+    let mut ended = false;
+    loop {
+        match told.recv_timeout(Duration::from_millis(500)) {
+            Ok(bytes) => {
+                patience.hear(begun.elapsed(), &String::from_utf8_lossy(&bytes));
+                said.extend(bytes);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        let why = patience.is_over(begun.elapsed()).filter(|_| !ended);
+        if let Some(why) = why {
+            eprintln!("the guest is ended: {why}");
+            child.kill().context("end qemu")?;
+            ended = true;
+        }
     }
-    let said = reader.join().ok().context("read the guest's console")?.context("read the guest's console")?;
+    child.wait().context("wait for qemu")?;
+    let _ = reader.join();
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
@@ -147,8 +165,11 @@ fn initramfs(dir: &Path, tree: &Path, script: &str) -> Result<PathBuf> {
     copy_modules(&tree.join("lib/modules").join(&version), &modules)?;
     run(Command::new("busybox").args(["depmod", "-b"]).arg(&root).arg(&version))?;
     let dirs = [top(), target_dir()?].map(|dir| format!("'{}'", dir.display())).join(" ");
-    fs::write(root.join("init"), INIT.replace("MODULES", MODULES).replace("DIRS", &dirs))
-        .context("write init")?;
+    fs::write(
+        root.join("init"),
+        INIT.replace("MODULES", MODULES).replace("ALIVE", ALIVE).replace("DIRS", &dirs),
+    )
+    .context("write init")?;
     fs::write(root.join("script"), script).context("write the script")?;
     let file = dir.join("initramfs");
     let pack = "chmod 755 init && find . | busybox cpio -o -H newc > ../initramfs";

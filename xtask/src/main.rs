@@ -6,6 +6,7 @@ mod dist;
 mod guest;
 mod layout;
 mod needs;
+mod patience;
 mod shell;
 mod sweep;
 mod test;

@@ -8,6 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The signals that end a command.
 const ENDING: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
 
+/// The signals that this process was started to ignore, a bit each (proc_pid_status(5), `SigIgn`).
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
 /// The signal that came last, of those that end a command.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicUsize>);
@@ -16,8 +23,13 @@ impl Interrupt {
     /// Catches the signals from now on: whoever waits for something has to look here.
     pub fn catch() -> io::Result<Self> {
         let interrupt = Self::default();
+        let ignored = ignored();
         for signal in ENDING {
             let number = signal.as_raw();
+            // As a shell has it for jobs in the background, and `nohup` for what shall outlive its terminal.
+            if ignored & 1 << (number - 1) != 0 {
+                continue;
+            }
             let value = usize::try_from(number).unwrap_or_default();
             signal_hook::flag::register_usize(number, Arc::clone(&interrupt.0), value)?;
         }

@@ -34,9 +34,21 @@ pub use wire::Wire;
 
 use std::time::{Duration, Instant};
 
-/// Waits until something is so, at most for this long; whether it became so.
+/// The most that patience is stretched by.
+const MOST: f64 = 10.0;
+
+/// So much longer things take than on a machine that has nothing else to do: as many runnable processes as there are for
+/// each processor.
+pub fn busy() -> f64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok()).unwrap_or(1.0);
+    let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+    (load / processors).clamp(1.0, MOST)
+}
+
+/// Waits until something is so, at most for this long, or longer where the machine is busy; whether it became so.
 pub fn eventually(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
-    let begun = Instant::now();
+    let (begun, patience) = (Instant::now(), patience.mul_f64(busy()));
     loop {
         if is_so() {
             return true;

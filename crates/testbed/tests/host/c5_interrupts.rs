@@ -1,7 +1,7 @@
 //! C5: who interrupts a command gets the prompt back, at any time, and nothing goes on behind.
 
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Dnsmasq, Host, attach_line, eventually};
+use qiao_testbed::{Dnsmasq, Host, attach_line, busy, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -14,7 +14,9 @@ const CREATE: &str = "network create lan -d macvlan --ipam-driver dhcp -o parent
 const SOON: Duration = Duration::from_secs(10);
 
 fn start(host: &Host, line: &str) -> Child {
-    let mut command = host.qiao.command();
+    // Who is started in the background may ignore what it is sent here.
+    let fresh = ["env".to_owned(), "--default-signal=INT,TERM,HUP,QUIT".to_owned()];
+    let mut command = host.qiao.under(&fresh);
     command.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("start qiao")
 }
@@ -33,7 +35,7 @@ fn ends(mut child: Child, signal: Signal) -> (ExitStatus, String) {
     let begun = Instant::now();
     kill_process(Pid::from_child(&child), signal).expect("send a signal");
     while child.try_wait().expect("wait").is_none() {
-        assert!(begun.elapsed() < SOON, "{signal:?}: it goes on");
+        assert!(begun.elapsed() < SOON.mul_f64(busy()), "{signal:?}: it goes on");
         std::thread::sleep(Duration::from_millis(10));
     }
     let output = child.wait_with_output().expect("its output");
@@ -135,5 +137,24 @@ fn c5_attach_ends_while_it_waits_for_a_server() {
         }
         let _server = Dnsmasq::start(&host.lan);
         host.attach(&place, "--network lan");
+    });
+}
+
+/// A job in the background of a shell ignores the keys of the terminal, and goes on.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn c5_what_is_ignored_interrupts_nothing() {
+    on_a_host(|host| {
+        std::fs::write("/run/qiao.toml", "dhcp-timeout = 5\n").unwrap();
+        host.ok(CREATE);
+        let line = "run --config /run/qiao.toml --name w --network lan -- sleep 100";
+        let mut command = host.qiao.under(&["env".to_owned(), "--ignore-signal=INT,HUP".to_owned()]);
+        command.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start qiao");
+        says_what_for(&mut child);
+        for signal in [Signal::INT, Signal::HUP] {
+            kill_process(Pid::from_child(&child), signal).expect("send a signal");
+        }
+        assert_eq!(child.wait().expect("its end").code(), Some(125), "it waits until there is no server");
     });
 }

@@ -4,8 +4,9 @@
 use crate::cni_bridge::{LEASES, leases};
 use crate::netavark::{call as netavark, error, network, on, setup, teardown};
 use qiao_testbed::namespaces::on_a_host;
-use qiao_testbed::{Host, Outcome, Place, Protocol, Service, ask, run, stdout};
+use qiao_testbed::{Host, Outcome, Place, Protocol, Service, ask, eventually, run, stdout};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn mac_of(link: &str) -> String {
     stdout(&format!("cat /sys/class/net/{link}/address")).trim().to_owned()
@@ -181,6 +182,7 @@ fn d2_cni_keeps_away_from_who_is_on_a_foreign_bridge() {
         run("ip link set tap1 addrgenmode none");
         run("ip link set tap0 master cni0 up");
         run("ip link set tap1 up");
+        assert!(eventually(Duration::from_secs(5), || stdout("ip link show cni0").contains("state UP")));
         run("bridge fdb add 02:00:00:00:00:33 dev tap0 master static");
         let thief = host.container("thief");
         for mac in ["02:00:00:00:00:77", "02:00:00:00:00:33"] {
