@@ -4,7 +4,7 @@ use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
 use crate::record::{self, Read};
 use qiao_core::plan::{Key, Observed, Op, State, diff_all};
-use qiao_core::{Endpoint, Network, Plan};
+use qiao_core::{Endpoint, IfName, Network, Plan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -277,4 +277,10 @@ pub fn endpoint_file(endpoint: &Endpoint) -> String {
 pub fn record_file(ifname: &str) -> String {
     let mark = if ifname.starts_with('.') { "%" } else { "" };
     [mark, ifname, ".json"].concat()
+}
+
+/// The interface that a record is of, by the file's name; none where no record is named so.
+pub fn recorded_interface(file: &str) -> Option<IfName> {
+    let name = file.strip_suffix(".json")?;
+    IfName::new(name.strip_prefix('%').unwrap_or(name)).ok()
 }

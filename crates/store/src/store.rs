@@ -3,7 +3,7 @@
 use crate::claims::Claims;
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
-use crate::journal::{Begun, Changes, Journal, endpoint_file, record_file};
+use crate::journal::{Begun, Changes, Journal, endpoint_file, record_file, recorded_interface};
 use crate::lock::{Interrupted, Lock};
 use crate::names::Names;
 use crate::record::{self, Read};
@@ -174,8 +174,7 @@ impl Store {
         dir: &Dir,
         (sandbox, file): (&SandboxName, &str),
     ) -> Result<Option<Journal>, StoreError> {
-        let name = file.strip_suffix(".json").and_then(|name| IfName::new(name).ok());
-        let Some(ifname) = name else {
+        let Some(ifname) = recorded_interface(file) else {
             return self.quarantine(dir, file, "it is named as no record is").map(|()| None);
         };
         let why = match record::read::<Journal>(dir, file)? {
@@ -379,7 +378,7 @@ impl Txn<'_> {
         if let (Some(dir), Some(why)) =
             (runtime::sandbox_dir(&self.run, &name.sandbox)?, self.unreadable.borrow_mut().remove(name))
         {
-            self.quarantine(&dir, &format!("{}.json", name.ifname), &why)?;
+            self.quarantine(&dir, &record_file(name.ifname.as_str()), &why)?;
             self.endpoints_dir()?.remove_dir(name.sandbox.as_str())?;
         }
         Ok(())

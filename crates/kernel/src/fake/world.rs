@@ -398,7 +398,7 @@ impl World {
             self.objects.remove(key);
             return;
         }
-        if let (Key::Bridge(name), Value::Bridge { mac, .. }) = (key, &object.value) {
+        if let (Key::Bridge(name), Value::Bridge { mac: Some(mac), .. }) = (key, &object.value) {
             self.objects.retain(|key, _| !matches!(key, Key::OwnFdb(bridge, _) if bridge == name));
             let found = Found { owner: owner.clone(), value: Value::Present };
             self.objects.insert(Key::OwnFdb(name.clone(), *mac), found);
