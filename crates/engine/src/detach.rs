@@ -29,7 +29,8 @@ impl<K: Kernel> Engine<K> {
         let mut session = self.begin()?;
         session.refuse_stuck_sandbox(&request.sandbox)?;
         let (endpoints, unreadable) = (session.endpoints_of(request)?, session.unreadable_in(request)?);
-        let mut done = Detached::default();
+        let ended = session.ended.contains(&request.sandbox);
+        let mut done = Detached { ended, ..Detached::default() };
         for name in &unreadable {
             done.plans.push(session.detach_unreadable(name)?);
         }
@@ -48,7 +49,8 @@ impl<K: Kernel> Engine<K> {
     /// What detaching would do. Nothing is touched.
     pub fn plan_detach(&mut self, request: &Detach) -> Result<Detached, EngineError> {
         let mut session = self.look_only()?;
-        let mut done = Detached { endpoints: session.endpoints_of(request)?, ..Detached::default() };
+        let ended = session.ended.contains(&request.sandbox);
+        let mut done = Detached { endpoints: session.endpoints_of(request)?, ended, ..Detached::default() };
         for endpoint in &done.endpoints {
             done.plans.push(session.plan_removal(endpoint)?);
             done.places.extend(places(endpoint));

@@ -7,9 +7,9 @@ use qiao_core::dhcp::Keeper;
 use qiao_core::plan::{Object, Op, Ownership};
 use qiao_core::settings::Settings;
 use qiao_core::zones::Zones;
-use qiao_core::{Network, NetworkName, Owner, Refusal, SandboxName};
+use qiao_core::{Network, NetworkName, Owner, Refusal};
 use qiao_kernel::Kernel;
-use qiao_store::{About, Paths, Store};
+use qiao_store::{Paths, Store};
 use std::time::SystemTime;
 
 /// An engine. Several may live on one machine, one for each network namespace that plays the host.
@@ -77,17 +77,6 @@ impl<K: Kernel> Engine<K> {
     pub fn settle_begun(&mut self) -> Result<(), EngineError> {
         let begun = self.store.run().sub("pending")?.map_or(Ok(Vec::new()), |dir| dir.names())?;
         if begun.is_empty() { Ok(()) } else { self.settle() }
-    }
-
-    /// Whether a killed command began something about a sandbox that the next one ends.
-    pub fn is_begun(&self, sandbox: &SandboxName) -> Result<bool, EngineError> {
-        let begun = self.store.run().sub("pending")?.map_or(Ok(Vec::new()), |dir| dir.names())?;
-        let mut about = begun.iter().filter_map(|file| About::parse(file));
-        let is_its = |about: About| match about {
-            About::Endpoint(key) => key.split('@').next() == Some(sandbox.as_str()),
-            About::Network(_) => false,
-        };
-        Ok(about.any(is_its))
     }
 
     /// A network by its name, by its id or by the beginning of its id.

@@ -27,12 +27,14 @@ pub struct Detached {
     pub places: Places,
     /// Leases of DHCP servers that were given back, of attachments that never were.
     pub leases: usize,
+    /// Whether a killed command had begun something about it, which was ended first.
+    pub ended: bool,
 }
 
 impl Detached {
     /// Whether there was nothing to detach.
     pub fn is_nothing(&self) -> bool {
-        self.endpoints.is_empty() && self.plans.iter().all(Plan::is_empty) && self.leases == 0
+        self.endpoints.is_empty() && self.plans.iter().all(Plan::is_empty) && self.leases == 0 && !self.ended
     }
 }
 

@@ -6,9 +6,18 @@ use crate::session::Session;
 use crate::stuck::Stuck;
 use qiao_core::driver::Active;
 use qiao_core::plan::State;
-use qiao_core::{Endpoint, NetworkName, Plan};
+use qiao_core::{Endpoint, NetworkName, Plan, SandboxName};
 use qiao_kernel::{Kernel, Places};
 use qiao_store::{Creation, Journal, Made, Pending};
+
+/// The sandbox that a change is about, if it is about one.
+pub(crate) fn sandbox_of(change: &Pending) -> Option<&SandboxName> {
+    match change {
+        Pending::Attach(journal) | Pending::Detach(journal) => Some(journal.endpoint.sandbox()),
+        Pending::Amend(amendment) => Some(amendment.after.sandbox()),
+        Pending::Create(_) | Pending::Remove(_) => None,
+    }
+}
 
 impl<K: Kernel> Session<'_, K> {
     /// Ends everything that was begun: an attachment is taken back, a detachment finished. What cannot be ended
@@ -21,9 +30,12 @@ impl<K: Kernel> Session<'_, K> {
         // Whoever leaves gives others what they wait for: what was begun of that is ended before it is begun anew.
         begun.changes.sort_by_key(|change| !matches!(change, Pending::Amend(_)));
         for change in begun.changes {
-            if let Err(error) = self.end(&change) {
-                let why = chain(&error);
-                self.stuck.push(Stuck { file: change.file(), change: Some(change), why });
+            match self.end(&change) {
+                Ok(()) => self.ended.extend(sandbox_of(&change).cloned()),
+                Err(error) => {
+                    let why = chain(&error);
+                    self.stuck.push(Stuck { file: change.file(), change: Some(change), why });
+                }
             }
         }
         let unreadable = begun.unreadable.into_iter();

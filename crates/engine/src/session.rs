@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::reassert::Reach;
+use crate::recover::sandbox_of;
 use crate::restore::keys;
 use crate::stuck::{Stuck, words};
 use qiao_core::dhcp::{Keeper, Leased};
@@ -10,7 +11,7 @@ use qiao_core::driver::{Activation, Active, endpoint_state};
 use qiao_core::plan::{Key, Object, Observed, State, diff, diff_all};
 use qiao_core::port::Listen;
 use qiao_core::settings::{LoopbackMethod, Settings};
-use qiao_core::{Endpoint, IfName, Network, Op, Owner, Plan, Refusal};
+use qiao_core::{Endpoint, IfName, Network, Op, Owner, Plan, Refusal, SandboxName};
 use qiao_kernel::{ApplyError, FREED, InTheWay, Kernel, KernelError, Places};
 use qiao_store::{Store, StoreError, Txn};
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ pub(crate) struct Session<'e, K> {
     pub leased: Option<Leased>,
     /// What was begun before and cannot be ended.
     pub stuck: Vec<Stuck>,
+    /// The sandboxes about which a killed command had begun something that is ended.
+    pub ended: Vec<SandboxName>,
     /// Whether nothing must be touched: what would be done first is noted for the user.
     pub looks_only: bool,
     /// What was seen to be as it must be since the lock is held: it need not be looked at again.
@@ -53,6 +56,7 @@ impl<'e, K: Kernel> Session<'e, K> {
         let mut session = Self::view(engine)?;
         session.looks_only = true;
         let begun = session.txn.begun_changes()?;
+        session.ended = begun.changes.iter().filter_map(sandbox_of).cloned().collect();
         for change in &begun.changes {
             session.txn.note(format!("{} was begun and not ended; that is ended first", words(change)));
         }
@@ -91,6 +95,7 @@ impl<'e, K: Kernel> Session<'e, K> {
             keeper: keeper.as_deref_mut(),
             leased: None,
             stuck: Vec::new(),
+            ended: Vec::new(),
             looks_only: false,
             seen: State::default(),
             members_known: false,

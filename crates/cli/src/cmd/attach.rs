@@ -100,11 +100,7 @@ pub fn detach(app: &App, args: &Detach) -> Done {
         network: args.network.clone(),
         ifname: args.ifname.clone(),
     };
-    let missing = match args.if_exists || engine.is_begun(&args.name)? {
-        true => None,
-        false => Some(not_attached(app, &engine, &request)?),
-    };
-    detach_request(app, (&mut engine, &request, missing), &args.changing)
+    detach_request(app, (&mut engine, &request, !args.if_exists), &args.changing)
 }
 
 /// The refusal for what is not attached, with what it may be about.
@@ -131,27 +127,27 @@ fn not_attached(
     })
 }
 
-/// Detaches as a request says; where nothing came of it, `missing` says why.
+/// Detaches as a request says. That there was nothing to detach is an error where something must be there.
 pub fn detach_request(
     app: &App,
-    (engine, request, missing): (&mut Engine<Linux>, &request::Detach, Option<Refusal>),
+    (engine, request, must_be): (&mut Engine<Linux>, &request::Detach, bool),
     changing: &Changing,
 ) -> Done {
-    let refused = |done: &Detached| match missing.clone().filter(|_| done.is_nothing()) {
-        Some(refusal) => Err(EngineError::from(refusal)),
-        None => Ok(()),
+    let refused = |engine: &Engine<Linux>, done: &Detached| match must_be && done.is_nothing() {
+        true => Err(EngineError::from(not_attached(app, engine, request)?)),
+        false => Ok(()),
     };
     if changing.dry_run {
         let done = engine.plan_detach(request)?;
         tell_notes(engine);
-        refused(&done)?;
+        refused(engine, &done)?;
         let Detached { plans, places, .. } = done;
         plan::print_dry(&plans, &places, (changing, app.global.json));
         return Ok(OK);
     }
     let detached = engine.detach(request)?;
     tell_notes(engine);
-    refused(&detached)?;
+    refused(engine, &detached)?;
     if app.global.json {
         let endpoints: Vec<_> = detached.endpoints.iter().map(json::endpoint).collect();
         let plan = plan::json_of(&detached.plans, &detached.places);

@@ -350,7 +350,7 @@ fn disconnect(app: &App, args: &Disconnect) -> Done {
     }
     let request =
         request::Detach { sandbox: args.container.clone(), network: Some(network.name), ifname: None };
-    detach_request(app, (&mut engine, &request, None), &args.changing)
+    detach_request(app, (&mut engine, &request, false), &args.changing)
 }
 
 fn allocations(app: &App, args: &Allocations) -> Done {

@@ -163,7 +163,8 @@ mod tests {
     /// It would be written over else.
     #[test]
     fn b1_a_neighbour_at_an_address_of_another_kind_is_there() {
-        let at = |mac| Neighbour { index: 1, ip: None, mac, permanent: true, ours: false, own: false }.value();
+        let at =
+            |mac| Neighbour { index: 1, ip: None, mac, permanent: true, ours: false, own: false }.value();
         assert_eq!(at(Some([2, 0, 0, 0, 0, 1])), Value::Mac("02:00:00:00:00:01".parse().unwrap()));
         for odd in [Some([0; 6]), Some([1, 0, 0x5e, 0, 0, 1]), None] {
             assert_eq!(at(odd), Value::Present);
