@@ -210,9 +210,9 @@ impl<'h> Scene<'h> {
             }
         }
         let fdb = stdout("bridge fdb show");
-        lines.extend(
-            fdb.lines().filter(|line| line.contains(" static") || line.contains(" permanent")).map(plain),
-        );
+        // All host ends have one address: which of them the bridge's local entry names is all the same.
+        let fdb = fdb.lines().filter(|line| !line.starts_with("fe:ff:ff:ff:ff:ff"));
+        lines.extend(fdb.filter(|line| line.contains(" static") || line.contains(" permanent")).map(plain));
         for line in ["ip -4 route", "ip -6 route", "ip neigh show nud permanent"] {
             lines.extend(stdout(line).lines().map(plain));
         }
