@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::net::{TcpStream, UdpSocket};
+use std::os::unix::fs::DirBuilderExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -196,7 +197,7 @@ fn a_proxy_that_does_not_answer() {
         let container = Container::new();
         host.setting("proxy");
         let dir = format!("{}/run/loopback", host.dir);
-        fs::create_dir_all(format!("{dir}/state")).unwrap();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(format!("{dir}/state")).unwrap();
         let holder =
             Command::new("flock").args(["--no-fork", &format!("{dir}/lock"), "sleep", "60"]).spawn().unwrap();
         let _holder = Container(holder);

@@ -19,8 +19,9 @@ fn qiaos_own_rule_set_can_be_read_and_loaded_elsewhere() {
     let rules = || {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/src/render/ruleset.nft");
         let rules = fs::read_to_string(path).unwrap();
-        // `nft` 1.0.6 cannot parse these two.
-        let rules: Vec<&str> = rules.lines().filter(|line| !line.contains("taddr")).collect();
+        // `nft` 1.0.6 cannot parse two of these; the others it prints and never reads (see the file's head).
+        let is_read = |line: &&str| !line.contains("taddr") && !line.contains("@th,");
+        let rules: Vec<&str> = rules.lines().filter(is_read).collect();
         [&rules.join("\n"), include_str!("elements.nft")].join("\n")
     };
     read_and_load_elsewhere(name, rules, "");
