@@ -255,15 +255,7 @@ impl<'a> Batch<'a> {
         if matches!(key, Key::Ifb(_) | Key::Shape(_) | Key::Redirect(_)) {
             return shape::make(self, op, (key, value));
         }
-        if let (
-            Key::Veth(name),
-            Value::Veth { mac, bridge, .. },
-            Op::Set { from: Value::Veth { mac: was, .. }, .. },
-        ) = (key, value, op)
-            && was != mac
-        {
-            self.push(op, [link::set_mac(name, mac.other_end(bridge.is_some()))]);
-        }
+        self.push(op, other_end(op));
         let index = |name, batch: &mut Self| batch.index(name);
         let (name, make): (&IfName, Box<dyn Fn(u32) -> Request>) = match (key, value) {
             (Key::Bridge(name), Value::Bridge { mac, mtu }) => {
@@ -440,4 +432,13 @@ fn is_same_end(from: &Value, to: &Value) -> bool {
         _ => None,
     };
     end(from) == end(to)
+}
+
+/// What gives a host's end the hardware address that follows from the other end's, where it has another one.
+fn other_end(op: &Op) -> Option<Request> {
+    let Op::Set { key: Key::Veth(name), from: Value::Veth { mac: was, .. }, to, .. } = op else {
+        return None;
+    };
+    let Value::Veth { mac, bridge, .. } = to else { return None };
+    (was != mac).then(|| link::set_mac(name, mac.other_end(bridge.is_some())))
 }
