@@ -17,6 +17,8 @@ use qiao_core::IfName;
 use rustix::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+/// What `IFLA_LINK_NETNSID` says of a namespace that is being destroyed (`NETNSA_NSID_NOT_ASSIGNED`).
+const DYING: Option<i32> = Some(-1);
 /// How long a link may take to get out of sight before it is deleted while we wait.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -29,8 +31,6 @@ pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
         Err(error) => return Err(error),
     };
     let Some(found) = found else { return Ok(()) };
-    /// What `IFLA_LINK_NETNSID` says of a namespace that is being destroyed (`NETNSA_NSID_NOT_ASSIGNED`).
-    const DYING: Option<i32> = Some(-1);
     if found.peer_netns == DYING || !mark::is_ours(&found, linux.engine) {
         return Ok(());
     }
@@ -49,6 +49,18 @@ pub fn delete(linux: &mut Linux, name: &IfName) -> Result<(), KernelError> {
     match ask_one(&mut linux.rtnl, &link::delete(found.index)) {
         Err(error) if !error.is_absent() => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Whether the link of this index is gone, or a pair of ours whose other end's namespace is being destroyed.
+pub fn is_leaving(linux: &mut Linux, index: u32) -> Result<bool, KernelError> {
+    match ask_one(&mut linux.rtnl, &link::get_at(index)) {
+        Ok(messages) => {
+            let found = link::read(&messages).into_iter().next();
+            Ok(found.is_none_or(|found| found.peer_netns == DYING && mark::is_ours(&found, linux.engine)))
+        }
+        Err(error) if error.is_absent() => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

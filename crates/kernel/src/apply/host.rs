@@ -89,8 +89,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// A forwarding entry that the bridge only learned is nobody's: another one is made over it. One that is as wanted is
-    /// left; any other is somebody's, be it the bridge's own.
+    /// A forwarding entry that the bridge only learned is nobody's: another one is made over it, as over one of a port of
+    /// ours that is on its way out. One that is as wanted is left; any other is somebody's, be it the bridge's own.
     fn over_learned(&mut self, op: &Op, error: KernelError) -> Result<(), ApplyError> {
         let (Key::Fdb(name, _) | Key::OwnFdb(name, _)) = op.key() else { return Err(failed(op, error)) };
         let index = self.linux.interfaces.index(name).map_err(|e| failed(op, e))?;
@@ -99,14 +99,16 @@ impl<'a> Batch<'a> {
         };
         let rtnl = &mut self.linux.rtnl;
         let answer = ask_one(rtnl, &neighbour::get_forward(entry)).map_err(|e| failed(op, e))?;
-        match neighbour::read(&answer).first() {
-            Some(found) if found.is(entry) => Ok(()),
-            Some(found) if !found.permanent => {
-                let over = neighbour::forward(entry, Mode::Replace);
-                ask_one(rtnl, &over).map(drop).map_err(|e| failed(op, e))
-            }
-            _ => Err(failed(op, error)),
+        let Some(found) = neighbour::read(&answer).into_iter().next() else { return Err(failed(op, error)) };
+        if found.is(entry) {
+            return Ok(());
         }
+        let leaves = !found.own && reap::is_leaving(self.linux, found.index).map_err(|e| failed(op, e))?;
+        if found.permanent && !leaves {
+            return Err(failed(op, error));
+        }
+        let over = neighbour::forward(entry, Mode::Replace);
+        ask_one(&mut self.linux.rtnl, &over).map(drop).map_err(|e| failed(op, e))
     }
 
     /// The index of a link. What waits goes first, if it makes the link or takes it away.
