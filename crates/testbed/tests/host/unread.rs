@@ -127,7 +127,7 @@ fn collecting() {
 fn attaching() {
     on_a_host(|host| {
         let line = "attach late --netns /run/netns/late --network front -p 8083:80";
-        sweep(host, &Sweep { line, prepare: &[], end: &["detach late"], first: 1 });
+        sweep(host, &Sweep { line, prepare: &[], end: &["detach late --if-exists"], first: 1 });
     });
 }
 
@@ -136,7 +136,15 @@ fn attaching() {
 fn detaching() {
     on_a_host(|host| {
         let prepare = ["attach leaver --netns /run/netns/leaver --network front -p 8084:80"];
-        sweep(host, &Sweep { line: "detach leaver", prepare: &prepare, end: &["detach leaver"], first: 3 });
+        sweep(
+            host,
+            &Sweep {
+                line: "detach leaver",
+                prepare: &prepare,
+                end: &["detach leaver --if-exists"],
+                first: 3,
+            },
+        );
     });
 }
 
