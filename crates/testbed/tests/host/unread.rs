@@ -205,7 +205,7 @@ fn g3_an_unreadable_lease_ends_the_search() {
             assert_ne!(outcome.code, Some(124), "it goes on for ever with read {nth} failed: {outcome}");
             injected += usize::from(std::fs::read_to_string("/run/failed").unwrap().contains("(INJECTED)"));
             failed += usize::from(outcome.stderr.contains("Input/output error"));
-            host.ok("detach web");
+            host.ok("detach web --if-exists");
             host.assert_like(&before, &format!("read {nth} failed: {outcome}"));
         }
         assert!(injected > 1 && failed > 1, "the control: {injected} reads failed, {failed} were said");
