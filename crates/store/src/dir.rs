@@ -143,7 +143,9 @@ impl Dir {
                 return Ok(true);
             }
         }
-        Ok(self.claimant("boot")?.is_some_and(|id| crate::boot::BootId::parse(&id).is_some()))
+        let is_boot = self.claimant("boot")?.is_some_and(|id| crate::boot::BootId::parse(&id).is_some());
+        // Where the boot id cannot be read, this is all that a first command leaves.
+        Ok(is_boot || crate::residence::read(self)?.is_some())
     }
 
     /// The path, for messages.
