@@ -358,7 +358,8 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// Whose a route is: one of ours by another link is that of whoever has the link.
+    /// Whose a route is. The number of our protocol is every engine's: by another link than the wanted one, the link
+    /// says whose the route is.
     fn route_owner(
         &self,
         linux: &mut Linux,
@@ -373,8 +374,11 @@ impl Host<'_> {
             |index| matches!(&wanted.value, Value::Route { dev, .. } if self.links.index(dev) == Some(index));
         let Some(index) = route.index.filter(|index| !is_wanted(*index)) else { return Ok(own) };
         let link = link::read(&ask_one(&mut linux.rtnl, &link::get_at(index))?).into_iter().next();
-        let alias = link.and_then(|link| link.alias);
-        Ok(alias.map_or(own, |alias| nft::owner_of(Some(&alias), Some(&wanted.owner))))
+        let Some(link) = link else { return Ok(own) };
+        Ok(match link.alias {
+            None if !mark::is_anothers(&link, linux.engine) => own,
+            _ => mark::owner_of(&link, linux.engine, Some(&wanted.owner)),
+        })
     }
 
     /// Where a route of the host leads. Through another link than the wanted one, it is not the wanted one.

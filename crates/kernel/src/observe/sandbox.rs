@@ -5,6 +5,7 @@ use crate::error::KernelError;
 use crate::kernel::Places;
 use crate::lend;
 use crate::linux::{Linux, Sandbox};
+use crate::mark;
 use crate::netns::NetnsHandle;
 use crate::rtnl::link::Link;
 use crate::rtnl::{address, ask_of, ask_one, neighbour, route, rule};
@@ -134,7 +135,17 @@ impl View {
                 view.routes.extend(route::read(&messages));
             }
         }
+        view.leave_others();
         Ok(view)
+    }
+
+    /// What hangs on a link of another engine is that engine's: the number of our protocol is the same for all.
+    fn leave_others(&mut self) {
+        let others = self.links.values().filter(|link| mark::is_anothers(link, self.engine));
+        let others: BTreeSet<u32> = others.map(|link| link.index).collect();
+        let is_others = |index: u32| others.contains(&index);
+        self.routes.iter_mut().for_each(|route| route.ours &= !route.index.is_some_and(is_others));
+        self.neighbours.iter_mut().for_each(|neighbour| neighbour.ours &= !is_others(neighbour.index));
     }
 
     /// A child: of the parent that is wanted, or of another interface.

@@ -267,6 +267,31 @@ fn a1_the_uplinks_subnet_is_busy_in_a_container() {
     });
 }
 
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a1_a_route_of_the_outer_engine_is_not_replaced() {
+    on_a_host(|host| {
+        let outer = host.container("outer");
+        let config = r#"{"cniVersion":"1.1.0","name":"n1","type":"bridge","bridge":"cni0","isDefaultGateway":true,
+            "ipam":{"type":"host-local","dataDir":"/run/leases","ranges":[[{"subnet":"10.9.0.0/24"}]],
+            "routes":[{"dst":"10.66.0.2/32"}]}}"#;
+        host.qiao.plugin_ok(("bridge", "ADD"), ("outer", &outer.path()), config);
+        let _service = Service::start(&outer, Protocol::Tcp, "0.0.0.0:80");
+        let nest = Nest { host, inner: Qiao::new("/run/inner", None), _service, outer };
+        let before = furnished(&nest.outer);
+        assert!(before.contains("10.66.0.2 via 10.9.0.1"), "{before}");
+        let created = nest.inside("network create r -d routed --subnet 10.66.0.0/24 --dns off --force");
+        assert_eq!(created.code, SUCCESS, "{created}");
+        host.container("a");
+        host.container("b");
+        let refused = nest.inside("attach a --netns /run/netns/a --network r --ip 10.66.0.2");
+        assert!(refused.code == Some(5) && refused.stderr.contains("10.66.0.2"), "{refused}");
+        assert_same(&furnished(&nest.outer), &before, &format!("{refused}"));
+        let free = nest.inside("attach b --netns /run/netns/b --network r --ip 10.66.0.3");
+        assert_eq!(free.code, SUCCESS, "the control: {free}");
+    });
+}
+
 /// The same engine's command, with another run directory in the same network namespace.
 fn second() -> Qiao {
     Qiao::new("/run/second", None)
