@@ -292,6 +292,35 @@ fn a1_a_route_of_the_outer_engine_is_not_replaced() {
     });
 }
 
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a1_a_sandbox_of_two_engines_keeps_what_each_gave_it() {
+    on_a_host(|host| {
+        let nest = Nest::new(host);
+        let web = host.attached("web", "--network up");
+        let given = || {
+            let looks = ["-d -o link show eth0", "-o addr show eth0", "-o route", "-o -6 route"];
+            let lines = looks.map(|look| web.stdout(&format!("ip {look}"))).concat();
+            lines
+                .lines()
+                .filter(|line| line.contains("eth0"))
+                .map(without_counts)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        let before = given();
+        assert!(before.contains("default via"), "{before}");
+        let attached = nest.inside("attach web --netns /run/netns/web --ifname eth1");
+        assert!(attached.code == Some(5) && attached.stderr.contains("is in the way"), "{attached}");
+        assert_same(&given(), &before, &format!("{attached}"));
+        for line in ["repair", "gc", "detach web --if-exists", "repair"] {
+            let outcome = nest.inside(line);
+            assert_same(&given(), &before, &format!("`{line}`: {outcome}"));
+        }
+        host.ok("check");
+    });
+}
+
 /// The same engine's command, with another run directory in the same network namespace.
 fn second() -> Qiao {
     Qiao::new("/run/second", None)
