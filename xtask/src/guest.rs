@@ -74,7 +74,7 @@ pub fn run_script(script: &str) -> Result<String> {
     Ok(said)
 }
 
-/// What the guest says until it is off, or nobody expects anything of it any more.
+/// The guest's output until the guest is off, or is given up.
 fn listen(mut child: Child) -> Result<String> {
     let mut out = child.stdout.take().context("the guest's console")?;
     let (tell, told) = std::sync::mpsc::channel();

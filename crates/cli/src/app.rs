@@ -27,7 +27,7 @@ pub struct App {
     armed: Cell<bool>,
     /// Until when is waited then.
     deadline: Cell<Option<Instant>>,
-    /// Whether somebody reads what is waited for.
+    /// Whether notes about what the command waits for are printed.
     tells: Cell<bool>,
 }
 
@@ -56,8 +56,8 @@ impl App {
         Ok(())
     }
 
-    /// What was begun is taken back now, and nobody waits for long: another signal ends that, and so does the time. What
-    /// had come to its end is taken away whatever comes.
+    /// What was begun is taken back now, and nobody waits for long: another signal ends that, and so does the time.
+    /// What had come to its end is taken away whatever comes.
     pub fn tidy_up(&self, had_begun: bool) {
         self.interrupt.get().into_iter().for_each(Interrupt::reset);
         self.armed.set(had_begun && self.armed.get());

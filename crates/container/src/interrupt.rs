@@ -1,4 +1,4 @@
-//! Whether somebody wants a command to end that is still at its preparations.
+//! Signals that end a command while it still prepares the container.
 
 use rustix::process::Signal;
 use std::io;
@@ -20,7 +20,7 @@ fn ignored() -> u64 {
 pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
-    /// Catches the signals from now on: whoever waits for something has to look here.
+    /// Catches the signals from now on: every wait has to check for them.
     pub fn catch() -> io::Result<Self> {
         let interrupt = Self::default();
         let ignored = ignored();

@@ -1,8 +1,8 @@
 //! Who else forwards packets on the host: what becomes of the host's settings when no network needs them any more, and
 //! of packets that merely pass through.
 //!
-//! Writing 1 over 1 leaves no trace in the kernel. What tells of others who rely on forwarding is what they forward
-//! with: interfaces, rules, policies of IPsec, and the administrator's configuration.
+//! Writing 1 over 1 leaves no trace in the kernel. Other programs that rely on forwarding are known by what they
+//! forward with: interfaces, rules, policies of IPsec, and the administrator's configuration.
 
 use crate::name::IfName;
 use crate::subnet::Family;
@@ -24,7 +24,7 @@ pub struct Forwarding {
     pub configured: BTreeMap<Family, String>,
 }
 
-/// An interface of somebody else's.
+/// An interface of another program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherLink {
     /// Its name.
@@ -33,7 +33,7 @@ pub struct OtherLink {
     pub kind: String,
 }
 
-/// A rule of somebody else's.
+/// A rule of another program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtherRule {
     /// The families that it is about.
@@ -51,8 +51,8 @@ pub struct OtherRule {
 }
 
 impl OtherRule {
-    /// Whether it is about forwarding between whole networks: it names interfaces or addresses, or has no condition. Rules
-    /// about single protocols, such as those of `ufw` for ICMP, are there on hosts that forward nothing.
+    /// Whether it is about forwarding between whole networks: it names interfaces or addresses, or has no condition.
+    /// Rules about single protocols, such as those of `ufw` for ICMP, are there on hosts that forward nothing.
     fn is_broad(&self) -> bool {
         self.from.is_some() || self.to.is_some() || self.addressed || !self.narrow
     }
@@ -68,8 +68,8 @@ impl OtherRule {
 }
 
 impl Forwarding {
-    /// Who relies on forwarding of a family, if anybody does, in words. Interfaces that were there `before` we switched it
-    /// on did without it.
+    /// The interface, rule, policy or file that relies on forwarding of a family, in words; none if there is none.
+    /// Interfaces that were there `before` we switched it on did without it.
     pub fn user(&self, family: Family, before: &BTreeSet<String>) -> Option<String> {
         let link = self.links.iter().find(|link| !before.contains(&link.name));
         let rule = || self.rules.iter().find(|rule| rule.is_of(family) && rule.is_broad());
@@ -152,8 +152,8 @@ impl Forwarding {
         names.into_iter().filter_map(|name| IfName::new(name).ok()).collect()
     }
 
-    /// Which tunnel or the like may miss that packets pass through the host, in words: none where they pass, or a rule names
-    /// it.
+    /// Which tunnel or the like may miss that packets pass through the host, in words: none where they pass, or a
+    /// rule names it.
     pub fn misses(&self, family: Family, transit: &Transit) -> Option<String> {
         if transit.open.contains(&family) {
             return None;
@@ -182,7 +182,7 @@ mod tests {
         transit.pairs.iter().map(|(family, from, to)| format!("{family:?} {from} {to}")).collect()
     }
 
-    /// A host with two interfaces of hardware, a tunnel, a bridge, and this rule of somebody else's.
+    /// A host with two interfaces of hardware, a tunnel, a bridge, and this rule of another program.
     fn with(from: Option<&str>, to: Option<&str>) -> Forwarding {
         let link = |name: &str, kind: &str| OtherLink { name: name.into(), kind: kind.into() };
         let (from, to) = (from.map(str::to_owned), to.map(str::to_owned));

@@ -44,8 +44,8 @@ impl Mac {
 
     /// The address of the host's end of every pair that is a port of a bridge: the highest there is. A bridge that was
     /// given no address has the lowest of its ports' (`br_stp_recalculate_bridge_id`), and containers remember it as
-    /// the gateway's: it neither changes when one of our ports comes or goes, nor is it ours where somebody else has a
-    /// port. Ports may have the same address (`fdb_add_local`), and nothing is sent from it.
+    /// the gateway's: it neither changes when one of our ports comes or goes, nor is it ours where another program
+    /// has a port. Ports may have the same address (`fdb_add_local`), and nothing is sent from it.
     pub const PORT: Self = Self([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
 
     /// The address of the host's end of the pair whose other end has this one.
@@ -60,7 +60,7 @@ impl Mac {
         Self(bytes)
     }
 
-    /// Whether it is one that host ends have. No container has such a one, so that none is taken for a port.
+    /// Whether it is one that host ends have. No container has one of these, so that none is taken for a port.
     pub fn is_host_end(self) -> bool {
         self.0[0] == HOST_END
     }

@@ -51,7 +51,7 @@ impl Call {
         }
     }
 
-    /// Whether whoever asked is there no more. He has nothing else to say: only the end of both directions tells.
+    /// Whether the caller is gone. The caller sends nothing after the question: the end of both directions shows it.
     pub fn is_over(&self) -> bool {
         let mut polled = [PollFd::new(&self.stream, PollFlags::empty())];
         let over = PollFlags::HUP | PollFlags::ERR;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long is waited before it is started once more.
 const START: Duration = Duration::from_millis(500);
-/// How often is looked whether whoever waits is still there.
+/// The interval at which the client checks whether the caller still waits.
 const SLICE: Duration = Duration::from_millis(50);
 /// How long is waited before it is said what for.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -56,14 +56,14 @@ fn exchange(
     }
 }
 
-/// Somebody who waits for a server: he wants to know what for, and may not want it any longer.
+/// A caller that waits for a server: it is notified of what it waits for, and may stop waiting.
 struct Waiting<'a> {
     patron: &'a mut Patron,
     at: String,
 }
 
 impl Waiting<'_> {
-    /// Waits until there is something to read. After a while whoever waits is told what for.
+    /// Waits until there is something to read. After a while the caller is notified of what it waits for.
     fn await_answer(&mut self, stream: &UnixStream, patience: Duration) -> io::Result<()> {
         let begun = Instant::now();
         let slice = Timespec { tv_sec: 0, tv_nsec: SLICE.as_nanos() as _ };
@@ -91,7 +91,7 @@ impl Waiting<'_> {
     }
 }
 
-/// Whoever a lease is taken for.
+/// The tenant that a lease is taken for.
 struct Patron {
     tell: Box<dyn Fn(&str)>,
     is_gone: Box<dyn Fn() -> bool>,
@@ -119,7 +119,7 @@ impl Engines {
         Self { run: run.to_owned(), place: Place::engines(run), patience, patron: None }
     }
 
-    /// With somebody who is told what is waited for, if it takes longer, and who may not want it any longer.
+    /// With a caller that is notified of a long wait, and may stop waiting.
     #[must_use]
     pub fn on_behalf_of(mut self, tell: Box<dyn Fn(&str)>, is_gone: Box<dyn Fn() -> bool>) -> Self {
         self.patron = Some(Patron { tell, is_gone, was_told: false });

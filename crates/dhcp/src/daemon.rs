@@ -119,7 +119,7 @@ impl Daemon {
         fds.extend(self.calls.iter().map(|call| PollFd::from_borrowed_fd(call.as_fd(), PollFlags::IN)));
         let heard = self.tenancies.values().filter_map(Tenancy::socket);
         fds.extend(heard.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
-        // Whoever waits for a lease has said all: only that he hangs up is heard of.
+        // A caller that waits for a lease sends nothing more: only a hang-up is received.
         let callers = self.tenancies.values().flat_map(Tenancy::callers);
         fds.extend(callers.map(|call| PollFd::from_borrowed_fd(call, PollFlags::empty())));
         match poll(&mut fds, timeout.as_ref()) {

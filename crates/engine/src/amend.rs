@@ -280,7 +280,7 @@ impl<K: Kernel> Session<'_, K> {
     pub fn end_amend(&mut self, amendment: &Amendment) -> Result<(), EngineError> {
         let Amendment { before, after, network, plan } = amendment;
         let record = self.txn.endpoint(after.sandbox(), after.id.ifname.as_str())?;
-        self.refuse_unreadable_endpoint(after.sandbox(), &after.id.ifname)?; // nobody knows which of the two it is
+        self.refuse_unreadable_endpoint(after.sandbox(), &after.id.ifname)?; // which of the two it is cannot be known
         let (kept, left) = match record.as_ref() == Some(after) {
             true => (after, &before.endpoint),
             false => (&before.endpoint, after),

@@ -55,7 +55,7 @@ impl Desired {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spared {
     owners: BTreeSet<Owner>,
-    /// Endpoints of which nobody knows the network.
+    /// Endpoints whose network is not known.
     unreadable: BTreeSet<EndpointName>,
     addresses: BTreeSet<IpAddr>,
     /// What, and why.
@@ -95,7 +95,7 @@ impl Spared {
         self.owners.insert(owner);
     }
 
-    /// A network that is in use by somebody and is not known: the host's part of the rules may be needed for it.
+    /// A network that is in use and whose record is lost: the host's part of the rules may be needed for it.
     pub fn network(&mut self, name: &NetworkName) {
         self.owner(Owner::Network(name.clone()));
         self.owner(Owner::Host);

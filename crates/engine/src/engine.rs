@@ -34,7 +34,7 @@ impl<K: Kernel> Engine<K> {
         Ok(Self { kernel, store, settings, keeper: None, zones: None, home })
     }
 
-    /// With somebody who may not want to wait for the lock any longer.
+    /// With a check that ends a wait for the lock.
     #[must_use]
     pub fn interrupted_by(mut self, interrupted: Box<dyn Fn() -> bool>) -> Self {
         self.store.interrupted_by(interrupted);

@@ -32,7 +32,7 @@ impl Home {
 
     /// Records where the engine is, with the lock held. It is refused where the records are those of another network
     /// namespace and a container of theirs lives: in this one the engine would create what is there already, and
-    /// remove what it takes for a stranger's.
+    /// remove what it takes for a leftover.
     ///
     /// `writes` is false where nothing must be written.
     pub fn settle<K: Kernel>(
@@ -59,7 +59,7 @@ impl Home {
     }
 
     fn refuse_living<K: Kernel>(&self, txn: &Txn<'_>, kernel: &mut K) -> Result<(), EngineError> {
-        // Nobody can open the namespace of a container from within as that of a container.
+        // From within a container, its namespace counts as the host's own and cannot be opened as a sandbox's.
         let mut lives = |netns: &Netns| netns.cookie == self.residence.netns || kernel.is_alive(netns);
         let wired = txn.endpoints()?.into_iter().filter(|endpoint| endpoint.wire.is_some());
         let living = wired.into_iter().find(|endpoint| endpoint.netns.as_ref().is_some_and(&mut lives));

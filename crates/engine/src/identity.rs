@@ -84,8 +84,8 @@ impl<K: Kernel> Session<'_, K> {
         }
     }
 
-    /// Refuses an MTU that is too small for what is on the link: the container's own addresses, the gateways, and those of
-    /// other networks on the bridge, which becomes as small as its smallest port.
+    /// Refuses an MTU that is too small for what is on the link: the container's own addresses, the gateways, and
+    /// those of other networks on the bridge, which becomes as small as its smallest port.
     pub fn refuse_mtu(
         &mut self,
         (network, activation): (&Network, &Activation),
@@ -154,7 +154,7 @@ impl<K: Kernel> Session<'_, K> {
         Ok(others.map(|(name, _)| name.clone()).collect())
     }
 
-    /// Refuses an address that somebody has on another network of the same device.
+    /// Refuses an address that an endpoint has on another network of the same device.
     fn refuse_held(&self, network: &Network, other: &NetworkName, ip: IpAddr) -> Result<(), EngineError> {
         let taken = |by: String| {
             let why = format!("it is on network `{other}`");

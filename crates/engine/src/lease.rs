@@ -230,8 +230,8 @@ impl<K: Kernel> Session<'_, K> {
         self.txn.note(format!("DHCP leases are not renewed: {trouble}"));
     }
 
-    /// Gives back the leases of a sandbox that has no endpoint: whoever attached it was killed before there was one. How
-    /// many they were.
+    /// Releases the leases of a sandbox that has no endpoint: its attachment was killed before there was one. The
+    /// number of leases.
     pub fn release_lost(&mut self, request: &Detach) -> usize {
         let Some(Ok(tenants)) = self.keeper.as_mut().map(|keeper| keeper.tenants()) else { return 0 };
         let is_on = |network: &str| request.network.as_ref().is_none_or(|wanted| wanted.as_str() == network);

@@ -149,8 +149,8 @@ impl<K: Kernel> Session<'_, K> {
         Ok(Network { id: network.id, ..designed })
     }
 
-    /// Whether the default network is out of use and something else of the host has taken the subnet since. Nobody chose
-    /// the subnet, so the network takes another one; with `bip` the administrator did.
+    /// Whether the default network is out of use and something else of the host has taken the subnet since. Without
+    /// `bip` the subnet was no administrator's choice, so the network takes another one.
     fn is_displaced(&mut self, network: &Network) -> Result<bool, EngineError> {
         let is_chosen = network.name.as_str() != DEFAULT || self.settings.bip_pool().is_some();
         if is_chosen || self.txn.active()?.contains_key(&network.name) {

@@ -226,8 +226,8 @@ impl Own<'_> {
         self.had.iter().any(|had| had.listen.covers(listen))
     }
 
-    /// Whether a port that somebody has is the same client's: a part of what the endpoint publishes, or another
-    /// endpoint's of a client that holds the port itself.
+    /// Whether a bound port belongs to the same client: a part of what the endpoint publishes, or of another endpoint
+    /// of a client that holds the port itself.
     fn is_held_by(&self, binding: &Binding) -> bool {
         let of = binding.owner.split_once('@').map(|(sandbox, _)| sandbox);
         self.held && of == Some(self.id.sandbox.as_str())

@@ -139,8 +139,9 @@ impl<K: Kernel> Session<'_, K> {
         Ok(broken)
     }
 
-    /// Whether a network or an endpoint is not in the sets of the rules where it must be, or a network is not let through.
-    /// Somebody has changed the rules: any element may have gone, or the policy of `iptables` is another.
+    /// Whether a network or an endpoint is not in the sets of the rules where it must be, or a network is not let
+    /// through. Another program has changed the rules: any element may be missing, or the policy of `iptables` be
+    /// another.
     fn lacks_rules(&mut self, active: &Active, present: &Active) -> Result<bool, EngineError> {
         let mut networks = Vec::new();
         for name in present.keys() {

@@ -1,5 +1,5 @@
-//! Giving back settings of the host that no network needs any more: as they were before us, unless somebody else has come to
-//! rely on them since. Forwarding is one switch for the whole host.
+//! Giving back settings of the host that no network needs any more: as they were before us, unless another program
+//! has come to rely on them since. Forwarding is one switch for the whole host.
 
 use crate::activate::{is_needed, routed};
 use crate::error::EngineError;
@@ -12,7 +12,7 @@ use qiao_store::Saved;
 use std::collections::BTreeSet;
 
 impl<K: Kernel> Session<'_, K> {
-    /// The settings that stay as they are, although these networks do not need them, because somebody else does. The
+    /// The settings that stay as they are, although these networks do not need them, because another program does. The
     /// kernel is asked only where a setting is about to be given back.
     pub fn left_on(&mut self, active: &Active, saved: &Saved) -> Result<BTreeSet<Sysctl>, EngineError> {
         let needed = routed(active);
@@ -44,7 +44,7 @@ impl<K: Kernel> Session<'_, K> {
     }
 
     /// What is still known of the host's settings when these networks are in use: what they do not need was given back,
-    /// or is somebody else's from now on.
+    /// or belongs to another program from now on.
     pub fn forget_returned(&mut self, active: &Active) -> Result<(), EngineError> {
         let (mut saved, needed) = (self.txn.saved()?, routed(active));
         let before = saved.sysctls.len();

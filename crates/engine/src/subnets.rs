@@ -120,7 +120,7 @@ impl<K: Kernel> Session<'_, K> {
             (Some(true), _) | (None, true) if !facts.ipv6 => {
                 Err(Refusal::new(Code::Unsupported, "this kernel has no IPv6"))
             }
-            // A small MTU is no wish, but nobody wishes for IPv6 either: then it is left out.
+            // The MTU was not requested, but neither was IPv6: then IPv6 is left out.
             (wish, given) => {
                 let mtu = request.options.mtu.or(self.settings.fixed_mtu());
                 let fits = mtu.is_none_or(|mtu| mtu >= MTU_MIN_V6);

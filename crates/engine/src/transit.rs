@@ -1,5 +1,5 @@
-//! Packets that merely pass through the host. Where forwarding is on by our doing they are dropped, so that a host which was
-//! no router is none; where others let them through by their own will, they pass.
+//! Packets that merely pass through the host. Where forwarding is on by our doing they are dropped, so that a host
+//! which was no router is none; where others let them through by their own will, they pass.
 
 use crate::error::EngineError;
 use crate::session::Session;
@@ -17,7 +17,8 @@ fn switched(saved: &Saved) -> impl Iterator<Item = Family> {
 }
 
 impl<K: Kernel> Session<'_, K> {
-    /// What passes besides, by the setting and by what others have now. Where nothing would be dropped nobody is asked.
+    /// What passes besides, by the setting and by what others have now. Where nothing would be dropped, the kernel is
+    /// not asked.
     pub fn transit(&mut self, saved: &Saved) -> Result<Transit, EngineError> {
         if switched(saved).next().is_none() {
             return Ok(Transit::default());
@@ -35,7 +36,7 @@ impl<K: Kernel> Session<'_, K> {
         Ok(Saved { transit: self.transit(&saved)?, ..saved })
     }
 
-    /// Whether something else passes than must. What others have is compared where somebody has changed the rules.
+    /// Whether something else passes than must. The rules of others are compared where the rule set has changed.
     pub fn lets_through_else(&mut self, saved: &Saved) -> Result<bool, EngineError> {
         let is_asked = self.settings.transit == TransitSetting::Auto;
         Ok((!is_asked || !self.kernel.is_unmoved()) && self.transit(saved)? != saved.transit)

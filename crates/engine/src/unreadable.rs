@@ -1,5 +1,5 @@
-//! Endpoints whose records make no sense. They may live: the place of a record says whose it is, and what that endpoint has
-//! is kept, in the kernel and in the claims, until it is named by who detaches it.
+//! Endpoints whose records make no sense. They may live: the place of a record says whose it is, and what that
+//! endpoint has is kept, in the kernel and in the claims, until it is named by who detaches it.
 
 use crate::desired::Spared;
 use crate::error::EngineError;
@@ -18,7 +18,7 @@ impl<K: Kernel> Session<'_, K> {
         Ok(self.txn.unreadable()?.keys().map(EndpointName::key).collect())
     }
 
-    /// Refuses to attach a sandbox anew of which nobody knows what it has. Its endpoints have been read.
+    /// Refuses to attach a sandbox that has an unreadable record. Its endpoints have been read.
     pub fn refuse_unreadable(&self, sandbox: &SandboxName) -> Result<(), EngineError> {
         match self.txn.unreadable_of(sandbox).first() {
             Some(name) => Err(refusal(name).into()),
@@ -26,7 +26,7 @@ impl<K: Kernel> Session<'_, K> {
         }
     }
 
-    /// Refuses to change an endpoint of which nobody knows how it is. Its record has been read.
+    /// Refuses to change an endpoint whose record is unreadable. The record has been read.
     pub fn refuse_unreadable_endpoint(
         &self,
         sandbox: &SandboxName,
@@ -75,8 +75,8 @@ impl<K: Kernel> Session<'_, K> {
         Ok(networks.is_empty() || networks.contains(network))
     }
 
-    /// Takes away what bears its mark, and gives back what it claimed. The record goes last: a killed command's successor
-    /// does it again.
+    /// Takes away what bears its mark, and gives back what it claimed. The record goes last: a killed command's
+    /// successor does it again.
     pub fn detach_unreadable(&mut self, name: &EndpointName) -> Result<Plan, EngineError> {
         let key = name.key();
         let networks = self.txn.claims().networks_of(&key)?;

@@ -119,8 +119,8 @@ pub trait Kernel {
     /// Everything in the host's namespace that bears a mark of ours.
     fn survey(&mut self) -> Result<Observed, KernelError>;
 
-    /// Says that ports will be published soon. What takes long to make for the first of a host, and is nowhere when it is
-    /// made, may be begun.
+    /// Says that ports will be published soon. What takes long to make for the first of a host, and is nowhere when
+    /// it is made, may be begun.
     fn foresee_ports(&mut self) {}
 
     /// Carries out a plan. On success every operation has been done; on failure some may have been.
@@ -211,7 +211,7 @@ pub trait Kernel {
         Ok(None)
     }
 
-    /// What of clients of 127.0.0.1 and ::1 the user must know, and nobody can mend.
+    /// What the user must know about clients of 127.0.0.1 and ::1, and `repair` cannot mend.
     fn loopback_notes(&mut self) -> Result<Vec<String>, KernelError> {
         Ok(Vec::new())
     }

@@ -136,8 +136,8 @@ impl Linux {
     }
 
     /// How the rule set is. The look at its generation is quick; only if somebody changed anything since it
-    /// was known to be whole are its pieces compared. Where somebody always changes something meanwhile, it is not known
-    /// at which generation it was so, and not trusted.
+    /// was known to be whole are its pieces compared. Where other programs change the rules all the time, the
+    /// generation of what was read is not known, and not trusted.
     pub(crate) fn damage(&mut self) -> Result<Damage, KernelError> {
         let mut patience = None;
         loop {
@@ -157,12 +157,13 @@ impl Linux {
         }
     }
 
-    /// What is in the sets of the rule set, if they were dumped when it was looked at last.
+    /// What is in the sets of the rule set, if they were dumped with the last comparison.
     pub(crate) fn dumped(&self) -> Option<&Contents> {
         self.contents.as_ref().filter(|(at, _)| self.seen == Some(*at)).map(|(_, contents)| contents)
     }
 
-    /// What is in the sets of the rule set now. Each set is dumped once, unless nobody changed anything since that was done.
+    /// What is in the sets of the rule set now. Each set is dumped once, unless the generation has not moved since
+    /// the last dump.
     pub(crate) fn contents(&mut self) -> Result<&Contents, KernelError> {
         let mut patience = None;
         loop {
@@ -183,8 +184,8 @@ impl Linux {
 
 impl Linux {
     /// The same with more questions, of which the first is for the generation: all are asked at once, and the rest is
-    /// answered where the rule set is known to be whole, unless its sets were dumped: that tells more, also where an interval
-    /// ends.
+    /// answered where the rule set is known to be whole, unless its sets were dumped: a dump also shows where an
+    /// interval ends.
     pub(crate) fn damage_and(&mut self, queries: &[Query]) -> Result<(Damage, Option<Replies>), KernelError> {
         let is_dumped = self.contents.as_ref().is_some_and(|(at, _)| self.trusted == Some(*at));
         let Some(trusted) = self.trusted.filter(|_| !is_dumped) else { return Ok((self.damage()?, None)) };

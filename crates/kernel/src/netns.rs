@@ -32,7 +32,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// That the namespace is gone, or the error: one that cannot be looked at may be there.
+    /// That the namespace is gone, or the error: a namespace that cannot be opened may be there.
     pub(crate) fn gone<T>(self) -> Result<Option<T>, KernelError> {
         match self {
             OpenError::Refused(refusal) if refusal.code == Code::NotPermitted => {

@@ -47,8 +47,8 @@ impl Links {
         whole.or_else(|| self.indices.iter().find(|(_, found)| **found == index).map(|(name, _)| name))
     }
 
-    /// Whose a link is: its group and its alias say so. One that has our group and no alias yet is that of whoever
-    /// asks: a command was killed between the two messages.
+    /// Whose a link is: its group and its alias say so. A link with our group and without an alias belongs to
+    /// the owner that is asked about: a command was killed between the two messages.
     fn ownership(&self, link: &Link, kind: &str, owner: &Owner) -> Ownership {
         if link.kind.as_deref() != Some(kind) {
             return Ownership::Foreign;
@@ -59,8 +59,8 @@ impl Links {
         }
     }
 
-    /// Whose it is what hangs on a link and bears no mark itself: its owner's, unless the link is somebody
-    /// else's. Somebody may have made a link of this name since we looked for a free one.
+    /// The owner of an object on a link that bears no mark itself: the owner that is asked about, unless the link is
+    /// foreign. Another program may have created a link of this name since a free one was chosen.
     fn hanging(&self, link: &Link, kind: &str, owner: &Owner) -> Ownership {
         match self.ownership(link, kind, owner) {
             Ownership::Foreign => Ownership::Foreign,
@@ -184,7 +184,7 @@ impl Host<'_> {
         }
     }
 
-    /// What somebody has changed of a bridge, or of a port that is where it must be.
+    /// The settings that another program has changed, of a bridge, or of a port that is on its bridge.
     fn settings(&self, key: &Key, object: &Object, observed: &mut Observed) {
         let (name, of_port, kind) = match (key, &object.value) {
             (Key::Bridge(name), _) => (name, false, "bridge"),
@@ -194,7 +194,7 @@ impl Host<'_> {
         let Some(link) = self.links.get(name).filter(|link| link.kind.as_deref() == Some(kind)) else {
             return;
         };
-        // A port that has no carrier does not forward, whoever wants it to.
+        // A port without carrier never forwards.
         let counts =
             |setting: Setting| setting.is_of_port() == of_port && (setting != Setting::State || link.running);
         for (setting, number) in link.settings.iter().filter(|(setting, _)| counts(*setting)) {
@@ -397,8 +397,8 @@ fn bridge_of_address(key: &Key) -> Option<&IfName> {
 }
 
 /// The rule set, and the elements of its sets. A damaged rule set is made anew with all its elements, so
-/// there is none of them to find. Where it was compared piece by piece, since somebody had changed it, its sets were dumped:
-/// then there is nothing to ask.
+/// there is none of them to find. Where the rule set had changed, it was compared piece by piece, and its sets were
+/// dumped: then there is nothing to ask.
 fn elements(linux: &mut Linux, wanted: &State, observed: &mut Observed) -> Result<(), KernelError> {
     let keys: Vec<&Key> = wanted.keys().filter(|key| key.set().is_some()).collect();
     let mut queries = vec![Query::Generation];

@@ -12,7 +12,7 @@ pub enum Transport {
     Udp,
 }
 
-/// What the target of an entry begins with whose ports somebody else holds.
+/// The beginning of an entry's target if another program holds the ports.
 const HELD: &str = "held ";
 
 /// A published port or range of ports.
@@ -30,7 +30,7 @@ pub struct Entry {
     pub to: SocketAddr,
     /// Whose it is: the mark.
     pub owner: String,
-    /// Whether somebody else holds the ports with sockets of its own: nothing is served then.
+    /// Whether another program holds the ports with sockets of its own: the proxy does not serve them then.
     pub held: bool,
 }
 

@@ -104,7 +104,7 @@ impl HostLocal {
         fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() == 0)
     }
 
-    /// Whose an address is; none where nobody has it.
+    /// The holder of an address; none where the address is free.
     pub fn tenant(&self, ip: IpAddr) -> Result<Option<Tenant>, StoreError> {
         let Some(text) = self.read(&ip.to_string())? else { return Ok(None) };
         let (container, ifname) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));

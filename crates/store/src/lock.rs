@@ -16,19 +16,19 @@ pub struct Lock(Option<OwnedFd>);
 /// A 32-bit number and a line's end.
 const NOTE_LEN: usize = 11;
 
-/// How long is slept between two looks whether the lock is free and whether anybody still waits for it.
+/// The interval at which an interruptible wait tries the lock.
 const STEP: Duration = Duration::from_millis(2);
 
-/// Whether whoever waits for the lock shall not any more.
+/// Whether a wait for the lock shall end.
 pub type Interrupted = dyn Fn() -> bool;
 
 impl Lock {
-    /// Waits for the lock; not after `interrupted` says so, where somebody may.
+    /// Waits for the lock, or until `interrupted` returns true.
     pub fn take(run: &Dir, interrupted: Option<&Interrupted>) -> Result<Self, StoreError> {
         Self::open(run, OFlags::CREATE, interrupted)
     }
 
-    /// The same where nothing must be made: where no lock is, nobody has ever changed anything.
+    /// The same without creating a file: where there is no lock, no command has changed anything yet.
     pub fn take_existing(run: &Dir) -> Result<Self, StoreError> {
         match run.is_there() && run.has("lock")? {
             true => Self::open(run, OFlags::empty(), None),

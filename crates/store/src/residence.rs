@@ -28,8 +28,8 @@ fn parse(text: &str) -> Option<Residence> {
     Some(Residence { netns: u64::from_str_radix(netns, 16).ok()?, engine: EngineId::parse(engine)? })
 }
 
-/// What is to be recorded, in a network namespace. A run directory that was removed and created again has the same
-/// number as before: it is told by the directory above.
+/// The record for a network namespace. A run directory that was removed and created again has the same number as
+/// before, since the number is made from the directory above.
 pub fn find(run: &Dir, netns: u64) -> Result<Residence, StoreError> {
     let (dev, ino) = run.above()?.unwrap_or_default();
     let name = run.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default();

@@ -59,7 +59,7 @@ const OF_A_BOOT: [&str; 13] = [
 ];
 
 /// Discards what another boot left: its containers are gone, so their leases must be. Where this boot's id cannot be
-/// read nothing is discarded and nothing noted: the error tells why.
+/// read, nothing is discarded and nothing noted; the error has the reason.
 ///
 /// `notes` is false where nothing must be written that was not there.
 pub fn check_boot(run: &Dir, (lock, notes): (&Lock, bool)) -> Result<Result<(), StoreError>, StoreError> {

@@ -42,7 +42,7 @@ pub struct Store {
     /// The endpoints whose records make no sense, as far as they were read.
     unreadable: RefCell<BTreeMap<EndpointName, String>>,
     saved_is_unreadable: Cell<bool>,
-    /// Whether whoever waits for the lock shall not any more.
+    /// Whether a wait for the lock shall end.
     interrupted: Option<Interruptible>,
 }
 
@@ -79,7 +79,7 @@ impl Store {
         Ok(Self { paths: paths.clone(), run, state, notes, unreadable, saved_is_unreadable, interrupted })
     }
 
-    /// With somebody who may not want to wait for the lock any longer.
+    /// With a check that ends a wait for the lock.
     pub fn interrupted_by(&mut self, interrupted: Box<Interrupted>) {
         self.interrupted = Some(Interruptible(interrupted));
     }
@@ -197,7 +197,7 @@ impl Store {
         Ok(None)
     }
 
-    /// The endpoints whose records make no sense, and why. They may live: what they have is nobody else's.
+    /// The endpoints whose records make no sense, and why. They may live: what they have is not free.
     pub fn unreadable(&self) -> Result<BTreeMap<EndpointName, String>, StoreError> {
         self.endpoints()?;
         Ok(self.unreadable.borrow().clone())
@@ -247,7 +247,7 @@ impl Store {
         Ok(())
     }
 
-    /// Notes something to tell the user, once.
+    /// Notes a message for the user, once.
     pub fn note(&self, text: String) {
         let mut notes = self.notes.borrow_mut();
         if !notes.contains(&text) {

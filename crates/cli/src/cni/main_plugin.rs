@@ -128,7 +128,7 @@ fn finish(
     settings.answer((&door.config, &door.call), made, answer).to_json(door.config.version)
 }
 
-/// The hardware address of the bridge. That of somebody else's may have changed with its first port.
+/// The hardware address of the bridge. The address of another program's bridge may have changed with its first port.
 fn bridge_mac(engine: &mut Engine<Linux>, network: &Network) -> Result<Option<Mac>, Failure> {
     let active = engine.store().active().map_err(|error| failure(error.into()))?;
     match active.get(&network.name) {

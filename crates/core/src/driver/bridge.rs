@@ -38,7 +38,8 @@ pub fn network(network: &Network, bridge: &Bridge, activation: &Activation) -> S
     state
 }
 
-/// What the kernel makes with the bridge, and only loses if somebody takes it away: frames to the bridge are the host's.
+/// What the kernel creates with the bridge, and loses only if a program deletes it: frames to the bridge are the
+/// host's.
 pub fn implied(network: &Network, activation: &Activation) -> State {
     let mut state = State::default();
     if !activation.foreign {

@@ -5,7 +5,7 @@ use crate::refusal::{Code, Refusal};
 use crate::subnet::number;
 use std::net::IpAddr;
 
-/// Tells whether an address is taken, and by whom. Where that cannot be known, its error ends the search.
+/// The holder of an address; none where the address is free. An error ends the search.
 pub type Taken<'a, E> = dyn FnMut(IpAddr) -> Result<Option<String>, E> + 'a;
 
 /// An address that was found.

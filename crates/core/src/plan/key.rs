@@ -58,12 +58,13 @@ pub enum Key {
     PortVlans(IfName),
     /// A setting of a bridge port that another program made, switched on.
     Switch(IfName, Switch),
-    /// A setting of a bridge or a port that somebody gave another value than it is made with. Nobody wants it.
+    /// A setting of a bridge or a port that another program changed. It is never wanted: deleting it restores the
+    /// value.
     Setting(Setting, IfName),
     /// The forwarding entry of a port's hardware address.
     Fdb(IfName, Mac),
-    /// The forwarding entry of a bridge's own hardware address: what is sent to it is the host's. The kernel makes it with
-    /// the bridge.
+    /// The forwarding entry of a bridge's own hardware address: what is sent to it is the host's. The kernel makes it
+    /// with the bridge.
     OwnFdb(IfName, Mac),
     /// The host's neighbour entry for a container, on its bridge or on its port.
     Neighbour(IfName, IpAddr),
@@ -246,7 +247,7 @@ pub enum Member {
     Plain(IpAddr),
     /// A family that the host forwards only because we switched forwarding on: other traffic stays out.
     NoTransit(Family),
-    /// Where other traffic of such a family comes in and goes out that somebody else lets through.
+    /// A pair of interfaces between which the rules of other programs let such traffic through.
     Transit(Family, IfName, IfName),
 }
 

@@ -1,5 +1,5 @@
-//! Settings of bridges and ports that have one right value, which they are made with. They are no part of plans but where
-//! somebody changed one: then it is an object that nobody wants, and deleting it gives the setting its value back.
+//! Settings of bridges and ports that have one right value, which they are made with. They are no part of plans but
+//! where another program changed one: then it is an object that is not wanted, and deleting it restores the value.
 
 use serde::{Deserialize, Serialize};
 

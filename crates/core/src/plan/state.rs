@@ -29,8 +29,8 @@ pub enum Value {
     Ruleset(u32),
     /// A bridge.
     Bridge {
-        /// The hardware address: constant, so that neighbours' caches stay right. None of somebody else's that has no
-        /// port and was given none.
+        /// The hardware address: constant, so that neighbours' caches stay right. None for a bridge of another
+        /// program that has no port and was given none.
         mac: Option<Mac>,
         /// The MTU in bytes.
         mtu: u32,
@@ -142,7 +142,8 @@ pub enum Value {
         via: Option<IpAddr>,
         /// The MTU in bytes; 0 for that of the interface.
         mtu: u32,
-        /// The maximum segment size that TCP advertises, in bytes (RFC 9293 section 3.7.1); 0 for what the MTU makes it.
+        /// The maximum segment size that TCP advertises, in bytes (RFC 9293 section 3.7.1); 0 for what the MTU makes
+        /// it.
         advmss: u32,
         /// How far away the destination is (`enum rt_scope_t`, linux/rtnetlink.h); of IPv6 always 0.
         scope: u8,
@@ -175,7 +176,7 @@ pub enum Value {
     },
     /// Where a published port goes.
     Backend(Backend),
-    /// The same of a port that the caller holds with a socket of its own: nobody else may listen on it.
+    /// The same of a port that the caller holds with a socket of its own: qiao must not listen on it.
     Held(Backend),
 }
 

@@ -43,8 +43,8 @@ pub fn apply(linux: &mut Linux, group: &[Op], places: &Places) -> Result<(), App
     Ok(())
 }
 
-/// The links that have events: one that comes up; a port that is put on another bridge, and that bridge, which begins to
-/// send with its first port.
+/// The links that have events: one that comes up; a port that is put on another bridge, and that bridge, which begins
+/// to send with its first port.
 fn pending(op: &Op) -> [Option<&IfName>; 2] {
     match op {
         Op::Add { key: Key::HostUp(name), .. } => [Some(name), None],
@@ -89,8 +89,9 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// A forwarding entry that the bridge only learned is nobody's: another one is made over it, as over one of a port of
-    /// ours that is on its way out. One that is as wanted is left; any other is somebody's, be it the bridge's own.
+    /// Replaces a forwarding entry that the bridge has learned, or that leads to a port of ours which is being
+    /// destroyed. An entry that is as wanted stays. Any other entry has an owner, the bridge itself for example, and
+    /// is an error.
     fn over_learned(&mut self, op: &Op, error: KernelError) -> Result<(), ApplyError> {
         let (Key::Fdb(name, _) | Key::OwnFdb(name, _)) = op.key() else { return Err(failed(op, error)) };
         let index = self.linux.interfaces.index(name).map_err(|e| failed(op, e))?;
@@ -407,13 +408,13 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The request that a new link has no addresses that nobody gave it. One that is too small for IPv6 has nothing to say that
-/// about (`EAFNOSUPPORT`).
+/// The request that keeps the kernel from giving a new link IPv6 addresses. A link whose MTU is too small for IPv6
+/// refuses it (`EAFNOSUPPORT`).
 pub(super) fn quiet(name: &IfName, mtu: u32) -> Option<Request> {
     (mtu >= MTU_MIN_V6 && has_ipv6()).then(|| link::no_automatic_addresses(name))
 }
 
-/// What is added must not be there: it could be somebody else's.
+/// An object that is added must not be there: it could have another owner.
 fn mode(op: &Op) -> Mode {
     if matches!(op, Op::Set { .. }) { Mode::Replace } else { Mode::Create }
 }

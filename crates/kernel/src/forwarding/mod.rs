@@ -1,5 +1,5 @@
-//! What others have on the host that forwards packets. It is asked for when the last network goes that needs forwarding,
-//! and when somebody has changed rules: never on the way of an ordinary attachment.
+//! What others have on the host that forwards packets. It is asked for when the last network goes that needs
+//! forwarding, and when the rule set has changed: never in an ordinary attachment.
 
 mod configured;
 mod ipsec;
@@ -47,8 +47,8 @@ pub fn forwarding(linux: &mut Linux) -> Result<Forwarding, KernelError> {
     Ok(Forwarding { links: others(linux, &links)?, interfaces, rules, ipsec, configured })
 }
 
-/// Interfaces that lead to others' networks. The port of a bridge leads nowhere by itself, and the host's own way out is
-/// no network that it forwards from.
+/// Interfaces that lead to others' networks. The port of a bridge leads nowhere by itself, and the host's own way out
+/// is no network that it forwards from.
 fn others(linux: &mut Linux, links: &[link::Link]) -> Result<Vec<OtherLink>, KernelError> {
     let (socket, engine) = (&mut linux.rtnl, linux.engine);
     let mut routes = Vec::new();

@@ -5,10 +5,10 @@
 //! programs. A command that is killed while it makes or removes them leaves entries that can be found, never
 //! hooks without any: entries are put in before the first hook is attached, and go with the last.
 //!
-//! A network namespace can end without its engine: nobody takes the programs away then, and 64 of them fill a hook. So
+//! A network namespace can end without its engine: then no engine detaches the programs, and 64 of them fill a hook. So
 //! each program also holds an *anchor*, a map of network devices with the loopback interface of the namespace in it.
 //! That interface can be neither deleted nor moved; the kernel takes it out of the map when the namespace ends.
-//! Whoever finds the anchor empty knows that the namespace is gone, without having to see a process.
+//! An empty anchor shows that the namespace is gone, without a look at any process.
 
 use super::entry::{KEY_LEN, RawKey, RawValue, VALUE_LEN};
 use super::program::{HOOKS, Parts, program};
@@ -24,8 +24,8 @@ use std::io;
 const VERSION: char = '3';
 /// How many ports are published at one time at most. (A hash table of so many takes 0.6 ms to make.)
 const MOST_ENTRIES: u32 = 1 << 16;
-/// How many sockets' destinations are remembered (0.4 MB, 0.12 ms; four times as many take four times as long). What was
-/// not used for longest is forgotten first.
+/// How many sockets' destinations are remembered (0.4 MB, 0.12 ms; four times as many take four times as long). What
+/// was not used for longest is forgotten first.
 const MOST_FLOWS: u32 = 1 << 12;
 
 type Entries = Map<KEY_LEN, VALUE_LEN>;
@@ -217,7 +217,7 @@ impl Place {
         Ok(Self { cgroup: self.cgroup.try_clone()?, path: self.path.clone(), cookie: self.cookie })
     }
 
-    /// Detaches every program of ours. With the last go the entries. What somebody else has detached meanwhile is
+    /// Detaches every program of ours. With the last go the entries. What another program has detached meanwhile is
     /// detached.
     pub fn remove(&self) -> io::Result<()> {
         for hook in HOOKS {
@@ -248,7 +248,7 @@ impl Place {
         Ok(others)
     }
 
-    /// Whether the namespace of another engine's program is gone; none where its anchor does not tell.
+    /// Whether the namespace of another engine's program is gone; none where it has no anchor.
     fn is_gone(&self, cookie: u64, about: &About) -> io::Result<Option<bool>> {
         let [anchor, _, ..] = about.maps[..] else { return Ok(None) };
         let label = Self { cookie, ..self.again()? }.label('n');

@@ -138,7 +138,7 @@ impl Loopback {
         Ok(table)
     }
 
-    /// Whether ports that somebody else holds are left to nobody.
+    /// Whether the ports that clients hold with sockets of their own are not served.
     fn is_leaving(&self) -> io::Result<bool> {
         self.table()?.map_or(Ok(false), |table| Ok(table.entries()?.iter().any(|entry| entry.held)))
     }
@@ -199,7 +199,7 @@ fn as_expected(found: Ownership, expected: &Owner) -> Ownership {
     }
 }
 
-/// Hooks serve a port whoever holds it: their entries do not say it.
+/// Hooks serve a port with or without a socket of the client: their entries do not record it.
 fn as_held(found: Value, expected: &Value) -> Value {
     match (found, expected) {
         (Value::Backend(found), Value::Held(expected)) if found == *expected => Value::Held(found),

@@ -54,12 +54,12 @@ fn transport(protocol: Protocol) -> Option<Transport> {
 pub struct Service {
     /// Whether the process serves them.
     pub running: bool,
-    /// Whether those of ports that somebody else holds are left to nobody: nothing better is to be had.
+    /// Whether the ports that clients hold with sockets of their own are not served, as the proxy must not bind them.
     pub leaves: bool,
 }
 
-/// An entry as a plan has it. One that is not served, whatever the reason, is not as it must be; one whose ports somebody
-/// else holds cannot be.
+/// An entry as a plan has it. One that is not served, whatever the reason, is not as it must be; one whose ports
+/// somebody else holds cannot be.
 pub fn found(table: &Table, entry: &Entry, service: Service) -> Option<(Key, Ownership, Value)> {
     let protocol = match entry.transport {
         Transport::Tcp => Protocol::Tcp,

@@ -1,4 +1,4 @@
-//! How long a dump is asked for again that somebody else's changes interrupt (`NLM_F_DUMP_INTR`).
+//! How long a dump that changes interrupt (`NLM_F_DUMP_INTR`) is repeated.
 //!
 //! The bound is one of time and not of tries: where a link changes each few milliseconds, a dump of a thousand of them
 //! fits between two changes once in a while, and a hundred tries take less than a second.
@@ -6,9 +6,9 @@
 use crate::error::KernelError;
 use std::time::{Duration, Instant};
 
-/// For what only whoever administers the host changes.
+/// For objects that only an administrator of the host changes.
 pub const LONG: Duration = Duration::from_secs(5);
-/// For what whoever is root in a container may change on purpose: the engine's lock is held meanwhile.
+/// For objects that the root of a container may change on purpose: the engine's lock is held meanwhile.
 pub const SHORT: Duration = Duration::from_millis(250);
 
 /// The first pause and the longest one: changes come in bursts.

@@ -28,7 +28,7 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// A neighbour that stays for good and bears no mark of ours is somebody else's; whosever the bridge is.
+    /// A permanent neighbour without our mark is foreign, on every bridge.
     fn neighbour(&self, (key, owner): (&Key, &Owner), found: &Neighbour) -> Option<(Ownership, Value)> {
         let Key::Neighbour(name, _) = key else { return None };
         let is_ours = found.ours && self.links.index(name).is_some();
@@ -36,8 +36,8 @@ impl Host<'_> {
         Some((ownership, found.value()))
     }
 
-    /// A bridge has one entry for a hardware address, which may lead elsewhere: to a port of ours by mistake, to somebody
-    /// else's, to the host.
+    /// A bridge has one entry for a hardware address. The entry may lead elsewhere: to another port of ours, to a
+    /// port of another program, to the host.
     fn forwarding(
         &self,
         linux: &mut Linux,
@@ -78,7 +78,7 @@ impl Host<'_> {
     }
 }
 
-/// A neighbour, or a forwarding entry, that stays for good. One that was learned is nobody's.
+/// A permanent neighbour or forwarding entry. A learned one has no owner.
 fn read_neighbour(answer: Answer) -> Result<Option<Neighbour>, KernelError> {
     let found = match answer {
         Ok(messages) => neighbour::read(&messages).into_iter().next(),

@@ -236,8 +236,8 @@ impl View {
         }
     }
 
-    /// The route that counts among those of one destination: ours, if there is one. What the kernel makes by itself of the
-    /// addresses of the wanted interface is beside it, and in nobody's way.
+    /// The route that counts among those of one destination: ours, if there is one. What the kernel makes by itself
+    /// of the addresses of the wanted interface is beside it, and in the way of no object.
     fn first<'a>(&self, routes: &[&'a route::Route], dev: Option<&IfName>) -> Option<&'a route::Route> {
         let index = dev.and_then(|dev| self.links.get(dev.as_str())).map(|link| link.index);
         let by_itself = |r: &&route::Route| r.by_kernel && index.is_some() && r.index == index;

@@ -21,7 +21,7 @@ pub fn survey(linux: &mut Linux) -> Result<Observed, KernelError> {
     let mut observed = Observed::default();
     let (engine, links) = (linux.engine, links::all(&mut linux.rtnl)?);
     sole_engine(&links, engine)?;
-    // Anybody's alias may have a blank in it.
+    // Any alias may have a blank in it.
     let is_lent = |link: &&Link| link.alias.as_deref().is_some_and(|alias| lend::is_mark(alias, engine));
     links.iter().filter(is_lent).for_each(|link| survey_lent(link, engine, &mut observed));
     let rest = links.iter().filter(|link| !is_lent(link));

@@ -1,6 +1,6 @@
 //! All links of a namespace, also while others come and go.
 //!
-//! The kernel tells of some forty links in a datagram, and says that a dump was interrupted when any link of the
+//! The kernel sends some forty links in a datagram, and reports that a dump was interrupted when any link of the
 //! namespace came or went between two of them. On a busy host that may be so each time. So what several dumps told is
 //! put together: a link that is there all the time is missing in a dump only if another one of the same bucket of 256
 //! goes just between two datagrams (`rtnl_dump_ifinfo` before Linux 6.9; in none since then), and of one that the last
@@ -29,7 +29,7 @@ pub fn all(socket: &mut Socket) -> Result<Vec<Link>, KernelError> {
     }
 }
 
-/// What several dumps told of, the newest of each link, and the dump that told it.
+/// The links of several dumps, the newest state of each link, and the dump that had it.
 #[derive(Debug, Default)]
 struct Seen {
     links: BTreeMap<u32, (Link, usize)>,
@@ -42,7 +42,7 @@ impl Seen {
         self.links.extend(links.into_iter().map(|link| (link.index, (link, self.dumps))));
     }
 
-    /// The indices of links that the last dump did not tell of.
+    /// The indices of links that the last dump lacked.
     fn doubtful(&self) -> impl Iterator<Item = u32> {
         self.links.iter().filter(|(_, (_, dump))| *dump < self.dumps).map(|(index, _)| *index)
     }

@@ -60,7 +60,7 @@ pub const V6: Layout = Layout {
     inverted: 132,
 };
 
-/// A table, as the kernel tells it.
+/// A table, as the kernel reports it.
 #[derive(Debug)]
 pub struct Table {
     layout: Layout,

@@ -12,9 +12,9 @@ fn is_there() -> bool {
     nft(&["list", "tables"]).contains(TABLE)
 }
 
-/// A flush spares the table of an owner, who must live; nobody else can change it meanwhile. When the owner is gone, a
-/// persistent table stays, without an owner: the next flush takes it, and everybody may change it. So it helps a daemon, and
-/// no process that ends. (Linux 6.9 and later know `persist`.)
+/// A flush spares a table while its owner lives; no other program can change the table meanwhile. When the owner is
+/// gone, a persistent table stays, without an owner: the next flush takes it, and everybody may change it. So it
+/// helps a daemon, and no process that ends. (Linux 6.9 and later know `persist`.)
 #[test]
 #[ignore = "needs root and nft: cargo xtask test"]
 fn d7_a_persistent_table_outlives_a_flush_only_while_its_owner_lives() {

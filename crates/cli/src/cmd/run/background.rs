@@ -20,7 +20,8 @@ pub fn is_supervisor() -> bool {
     std::env::var_os(SUPERVISOR).is_some()
 }
 
-/// Starts the supervisor, and waits until the container runs or cannot. Whoever interrupts this interrupts that.
+/// Starts the supervisor, and waits until the container runs or cannot. A signal to this process is passed on to the
+/// supervisor.
 pub fn start(as_json: bool) -> Done {
     let failed = |error| EngineError::failed("start the container's supervisor", error);
     let interrupt = Interrupt::catch().map_err(failed)?;

@@ -227,7 +227,8 @@ pub fn established() -> Vec<Expr> {
     ct_bits(CtKey::State, ESTABLISHED)
 }
 
-/// The packet is an ICMP error about a connection, whoever sends it, or the first of a connection that a helper expected.
+/// The packet is an ICMP error about a connection, from any sender, or the first of a connection that a helper
+/// expected.
 pub fn related() -> Vec<Expr> {
     const RELATED: u32 = 4;
     ct_bits(CtKey::State, RELATED)

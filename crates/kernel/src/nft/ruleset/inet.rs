@@ -109,10 +109,10 @@ fn publish(table: &mut Builder) {
     table.regular("publish", rules);
 }
 
-/// What is related to a connection is let through from a network of ours only if that end of the connection which it comes
-/// from is behind the link that it came in by: connection tracking takes an error for related whoever sends it. Which
-/// container of the network it is, the guard asks. What comes from elsewhere is none of this chain's business, since
-/// tracking sees to it that it goes to an end of the connection (`nf_conntrack_inet_error`).
+/// What is related to a connection is let through from a network of ours only if that end of the connection which it
+/// comes from is behind the link that it came in by: connection tracking marks an error of any sender as related.
+/// Which container of the network it is, the guard asks. What comes from elsewhere is none of this chain's business,
+/// since tracking sees to it that it goes to an end of the connection (`nf_conntrack_inet_error`).
 fn quoted(table: &mut Builder) {
     let ends = |load: fn(CtDirection) -> Load, set| {
         [CtDirection::Original, CtDirection::Reply].map(|direction| {
@@ -130,7 +130,7 @@ fn quoted(table: &mut Builder) {
     rules.extend([
         drop_because(&[iif_in("downlinks")], others),
         drop_because(&[iif_in("apart")], others),
-        // An open network: as far as the source tells.
+        // An open network: as far as the source address shows.
         drop_because(&[own(Family::Ip, Load::Source4, "own4")], others),
         drop_because(&[own(Family::Ip6, Load::Source6, "own6")], others),
     ]);
