@@ -43,6 +43,7 @@ mod residence;
 mod runtime;
 pub mod steps;
 mod store;
+mod unreadable;
 
 pub use boot::BootId;
 pub use claims::{Binding, Claims, Holder, Leases};
@@ -54,4 +55,5 @@ pub use lock::Interrupted;
 pub use names::Names;
 pub use residence::Residence;
 pub use runtime::Saved;
-pub use store::{EndpointName, Paths, Store, Txn};
+pub use store::{Paths, Store, Txn};
+pub use unreadable::EndpointName;

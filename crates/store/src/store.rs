@@ -3,14 +3,15 @@
 use crate::claims::Claims;
 use crate::dir::{Dir, Durability};
 use crate::error::StoreError;
-use crate::journal::{Begun, Changes, Journal, endpoint_file, record_file, recorded_interface};
+use crate::journal::{Begun, Changes, Journal, endpoint_file, record_file};
 use crate::lock::{Interrupted, Lock};
 use crate::names::Names;
 use crate::record::{self, Read};
 use crate::residence::{self, Residence};
 use crate::runtime::{self, Saved};
+use crate::unreadable::EndpointName;
 use qiao_core::driver::Active;
-use qiao_core::{Endpoint, IfName, Network, NetworkName, SandboxName};
+use qiao_core::{Endpoint, Network, NetworkName, SandboxName};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -40,7 +41,7 @@ pub struct Store {
     state: OnceCell<Dir>,
     notes: RefCell<Vec<String>>,
     /// The endpoints whose records make no sense, as far as they were read.
-    unreadable: RefCell<BTreeMap<EndpointName, String>>,
+    pub(crate) unreadable: RefCell<BTreeMap<EndpointName, String>>,
     saved_is_unreadable: Cell<bool>,
     /// Whether a wait for the lock shall end.
     interrupted: Option<Interruptible>,
@@ -51,22 +52,6 @@ struct Interruptible(Box<Interrupted>);
 impl std::fmt::Debug for Interruptible {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Interruptible")
-    }
-}
-
-/// The sandbox and the interface of an endpoint: what the place of its record says of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EndpointName {
-    /// The sandbox.
-    pub sandbox: SandboxName,
-    /// The interface in it.
-    pub ifname: IfName,
-}
-
-impl EndpointName {
-    /// The owner of the endpoint's claims: `SANDBOX@IFNAME`.
-    pub fn key(&self) -> String {
-        format!("{}@{}", self.sandbox, self.ifname)
     }
 }
 
@@ -167,52 +152,6 @@ impl Store {
 
     fn good_network(&self, dir: &Dir, file: &str) -> Result<Option<Network>, StoreError> {
         self.good(dir, file, |network: &Network| format!("{}.json", network.name) == file)
-    }
-
-    fn good_record(
-        &self,
-        dir: &Dir,
-        (sandbox, file): (&SandboxName, &str),
-    ) -> Result<Option<Journal>, StoreError> {
-        let Some(ifname) = recorded_interface(file) else {
-            return self.quarantine(dir, file, "it is named as no record is").map(|()| None);
-        };
-        let why = match record::read::<Journal>(dir, file)? {
-            Read::Absent => return Ok(None),
-            Read::Good(journal)
-                if journal.endpoint.sandbox() == sandbox && journal.endpoint.id.ifname == ifname =>
-            {
-                return Ok(Some(journal));
-            }
-            Read::Good(_) => "it is of something else".to_owned(),
-            Read::Bad(why) => why,
-        };
-        let path = format!("{}/{file}", dir.path());
-        let name = EndpointName { sandbox: sandbox.clone(), ifname };
-        if self.unreadable.borrow_mut().insert(name, why.clone()).is_none() {
-            self.note(format!(
-                "{path} makes no sense ({why}); what the endpoint has is kept until it is detached"
-            ));
-        }
-        Ok(None)
-    }
-
-    /// The endpoints whose records make no sense, and why. They may live: what they have is not free.
-    pub fn unreadable(&self) -> Result<BTreeMap<EndpointName, String>, StoreError> {
-        self.endpoints()?;
-        Ok(self.unreadable.borrow().clone())
-    }
-
-    /// Those of one sandbox, once its endpoints were read.
-    pub fn unreadable_of(&self, sandbox: &SandboxName) -> Vec<EndpointName> {
-        let all = self.unreadable.borrow();
-        all.keys().filter(|name| name.sandbox == *sandbox).cloned().collect()
-    }
-
-    /// Whether a record that was read and not found is there and makes no sense.
-    pub fn is_unreadable(&self, sandbox: &SandboxName, ifname: &IfName) -> bool {
-        let name = EndpointName { sandbox: sandbox.clone(), ifname: ifname.clone() };
-        self.unreadable.borrow().contains_key(&name)
     }
 
     /// Reads a record, setting one aside that makes no sense or is not what its name says.
@@ -371,17 +310,6 @@ impl Txn<'_> {
             return Ok(()); // never finished: it goes when the store is swept
         }
         self.quarantine(&self.changes()?.0, file, "it cannot be read")
-    }
-
-    /// Sets an endpoint's record aside that makes no sense: what it had has been given back.
-    pub fn drop_unreadable(&self, name: &EndpointName) -> Result<(), StoreError> {
-        if let (Some(dir), Some(why)) =
-            (runtime::sandbox_dir(&self.run, &name.sandbox)?, self.unreadable.borrow_mut().remove(name))
-        {
-            self.quarantine(&dir, &record_file(name.ifname.as_str()), &why)?;
-            self.endpoints_dir()?.remove_dir(name.sandbox.as_str())?;
-        }
-        Ok(())
     }
 
     /// Removes the files that a killed command began to write.
