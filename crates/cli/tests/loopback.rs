@@ -207,7 +207,7 @@ fn a_proxy_that_does_not_answer() {
         let start = Instant::now();
         let why = host.refused(&attach(&container));
         assert!(why.contains("the loopback proxy does not answer"), "{why}");
-        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
         assert!(!host.qiao("ps").contains("web"), "it was taken back");
     });
 }
