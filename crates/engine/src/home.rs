@@ -1,8 +1,8 @@
 //! Where an engine is. Records and kernel belong together: the records of one network namespace say nothing of another.
 
 use crate::error::EngineError;
-use qiao_core::endpoint::Netns;
-use qiao_core::{EngineId, Refusal};
+use qiao_core::endpoint::Join;
+use qiao_core::{Endpoint, EngineId, Refusal};
 use qiao_kernel::Kernel;
 use qiao_store::{Residence, Store, StoreError, Txn};
 
@@ -31,8 +31,9 @@ impl Home {
     }
 
     /// Records where the engine is, with the lock held. It is refused where the records are those of another network
-    /// namespace and a container of theirs lives: in this one the engine would create what is there already, and
-    /// remove what it takes for a leftover.
+    /// namespace that is still there: in this one the engine would create what is there already, and remove what it
+    /// takes for a leftover. A namespace that was destroyed and created again, as that of Podman without root, is no
+    /// obstacle.
     ///
     /// `writes` is false where nothing must be written.
     pub fn settle<K: Kernel>(
@@ -59,10 +60,8 @@ impl Home {
     }
 
     fn refuse_living<K: Kernel>(&self, txn: &Txn<'_>, kernel: &mut K) -> Result<(), EngineError> {
-        // From within a container, its namespace counts as the host's own and cannot be opened as a sandbox's.
-        let mut lives = |netns: &Netns| netns.cookie == self.residence.netns || kernel.is_alive(netns);
-        let wired = txn.endpoints()?.into_iter().filter(|endpoint| endpoint.wire.is_some());
-        let living = wired.into_iter().find(|endpoint| endpoint.netns.as_ref().is_some_and(&mut lives));
+        let endpoints = txn.endpoints()?;
+        let living = endpoints.iter().find(|endpoint| self.is_joined(kernel, endpoint));
         let Some(living) = living else { return Ok(()) };
         let run = &txn.paths().run;
         Err(Refusal::conflict(format!("the records in {run} are those of another network namespace"))
@@ -70,5 +69,19 @@ impl Home {
             .fix("run the command in the network namespace that the container was attached in")
             .fix("qiao --run-dir DIR --state-dir DIR …      (an engine of its own for this namespace)")
             .into())
+    }
+
+    /// Whether an endpoint shows that the network namespace of its host is there: the ends of pairs, and the children of
+    /// interfaces, are deleted with that namespace. An endpoint that cannot be asked may show it.
+    fn is_joined<K: Kernel>(&self, kernel: &mut K, endpoint: &Endpoint) -> bool {
+        let (Some(netns), Some(wire)) = (&endpoint.netns, &endpoint.wire) else { return false };
+        if netns.cookie == self.residence.netns {
+            return true; // the command runs in the container, whose namespace is none of a sandbox from there
+        }
+        if matches!(wire.join, Join::Nothing | Join::Adopted) || !kernel.is_alive(netns) {
+            return false;
+        }
+        let links = kernel.links_in(netns);
+        links.map_or(true, |links| links.iter().any(|link| link == endpoint.id.ifname.as_str()))
     }
 }

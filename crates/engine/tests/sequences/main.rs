@@ -7,6 +7,7 @@ mod faults;
 mod flows;
 mod foreign;
 mod forwarding;
+mod home;
 mod host;
 mod hostile;
 mod inside;
