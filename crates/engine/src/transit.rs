@@ -16,6 +16,14 @@ fn switched(saved: &Saved) -> impl Iterator<Item = Family> {
     [Family::V4, Family::V6].into_iter().filter(was_off)
 }
 
+/// What passes whatever others have.
+fn of_setting(setting: TransitSetting) -> Transit {
+    match setting {
+        TransitSetting::Allow => Transit::all(),
+        TransitSetting::Drop | TransitSetting::Auto => Transit::default(),
+    }
+}
+
 impl<K: Kernel> Session<'_, K> {
     /// What passes besides, by the setting and by what others have now. Where nothing would be dropped, the kernel is
     /// not asked.
@@ -24,9 +32,8 @@ impl<K: Kernel> Session<'_, K> {
             return Ok(Transit::default());
         }
         match self.settings.transit {
-            TransitSetting::Allow => Ok(Transit::all()),
-            TransitSetting::Drop => Ok(Transit::default()),
             TransitSetting::Auto => Ok(self.kernel.forwarding()?.transit()),
+            setting => Ok(of_setting(setting)),
         }
     }
 
@@ -44,14 +51,18 @@ impl<K: Kernel> Session<'_, K> {
 
     /// Notes whose packets are dropped because forwarding is on by our doing.
     pub fn note_transit(&mut self) -> Result<(), EngineError> {
-        let saved = self.saved_now()?;
+        let saved = self.txn.saved()?;
         let families: Vec<Family> = switched(&saved).collect();
         if families.is_empty() {
             return Ok(());
         }
         let found = self.kernel.forwarding()?;
+        let transit = match self.settings.transit {
+            TransitSetting::Auto => found.transit(),
+            setting => of_setting(setting),
+        };
         for family in families {
-            let Some(who) = found.misses(family, &saved.transit) else { continue };
+            let Some(who) = found.misses(family, &transit) else { continue };
             let name = match family {
                 Family::V4 => "IPv4",
                 Family::V6 => "IPv6",
